@@ -1,0 +1,240 @@
+//! The database: opening it, reading from it at an instant, writing batches to it.
+
+use std::path::Path;
+
+use rocksdb::{
+    BlockBasedOptions, BottommostLevelCompaction, Cache, ColumnFamily, ColumnFamilyDescriptor,
+    CompactOptions, DB, DBCompressionType, DBPinnableSlice, DBRawIterator, DBRecoveryMode,
+    DataBlockIndexType, LogLevel, Options, ReadOptions, Snapshot, WriteBatch, WriteOptions,
+};
+
+use crate::error::{OpenError, StorageError};
+use crate::schema::{Family, after_prefix};
+
+/// How the database is set up.
+#[derive(Clone, Copy, Debug)]
+pub struct Tuning {
+    /// Memory for blocks read from the disk, in bytes.
+    pub cache: usize,
+    /// Memory for what is not in table files yet, in bytes.
+    pub write_buffer: usize,
+}
+
+/// An open database.
+pub struct Db {
+    db: DB,
+}
+
+impl Db {
+    /// Opens the database in `path`, or makes one there.
+    pub fn open(path: &Path, create: bool, tuning: Tuning) -> Result<Self, OpenError> {
+        let cache = Cache::new_lru_cache(tuning.cache);
+        let families = Family::ALL
+            .map(|family| ColumnFamilyDescriptor::new(family.name(), family_options(family, &cache, tuning)));
+        match DB::open_cf_descriptors(&database_options(create, tuning), path, families) {
+            Ok(db) => Ok(Self { db }),
+            Err(error) if is_lock(&error) => Err(OpenError::Locked(path.to_owned())),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Reads the latest state.
+    pub const fn latest(&self) -> Reader<'_> {
+        Reader { db: self, snapshot: None }
+    }
+
+    /// An instant to read at.
+    pub fn snapshot(&self) -> Snapshot<'_> {
+        self.db.snapshot()
+    }
+
+    /// Writes a batch as a whole, and waits until it is on the disk where `sync` says so.
+    pub fn write(&self, batch: WriteBatch, sync: bool) -> Result<(), StorageError> {
+        let mut options = WriteOptions::default();
+        options.set_sync(sync);
+        Ok(self.db.write_opt(batch, &options)?)
+    }
+
+    /// Waits until everything written is on the disk.
+    pub fn sync(&self) -> Result<(), StorageError> {
+        Ok(self.db.flush_wal(true)?)
+    }
+
+    /// Adds a put to a batch.
+    pub fn put(&self, batch: &mut WriteBatch, family: Family, key: &[u8], value: &[u8]) -> Result<(), StorageError> {
+        batch.put_cf(self.family(family)?, key, value);
+        Ok(())
+    }
+
+    /// Adds a delete to a batch.
+    pub fn delete(&self, batch: &mut WriteBatch, family: Family, key: &[u8]) -> Result<(), StorageError> {
+        batch.delete_cf(self.family(family)?, key);
+        Ok(())
+    }
+
+    /// Rewrites all table files, so that nothing deleted takes up room.
+    pub fn compact(&self) -> Result<(), StorageError> {
+        let mut options = CompactOptions::default();
+        options.set_bottommost_level_compaction(BottommostLevelCompaction::Force);
+        for family in Family::ALL {
+            let handle = self.family(family)?;
+            self.db.flush_cf(handle)?;
+            self.db.compact_range_cf_opt(handle, None::<&[u8]>, None::<&[u8]>, &options);
+        }
+        Ok(())
+    }
+
+    fn family(&self, family: Family) -> Result<&ColumnFamily, StorageError> {
+        let missing = || StorageError::damaged(format!("column family {} is missing", family.name()));
+        self.db.cf_handle(family.name()).ok_or_else(missing)
+    }
+}
+
+/// Reads the database at one instant, or as it is.
+#[derive(Clone, Copy)]
+pub struct Reader<'a> {
+    db: &'a Db,
+    snapshot: Option<&'a Snapshot<'a>>,
+}
+
+impl<'a> Reader<'a> {
+    /// Reads at the instant of `snapshot`, which must be of `db`.
+    pub const fn at(db: &'a Db, snapshot: &'a Snapshot<'a>) -> Self {
+        Self { db, snapshot: Some(snapshot) }
+    }
+
+    /// The value of a key.
+    pub fn get(&self, family: Family, key: &[u8]) -> Result<Option<DBPinnableSlice<'a>>, StorageError> {
+        let handle = self.db.family(family)?;
+        Ok(match self.snapshot {
+            Some(snapshot) => snapshot.get_pinned_cf(handle, key)?,
+            None => self.db.db.get_pinned_cf(handle, key)?,
+        })
+    }
+
+    /// Whether there is something at a key.
+    pub fn has(&self, family: Family, key: &[u8]) -> Result<bool, StorageError> {
+        Ok(self.get(family, key)?.is_some())
+    }
+
+    /// Walks over the keys that begin with `prefix`.
+    pub fn walk(&self, family: Family, prefix: &[u8]) -> Result<Walk<'a>, StorageError> {
+        let handle = self.db.family(family)?;
+        let mut options = ReadOptions::default();
+        options.set_iterate_lower_bound(prefix);
+        if let Some(end) = after_prefix(prefix) {
+            options.set_iterate_upper_bound(end);
+        }
+        let inner = match self.snapshot {
+            Some(snapshot) => snapshot.raw_iterator_cf_opt(handle, options),
+            None => self.db.db.raw_iterator_cf_opt(handle, options),
+        };
+        Ok(Walk { inner })
+    }
+}
+
+/// A cursor over a range of keys. It stands nowhere until it is moved.
+pub struct Walk<'a> {
+    inner: DBRawIterator<'a>,
+}
+
+impl Walk<'_> {
+    /// Moves to the first key.
+    pub fn first(&mut self) -> Result<(), StorageError> {
+        self.inner.seek_to_first();
+        self.check()
+    }
+
+    /// Moves to the last key.
+    pub fn last(&mut self) -> Result<(), StorageError> {
+        self.inner.seek_to_last();
+        self.check()
+    }
+
+    /// Moves to the first key at or after `key`.
+    pub fn seek(&mut self, key: &[u8]) -> Result<(), StorageError> {
+        self.inner.seek(key);
+        self.check()
+    }
+
+    /// Moves to the last key at or before `key`.
+    pub fn seek_back(&mut self, key: &[u8]) -> Result<(), StorageError> {
+        self.inner.seek_for_prev(key);
+        self.check()
+    }
+
+    /// Moves to the next key.
+    pub fn next(&mut self) -> Result<(), StorageError> {
+        self.inner.next();
+        self.check()
+    }
+
+    /// Moves to the key before.
+    pub fn back(&mut self) -> Result<(), StorageError> {
+        self.inner.prev();
+        self.check()
+    }
+
+    /// The key and the value that it stands at.
+    pub fn item(&self) -> Option<(&[u8], &[u8])> {
+        self.inner.item()
+    }
+
+    fn check(&self) -> Result<(), StorageError> {
+        if self.inner.valid() { Ok(()) } else { Ok(self.inner.status()?) }
+    }
+}
+
+fn is_lock(error: &rocksdb::Error) -> bool {
+    let text = error.to_string();
+    text.contains("lock file") || text.contains("lock hold")
+}
+
+fn database_options(create: bool, tuning: Tuning) -> Options {
+    let mut options = Options::default();
+    options.create_if_missing(create);
+    options.create_missing_column_families(create);
+    options.set_error_if_exists(create);
+    // The default stops in silence before a corrupt record in the middle of the log.
+    options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+    options.set_track_and_verify_wals_in_manifest(true);
+    options.set_db_write_buffer_size(tuning.write_buffer);
+    options.set_max_total_wal_size(4 * tuning.write_buffer as u64);
+    options.increase_parallelism(2);
+    options.set_max_open_files(512);
+    options.set_skip_stats_update_on_db_open(true);
+    options.set_stats_dump_period_sec(0);
+    options.set_stats_persist_period_sec(0);
+    options.set_log_level(LogLevel::Warn);
+    options.set_keep_log_file_num(2);
+    options
+}
+
+fn family_options(family: Family, cache: &Cache, tuning: Tuning) -> Options {
+    let mut blocks = BlockBasedOptions::default();
+    blocks.set_block_cache(cache);
+    blocks.set_cache_index_and_filter_blocks(true);
+    blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    let mut options = Options::default();
+    options.set_write_buffer_size(tuning.write_buffer / 2);
+    options.set_compression_type(DBCompressionType::Lz4);
+    options.set_bottommost_compression_type(DBCompressionType::Zstd);
+    match family {
+        // Looked up by whole keys, and often for what is not there.
+        Family::Ids | Family::State | Family::Blocks => {
+            blocks.set_bloom_filter(10.0, false);
+            options.set_memtable_prefix_bloom_ratio(0.05);
+            options.set_memtable_whole_key_filtering(true);
+            blocks.set_data_block_index_type(DataBlockIndexType::BinaryAndHash);
+        }
+        // Read in runs, or by a key that is known to be there: larger blocks compress better.
+        Family::Events | Family::Openings | Family::Order => blocks.set_block_size(16 * 1024),
+        Family::Meta | Family::Versions => {}
+    }
+    if family == Family::Ids {
+        // Digests do not compress.
+        options.set_bottommost_compression_type(DBCompressionType::Lz4);
+    }
+    options.set_block_based_table_factory(&blocks);
+    options
+}

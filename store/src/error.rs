@@ -1,0 +1,250 @@
+//! What can go wrong, by family of operations. Each error names the culprit.
+
+use std::path::PathBuf;
+
+use quipu_merge::{EventId, Malformed, Refusal};
+
+use crate::cut::CutError;
+
+/// The disk, the database or its content.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StorageError {
+    /// The database could not read or write.
+    #[error("the database failed: {0}")]
+    Database(#[from] rocksdb::Error),
+    /// A file of the store could not be read or written.
+    #[error("{path}: {source}")]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Something in the database is not what was put there.
+    #[error("the store is damaged: {what}; `verify` tells more")]
+    Damaged {
+        /// What was found.
+        what: String,
+    },
+    /// An earlier write failed, and nobody knows what is on the disk. Open the store again.
+    #[error("an earlier write failed ({0}); the store must be opened again")]
+    Poisoned(String),
+}
+
+impl StorageError {
+    pub(crate) fn damaged(what: impl Into<String>) -> Self {
+        Self::Damaged { what: what.into() }
+    }
+
+    pub(crate) fn file(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::File { path, source }
+    }
+}
+
+/// A store cannot be created or opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// There is no store in this directory.
+    #[error("no ledger at {0}")]
+    NotFound(PathBuf),
+    /// There is something at this place already; it is left as it was.
+    #[error("{0} exists already and is not empty")]
+    Exists(PathBuf),
+    /// Another process has the store open.
+    #[error("the ledger at {0} is in use by another process")]
+    Locked(PathBuf),
+    /// The store was written in a format that this version does not read.
+    #[error("the store has format {found}; this version reads formats {oldest} to {newest}: {hint}")]
+    Format {
+        /// The version found.
+        found: u32,
+        /// The oldest that can be read.
+        oldest: u32,
+        /// The newest that can be read.
+        newest: u32,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// The parameters of a new ledger break a limit of the format.
+    #[error("no such ledger can be made: {0}")]
+    Genesis(Malformed),
+    /// The key cannot be had.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// What was to be copied cannot be taken in. Nothing is left of the new store.
+    #[error(transparent)]
+    Merge(Box<MergeError>),
+    /// The disk, the database or its content.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+impl From<rocksdb::Error> for OpenError {
+    fn from(error: rocksdb::Error) -> Self {
+        Self::Storage(error.into())
+    }
+}
+
+impl From<MergeError> for OpenError {
+    fn from(error: MergeError) -> Self {
+        Self::Merge(Box::new(error))
+    }
+}
+
+/// A replica's key cannot be read, made or changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum IdentityError {
+    /// The key file cannot be read or written.
+    #[error("{path}: {source}")]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The key file is not a private key in PKCS#8.
+    #[error("{0} is not an Ed25519 private key in PKCS#8 PEM")]
+    NotAKey(PathBuf),
+    /// The key file can be read by others than its owner.
+    #[error("{path} may be read by others (mode {mode:o}): make it 0600, and rotate the key if somebody did")]
+    Exposed {
+        /// Which file.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
+    /// The key is encrypted and no passphrase was given.
+    #[error("the key is encrypted: a passphrase is needed")]
+    PassphraseNeeded,
+    /// The passphrase does not open the key.
+    #[error("the passphrase does not open the key")]
+    WrongPassphrase,
+    /// The system gives no random bytes.
+    #[error("the system gives no random bytes: {0}")]
+    Random(getrandom::Error),
+    /// The disk, the database or its content.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// Something cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// The cut cannot be found.
+    #[error(transparent)]
+    Cut(#[from] CutError),
+    /// No event with this id is held.
+    #[error("event {0} is not held")]
+    NoSuchEvent(EventId),
+    /// The disk, the database or its content.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+impl From<rocksdb::Error> for ReadError {
+    fn from(error: rocksdb::Error) -> Self {
+        Self::Storage(error.into())
+    }
+}
+
+/// A transaction was not committed; nothing of it has been written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WriteError {
+    /// A condition of the transaction does not hold.
+    #[error("the register {key:?} is not as required: {found}")]
+    Condition {
+        /// The register.
+        key: String,
+        /// What writes it has.
+        found: String,
+    },
+    /// An operation breaks a limit of the format.
+    #[error("{0}")]
+    Limit(Malformed),
+    /// The replica's own key may not write this, by what is known here.
+    #[error("this replica's key may not do that: {0}")]
+    Unauthorised(&'static str),
+    /// The store looks like a copy, and writing would fork its author for good.
+    #[error("this store looks like a copy of another: writing here with the same key would exclude its author. `quipu identity rotate` makes a key of its own")]
+    Copied,
+    /// The local clock is out of range, or an event that this one follows bars the way.
+    #[error("no time can be given to the event: the largest time that the format knows has been reached")]
+    Time,
+    /// The target of a redact is not held.
+    #[error("event {0} is not held")]
+    NoSuchEvent(EventId),
+    /// Content could not be read from where it comes.
+    #[error("the content cannot be read: {0}")]
+    Content(#[source] std::io::Error),
+    /// The event would not be admitted.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The disk, the database or its content.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+impl From<rocksdb::Error> for WriteError {
+    fn from(error: rocksdb::Error) -> Self {
+        Self::Storage(error.into())
+    }
+}
+
+/// Foreign events could not be taken in.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MergeError {
+    /// The events are of another ledger. Nothing has changed.
+    #[error("the events are of another ledger: {found}, not {own}")]
+    OtherLedger {
+        /// This store's ledger.
+        own: EventId,
+        /// The ledger found.
+        found: EventId,
+    },
+    /// The file has no first event to start from. Nothing has changed.
+    #[error("the file holds no first event: it continues another history")]
+    NoGenesis,
+    /// An event is refused. Of a file, nothing has been taken in; of a replica, what precedes it.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The file is not as it should be. Nothing has changed.
+    #[error("the file is corrupt: {0}")]
+    Corrupt(String),
+    /// The file holds more new events than are taken in at once. Nothing has changed.
+    #[error("the file holds more than {limit} new events: export it in parts, with --since")]
+    TooMany {
+        /// How many are taken in at once.
+        limit: usize,
+    },
+    /// The file cannot be read.
+    #[error("the file cannot be read: {0}")]
+    Input(#[source] std::io::Error),
+    /// The source cannot be read.
+    #[error("the source: {0}")]
+    Source(#[source] Box<ReadError>),
+    /// The disk, the database or its content.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+impl From<rocksdb::Error> for MergeError {
+    fn from(error: rocksdb::Error) -> Self {
+        Self::Storage(error.into())
+    }
+}
+
+impl From<ReadError> for MergeError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Storage(storage) => Self::Storage(storage),
+            other => Self::Source(Box::new(other)),
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! What a new event changes of what is there already: revokes and forks that make earlier events
+//! void, and redacts that erase values.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use quipu_merge::{
+    Act, AuthorKey, Body, Dot, EventId, ForkPolicy, Lane, OpeningId, Subject, Verdicts,
+};
+
+use crate::db::Db;
+use crate::error::StorageError;
+use crate::index::NewEvent;
+use crate::lookup::{self, Stored};
+use crate::record::EventRecord;
+use crate::schema::{self, Family, Kind, meta};
+use crate::writer::Writer;
+
+/// The author, the id and the place of an event whose values are erased.
+pub type Redacted = (AuthorKey, EventId, Dot);
+
+/// What the verdicts on earlier events have become, where they changed, and the keys concerned.
+#[derive(Default)]
+pub struct Rejudged {
+    /// Events that are void now, or no longer.
+    pub void: BTreeMap<Dot, bool>,
+    /// Values that are erased now, or no longer, by event and slot.
+    pub erased: BTreeMap<(Dot, u16), bool>,
+    /// The keys that these worked on, as in the family `state`.
+    pub keys: BTreeSet<Vec<u8>>,
+}
+
+impl Writer {
+    /// Whether taking in an event with these acts may change what others come to. Everything
+    /// before it must be in the database then.
+    pub fn changes_others(&self, acts: &[Act], forks: bool) -> bool {
+        acts.iter().any(|act| !matches!(act, Act::Grant { .. })) || (forks && self.excludes())
+    }
+
+    /// Brings the verdicts up to date with a new event that is in the lanes already, and changes
+    /// what earlier events come to where it makes them void or erases their values.
+    pub fn judge_new(&mut self, db: &Db, new: &NewEvent<'_>) -> Result<(), StorageError> {
+        let lanes = self.lanes.table().clone();
+        let placement = new.admission.placement;
+        let changes_others = self.changes_others(&new.admission.acts, placement.forks);
+        let before = changes_others.then(|| self.verdicts.clone());
+        let control = new.admission.control(new.event);
+        if let Some(control) = &control {
+            Arc::make_mut(&mut self.authority).insert(control.clone());
+        }
+        let extended = control.is_none_or(|c| Arc::make_mut(&mut self.verdicts).extend(&lanes, &c));
+        let Some(before) = before else { return Ok(()) };
+        let tips = self.lanes.clone();
+        let within = |lane: Lane| tips.tip(lane);
+        if !extended || (placement.forks && self.excludes()) {
+            self.verdicts = Arc::new(Verdicts::new(&self.authority, &lanes, &within, &[]));
+        }
+        let mut rejudged = Rejudged::default();
+        self.mark_void(db, &before, placement.dot, &mut rejudged)?;
+        let redacted: BTreeSet<_> =
+            self.verdicts.redacted(&self.authority, &within).into_iter().collect();
+        let erase = redacted.difference(&self.redacted).copied().collect();
+        let restore = self.redacted.difference(&redacted).copied().collect();
+        self.redacted = redacted;
+        self.erased_openings.clear();
+        self.mark_erased(db, erase, true, &mut rejudged)?;
+        self.mark_erased(db, restore, false, &mut rejudged)?;
+        for key in &rejudged.keys {
+            self.rebuild(db, key, &rejudged)?;
+        }
+        Ok(())
+    }
+
+    /// The slots of a new event whose openings its author has had erased before.
+    pub fn erased_slots(&mut self, db: &Db, new: &NewEvent<'_>) -> Result<Vec<u16>, StorageError> {
+        let author = new.event.event().author;
+        if self.redacted.range((author, EventId([0; 32]), FIRST_DOT)..).next().is_none_or(|r| r.0 != author) {
+            return Ok(Vec::new());
+        }
+        if !self.erased_openings.contains_key(&author) {
+            let targets = self.redacted.iter().filter(|target| target.0 == author);
+            let mut openings = BTreeSet::new();
+            for (_, _, dot) in targets {
+                openings.extend(openings_of(&Stored::read(db.latest(), *dot)?.body()?));
+            }
+            self.erased_openings.insert(author, openings);
+        }
+        let Some(erased) = self.erased_openings.get(&author) else { return Ok(Vec::new()) };
+        let slots = (0_u16..).zip(new.body.data());
+        let hit = slots.filter(|(_, operation)| operation.value().is_some_and(|v| erased.contains(&v)));
+        Ok(hit.map(|(slot, _)| slot).collect())
+    }
+
+    fn excludes(&self) -> bool {
+        self.authority.forks() == ForkPolicy::Exclude
+    }
+
+    /// Marks the events that became void, and those that no longer are.
+    fn mark_void(
+        &mut self,
+        db: &Db,
+        before: &Verdicts,
+        new: Dot,
+        rejudged: &mut Rejudged,
+    ) -> Result<(), StorageError> {
+        let lanes = self.lanes.table().clone();
+        let acts: BTreeMap<Dot, _> = self.authority.events().iter().map(|e| (e.dot, e.clone())).collect();
+        for author in self.verdicts.changed_since(before) {
+            for &lane in lanes.of(author) {
+                for_each_event(db, lane, |dot, body| {
+                    if dot == new {
+                        return Ok(());
+                    }
+                    let clock = lookup::clock_at(db.latest(), dot)?;
+                    let acts = acts.get(&dot).map_or(&[][..], |control| &control.acts);
+                    let is = self.verdicts.is_void(&lanes, &Subject { author, dot, clock: &clock, acts });
+                    if is != db.latest().has(Family::Meta, &meta::void(dot))? {
+                        rejudged.void.insert(dot, is);
+                        rejudged.keys.extend(keys_of(body));
+                    }
+                    Ok(())
+                })?;
+            }
+        }
+        for (&dot, &void) in &rejudged.void {
+            self.mark(db, &meta::void(dot), void)?;
+        }
+        Ok(())
+    }
+
+    /// Marks the values of redacted events as erased or not, wherever their authors used them.
+    fn mark_erased(
+        &mut self,
+        db: &Db,
+        targets: Vec<Redacted>,
+        erase: bool,
+        rejudged: &mut Rejudged,
+    ) -> Result<(), StorageError> {
+        let mut openings = BTreeMap::<AuthorKey, BTreeSet<OpeningId>>::new();
+        for (author, _, dot) in targets {
+            let body = Stored::read(db.latest(), dot)?.body()?;
+            openings.entry(author).or_default().extend(openings_of(&body));
+        }
+        let lanes = self.lanes.table().clone();
+        for (author, openings) in openings {
+            // An opening may be named by several events of its author, though few writers do that.
+            for &lane in lanes.of(author) {
+                for_each_event(db, lane, |dot, body| {
+                    for (slot, operation) in (0_u16..).zip(body.data()) {
+                        if operation.value().is_some_and(|value| openings.contains(&value)) {
+                            rejudged.erased.insert((dot, slot), erase);
+                            rejudged.keys.insert(key_of(operation));
+                        }
+                    }
+                    Ok(())
+                })?;
+            }
+        }
+        for (&(dot, slot), &erased) in rejudged.erased.iter().filter(|(_, erased)| **erased == erase) {
+            self.mark(db, &meta::erased(dot, slot), erased)?;
+        }
+        Ok(())
+    }
+
+    fn mark(&mut self, db: &Db, key: &[u8], set: bool) -> Result<(), StorageError> {
+        if set { self.put(db, Family::Meta, key, &[]) } else { self.delete(db, Family::Meta, key) }
+    }
+}
+
+const FIRST_DOT: Dot = Dot { lane: Lane(0), seq: quipu_merge::Seq(0) };
+
+/// Calls `visit` with every event of a lane that is in the database.
+fn for_each_event(
+    db: &Db,
+    lane: Lane,
+    mut visit: impl FnMut(Dot, &Body) -> Result<(), StorageError>,
+) -> Result<(), StorageError> {
+    let damaged = || StorageError::damaged(format!("an event of lane {}", lane.0));
+    let mut walk = db.latest().walk(Family::Events, &lane.0.to_be_bytes())?;
+    walk.first()?;
+    while let Some((key, value)) = walk.item() {
+        let dot = schema::parse_dot(key).ok_or_else(damaged)?;
+        let record = EventRecord::decode(value).ok_or_else(damaged)?;
+        visit(dot, &Body::decode(record.body).map_err(|_| damaged())?)?;
+        walk.next()?;
+    }
+    Ok(())
+}
+
+fn openings_of(body: &Body) -> impl Iterator<Item = OpeningId> + '_ {
+    body.data().iter().filter_map(quipu_merge::Operation::value)
+}
+
+fn keys_of(body: &Body) -> impl Iterator<Item = Vec<u8>> + '_ {
+    body.data().iter().map(key_of)
+}
+
+/// The key in the family `state` that an operation works on.
+pub fn key_of(operation: &quipu_merge::Operation) -> Vec<u8> {
+    use quipu_merge::Operation as O;
+    let (kind, member) = match operation {
+        O::Put { .. } | O::Del { .. } => (Kind::Register, None),
+        O::Inc { .. } => (Kind::Counter, None),
+        O::Append { .. } => (Kind::List, None),
+        O::Add { member, .. } | O::Rem { member, .. } => (Kind::Member, Some(member.as_bytes())),
+    };
+    schema::state_key(kind, operation.key().as_str(), member)
+}

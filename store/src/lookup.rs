@@ -1,0 +1,186 @@
+//! Finding events and what they have seen.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use quipu_merge::{Ancestor, AuthorKey, Body, Clock, Dot, EventId, Micros, ParsedEvent, Seq};
+
+use crate::db::Reader;
+use crate::error::StorageError;
+use crate::record::{self, EventRecord, SharedClock, StoredClock};
+use crate::schema::{self, Family};
+
+/// A clock is stored in full at least after so many differences.
+pub const MAX_DEPTH: u64 = 16;
+/// How many events are remembered that others may soon follow.
+const RECENT: usize = 8192;
+
+/// An event that is held, as far as following it is concerned.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// Its id.
+    pub id: EventId,
+    /// Who wrote it.
+    pub author: AuthorKey,
+    /// Its local name.
+    pub dot: Dot,
+    /// When it says that it was written.
+    pub time: Micros,
+    /// What it has seen, itself included.
+    pub clock: SharedClock,
+    /// The event of its lane whose clock is stored and differs only by the lane's own position,
+    /// and how many differences that one is away from a full clock.
+    pub base: (Seq, u64),
+}
+
+impl From<Known> for Ancestor {
+    fn from(known: Known) -> Self {
+        Self { author: known.author, dot: known.dot, time: known.time, clock: known.clock }
+    }
+}
+
+/// Where the event with this id is.
+pub fn dot_of(reader: Reader<'_>, id: EventId) -> Result<Option<Dot>, StorageError> {
+    let Some(bytes) = reader.get(Family::Ids, &id.0)? else { return Ok(None) };
+    let damaged = || StorageError::damaged(format!("the index entry of event {id}"));
+    record::Reader(&bytes).dot().map(Some).ok_or_else(damaged)
+}
+
+/// The stored bytes of an event.
+pub struct Stored<'a> {
+    bytes: rocksdb::DBPinnableSlice<'a>,
+    dot: Dot,
+}
+
+impl<'a> Stored<'a> {
+    /// Reads the event at `dot`, if there is one.
+    pub fn find(reader: Reader<'a>, dot: Dot) -> Result<Option<Self>, StorageError> {
+        let bytes = reader.get(Family::Events, &schema::dot_key(dot))?;
+        Ok(bytes.map(|bytes| Self { bytes, dot }))
+    }
+
+    /// Reads the event at `dot`, which an index names.
+    pub fn read(reader: Reader<'a>, dot: Dot) -> Result<Self, StorageError> {
+        Self::find(reader, dot)?.ok_or_else(|| missing(dot))
+    }
+
+    /// The parts of the record.
+    pub fn record(&self) -> Result<EventRecord<'_>, StorageError> {
+        EventRecord::decode(&self.bytes).ok_or_else(|| damaged(self.dot))
+    }
+
+    /// The event.
+    pub fn event(&self) -> Result<ParsedEvent, StorageError> {
+        ParsedEvent::decode(self.record()?.event).map_err(|_| damaged(self.dot))
+    }
+
+    /// The body.
+    pub fn body(&self) -> Result<Body, StorageError> {
+        Body::decode(self.record()?.body).map_err(|_| damaged(self.dot))
+    }
+}
+
+fn damaged(dot: Dot) -> StorageError {
+    StorageError::damaged(format!("the record of event {} on lane {}", dot.seq, dot.lane.0))
+}
+
+fn missing(dot: Dot) -> StorageError {
+    StorageError::damaged(format!("event {} on lane {} is missing", dot.seq, dot.lane.0))
+}
+
+/// What the event at `dot` has seen, itself included.
+pub fn clock_at(reader: Reader<'_>, dot: Dot) -> Result<Clock, StorageError> {
+    let stored = Stored::read(reader, dot)?;
+    let clock = stored.record()?.clock;
+    clock_of(reader, dot, clock)
+}
+
+/// The clock that a record describes.
+pub fn clock_of(reader: Reader<'_>, dot: Dot, stored: StoredClock) -> Result<Clock, StorageError> {
+    let mut differences = Vec::new();
+    let mut at = dot;
+    let mut stored = stored;
+    let mut clock = loop {
+        let base = match stored {
+            StoredClock::Full(dots) => break dots.into_iter().collect::<Clock>(),
+            StoredClock::Same(base) => base,
+            StoredClock::More { base, more, .. } => {
+                differences.push(more);
+                base
+            }
+        };
+        // Bases lie strictly before, so that even a damaged record ends this.
+        if base >= at.seq || differences.len() > MAX_DEPTH as usize {
+            return Err(damaged(at));
+        }
+        at.seq = base;
+        stored = Stored::read(reader, at)?.record()?.clock;
+    };
+    differences.into_iter().rev().flatten().for_each(|dot| clock.advance(dot));
+    clock.advance(dot);
+    Ok(clock)
+}
+
+/// Reads all of what following the event at `dot` needs.
+pub fn known_at(reader: Reader<'_>, dot: Dot) -> Result<Known, StorageError> {
+    let stored = Stored::read(reader, dot)?;
+    let event = stored.event()?;
+    let record = stored.record()?;
+    let base = match &record.clock {
+        StoredClock::Full(_) => (dot.seq, 0),
+        StoredClock::More { depth, .. } => (dot.seq, *depth),
+        StoredClock::Same(base) => {
+            let base_dot = Dot { lane: dot.lane, seq: *base };
+            match Stored::read(reader, base_dot)?.record()?.clock {
+                StoredClock::More { depth, .. } => (*base, depth),
+                _ => (*base, 0),
+            }
+        }
+    };
+    let clock = Arc::new(clock_of(reader, dot, record.clock)?);
+    let content = event.event();
+    Ok(Known { id: event.id(), author: content.author, dot, time: content.time, clock, base })
+}
+
+/// How to store the clock of an event that continues `prev` on its lane, if it does.
+pub fn stored_clock(clock: &Clock, dot: Dot, prev: Option<&Known>) -> (StoredClock, (Seq, u64)) {
+    let full = || (StoredClock::Full(clock.iter().collect()), (dot.seq, 0));
+    let Some(prev) = prev.filter(|prev| prev.dot.lane == dot.lane) else { return full() };
+    let more: Vec<_> =
+        clock.iter().filter(|seen| seen.lane != dot.lane && !prev.clock.covers(*seen)).collect();
+    let (base, depth) = prev.base;
+    if more.is_empty() {
+        return (StoredClock::Same(base), prev.base);
+    }
+    if depth + 1 >= MAX_DEPTH || more.len() * 2 > clock.len() {
+        return full();
+    }
+    let depth = depth + 1;
+    (StoredClock::More { base, depth, more }, (dot.seq, depth))
+}
+
+/// Events that were written or followed lately. New events mostly follow these.
+#[derive(Default)]
+pub struct Recent {
+    young: HashMap<EventId, Known>,
+    old: HashMap<EventId, Known>,
+}
+
+impl Recent {
+    /// Remembers an event, at least until [`Self::age`] has been called twice.
+    pub fn insert(&mut self, known: Known) {
+        self.young.insert(known.id, known);
+    }
+
+    /// Looks for an event.
+    pub fn get(&self, id: &EventId) -> Option<&Known> {
+        self.young.get(id).or_else(|| self.old.get(id))
+    }
+
+    /// Forgets the older half where there are many. To be called when everything is written.
+    pub fn age(&mut self) {
+        if self.young.len() > RECENT {
+            self.old = std::mem::take(&mut self.young);
+        }
+    }
+}

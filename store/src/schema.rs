@@ -1,0 +1,292 @@
+//! Column families and their keys. All that decides how bytes are laid out in the database.
+//!
+//! | family | key | value |
+//! | --- | --- | --- |
+//! | `meta` | a tag and more, see [`meta`] | small things |
+//! | `events` | lane, seq | clock, event, body: see [`crate::record`] |
+//! | `ids` | digest of the event's id | lane, seq |
+//! | `order` | time, lane | seq |
+//! | `openings` | lane, seq, slot | opening block |
+//! | `blocks` | codec, digest | raw block or manifest |
+//! | `state` | kind, key, member | what stands now: see [`crate::record`] |
+//! | `versions` | kind, key, member, lane, time (lists: time, lane, slot) | what stood before |
+
+use quipu_merge::{BlockId, Dot, Lane, Micros, Seq};
+
+/// The version of this layout.
+pub const FORMAT: u32 = 1;
+/// The oldest layout that can be read.
+pub const OLDEST_FORMAT: u32 = 1;
+
+/// The column families.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// Small things, by tag.
+    Meta,
+    /// Events with their bodies.
+    Events,
+    /// Where an event is, by id.
+    Ids,
+    /// Events by time.
+    Order,
+    /// Openings, by event and slot.
+    Openings,
+    /// Blocks of long values.
+    Blocks,
+    /// What stands now, by key.
+    State,
+    /// What stood before, by key.
+    Versions,
+}
+
+impl Family {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Meta,
+        Self::Events,
+        Self::Ids,
+        Self::Order,
+        Self::Openings,
+        Self::Blocks,
+        Self::State,
+        Self::Versions,
+    ];
+
+    /// The name in the database.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Meta => "meta",
+            Self::Events => "events",
+            Self::Ids => "ids",
+            Self::Order => "order",
+            Self::Openings => "openings",
+            Self::Blocks => "blocks",
+            Self::State => "state",
+            Self::Versions => "versions",
+        }
+    }
+}
+
+/// Kinds of keyed things, in the order in which they are listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Kind {
+    /// A counter.
+    Counter = b'c',
+    /// A list: in `state` how many values it has, in `versions` the values.
+    List = b'l',
+    /// A member of a set.
+    Member = b'm',
+    /// A register.
+    Register = b'r',
+    /// A set: in `state` how many members it has.
+    Set = b's',
+}
+
+/// Keys of the family `meta`.
+pub mod meta {
+    use super::{Dot, Lane, dot_key};
+
+    /// The layout's version.
+    pub const FORMAT: &[u8] = b"format";
+    /// The ledger's id, as a digest.
+    pub const LEDGER: &[u8] = b"ledger";
+    /// The number of the last commit, and the heads.
+    pub const HEADS: &[u8] = b"heads";
+    /// Where the store was when it was last used.
+    pub const PLACE: &[u8] = b"place";
+
+    /// A lane: its author and where it leaves another.
+    pub fn lane(lane: Lane) -> Vec<u8> {
+        [b"L", lane.0.to_be_bytes().as_slice()].concat()
+    }
+
+    /// The n-th control event.
+    pub fn control(number: u64) -> Vec<u8> {
+        [b"C", number.to_be_bytes().as_slice()].concat()
+    }
+
+    /// A void event.
+    pub fn void(dot: Dot) -> Vec<u8> {
+        [b"V", dot_key(dot).as_slice()].concat()
+    }
+
+    /// A value that has been erased, by where it stands.
+    pub fn erased(dot: Dot, slot: u16) -> Vec<u8> {
+        [b"E", dot_key(dot).as_slice(), &slot.to_be_bytes()].concat()
+    }
+
+    /// A register with more than one value.
+    pub fn conflict(state_key: &[u8]) -> Vec<u8> {
+        [b"K", state_key].concat()
+    }
+
+    /// A local name.
+    pub fn name(author: [u8; 32]) -> Vec<u8> {
+        [b"N", author.as_slice()].concat()
+    }
+
+    /// A waiting event.
+    pub fn waiting(event: [u8; 32]) -> Vec<u8> {
+        [b"W", event.as_slice()].concat()
+    }
+
+    /// A waiting event, by a missing one.
+    pub fn waiting_for(missing: [u8; 32], event: [u8; 32]) -> Vec<u8> {
+        [b"M", missing.as_slice(), event.as_slice()].concat()
+    }
+
+    /// A waiting event, by when it is due.
+    pub fn due(time: u64, event: [u8; 32]) -> Vec<u8> {
+        [b"T", time.to_be_bytes().as_slice(), event.as_slice()].concat()
+    }
+}
+
+/// Lane and seq.
+pub fn dot_key(dot: Dot) -> [u8; 12] {
+    let mut key = [0; 12];
+    key[..4].copy_from_slice(&dot.lane.0.to_be_bytes());
+    key[4..].copy_from_slice(&dot.seq.0.to_be_bytes());
+    key
+}
+
+/// Reads lane and seq back.
+pub fn parse_dot(key: &[u8]) -> Option<Dot> {
+    let (lane, seq) = key.split_first_chunk::<4>()?;
+    let lane = Lane(u32::from_be_bytes(*lane));
+    Some(Dot { lane, seq: Seq(u64::from_be_bytes(seq.try_into().ok()?)) })
+}
+
+/// Time and lane.
+pub fn order_key(time: Micros, lane: Lane) -> [u8; 12] {
+    let mut key = [0; 12];
+    key[..8].copy_from_slice(&time.0.to_be_bytes());
+    key[8..].copy_from_slice(&lane.0.to_be_bytes());
+    key
+}
+
+/// Reads time and lane back.
+pub fn parse_order(key: &[u8]) -> Option<(Micros, Lane)> {
+    let (time, lane) = key.split_first_chunk::<8>()?;
+    let lane = Lane(u32::from_be_bytes(lane.try_into().ok()?));
+    Some((Micros(u64::from_be_bytes(*time)), lane))
+}
+
+/// Lane, seq and slot: the index of an operation in its body.
+pub fn opening_key(dot: Dot, slot: u16) -> [u8; 14] {
+    let mut key = [0; 14];
+    key[..12].copy_from_slice(&dot_key(dot));
+    key[12..].copy_from_slice(&slot.to_be_bytes());
+    key
+}
+
+/// Codec and digest.
+pub fn block_key(id: BlockId) -> [u8; 33] {
+    let mut key = [0; 33];
+    key[0] = id.codec as u8;
+    key[1..].copy_from_slice(&id.digest);
+    key
+}
+
+/// The key of something in `state`: no such key begins another, and the order is that of the
+/// keys' bytes.
+pub fn state_key(kind: Kind, key: &str, member: Option<&[u8]>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(key.len() + 3 + member.map_or(0, |m| m.len() + 2));
+    out.push(kind as u8);
+    escape(&mut out, key.as_bytes());
+    out.extend_from_slice(END);
+    if let Some(member) = member {
+        escape(&mut out, member);
+        out.extend_from_slice(END);
+    }
+    out
+}
+
+/// What all keys of a kind begin with whose text begins with `prefix`.
+pub fn state_prefix(kind: Kind, prefix: &str) -> Vec<u8> {
+    let mut out = vec![kind as u8];
+    escape(&mut out, prefix.as_bytes());
+    out
+}
+
+/// Reads the key and the member of a key in `state` back.
+pub fn parse_state_key(bytes: &[u8]) -> Option<(Kind, String, Option<Vec<u8>>)> {
+    let (&kind, rest) = bytes.split_first()?;
+    let kind = match kind {
+        b'c' => Kind::Counter,
+        b'l' => Kind::List,
+        b'm' => Kind::Member,
+        b'r' => Kind::Register,
+        b's' => Kind::Set,
+        _ => return None,
+    };
+    let (key, rest) = unescape(rest)?;
+    let key = String::from_utf8(key).ok()?;
+    if kind != Kind::Member {
+        return rest.is_empty().then_some((kind, key, None));
+    }
+    let (member, rest) = unescape(rest)?;
+    rest.is_empty().then_some((kind, key, Some(member)))
+}
+
+/// A version of a register, a counter or a member.
+pub fn version_key(state_key: &[u8], lane: Lane, time: Micros) -> Vec<u8> {
+    [state_key, &lane.0.to_be_bytes(), &time.0.to_be_bytes()].concat()
+}
+
+/// Reads lane and time of a version back.
+pub fn parse_version(state_key_len: usize, key: &[u8]) -> Option<(Lane, Micros)> {
+    let (lane, time) = key.get(state_key_len..)?.split_first_chunk::<4>()?;
+    let time = Micros(u64::from_be_bytes(time.try_into().ok()?));
+    Some((Lane(u32::from_be_bytes(*lane)), time))
+}
+
+/// A value of a list.
+pub fn element_key(state_key: &[u8], time: Micros, lane: Lane, slot: u16) -> Vec<u8> {
+    [state_key, &order_key(time, lane), &slot.to_be_bytes()].concat()
+}
+
+/// Reads time, lane and slot of a list's value back.
+pub fn parse_element(state_key_len: usize, key: &[u8]) -> Option<(Micros, Lane, u16)> {
+    let (order, slot) = key.get(state_key_len..)?.split_first_chunk::<12>()?;
+    let (time, lane) = parse_order(order)?;
+    Some((time, lane, u16::from_be_bytes(slot.try_into().ok()?)))
+}
+
+/// The smallest key that does not begin with `prefix` and comes after all that do.
+pub fn after_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
+    let last = prefix.iter().rposition(|&byte| byte != u8::MAX)?;
+    let mut end = prefix[..=last].to_vec();
+    end[last] += 1;
+    Some(end)
+}
+
+const END: &[u8] = &[0, 0];
+
+fn escape(out: &mut Vec<u8>, bytes: &[u8]) {
+    for &byte in bytes {
+        out.push(byte);
+        if byte == 0 {
+            out.push(u8::MAX);
+        }
+    }
+}
+
+fn unescape(bytes: &[u8]) -> Option<(Vec<u8>, &[u8])> {
+    let mut out = Vec::new();
+    let mut rest = bytes;
+    loop {
+        match rest {
+            [0, 0, rest @ ..] => return Some((out, rest)),
+            [0, u8::MAX, tail @ ..] => {
+                out.push(0);
+                rest = tail;
+            }
+            [0, ..] | [] => return None,
+            [byte, tail @ ..] => {
+                out.push(*byte);
+                rest = tail;
+            }
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! The writing side: what the next event follows, and the group of events that is written next.
+//!
+//! Events are stamped, signed and indexed one after the other under one lock, into the batch of
+//! the current group. The first of those that wait takes the group and writes it with one fsync;
+//! the others stamp the next group meanwhile. Readers see an event only when it is written.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use quipu_merge::{
+    Authority, AuthorKey, EventId, LaneTable, Lanes, OpeningId, Verdicts,
+};
+use rocksdb::WriteBatch;
+
+use crate::db::{Db, Reader};
+use crate::error::StorageError;
+use crate::judge::Redacted;
+use crate::lookup::{self, Known, Recent};
+use crate::record::{self, put_dot, put_number};
+use crate::schema::{Family, meta};
+
+/// What readers share: the ledger as of the last commit.
+#[derive(Debug)]
+pub struct Published {
+    /// The number of the commit.
+    pub commit: u64,
+    /// The branches of all authors.
+    pub lanes: Arc<LaneTable>,
+    /// The control events.
+    pub authority: Arc<Authority>,
+    /// The verdicts over everything.
+    pub verdicts: Arc<Verdicts>,
+    /// The events that no other follows, ascending.
+    pub heads: Arc<[Known]>,
+}
+
+/// Records of a family that are not in the database yet.
+type Overlay = HashMap<Vec<u8>, Option<Vec<u8>>>;
+
+/// The state that the next event builds on. Guarded by one lock.
+pub struct Writer {
+    /// The branches of all authors, with their last events.
+    pub lanes: Lanes,
+    /// The control events.
+    pub authority: Arc<Authority>,
+    /// The verdicts over everything.
+    pub verdicts: Arc<Verdicts>,
+    /// The events that no other follows, ascending.
+    pub heads: Arc<[Known]>,
+    /// Events that were lately written or followed.
+    pub recent: Recent,
+    /// The own event that the next one continues.
+    pub own: Option<Known>,
+    /// The number of the group that is being filled.
+    pub group: u64,
+    /// The events whose values are erased.
+    pub redacted: BTreeSet<Redacted>,
+    /// What their authors must not show again, for the authors that have been asked for.
+    pub erased_openings: BTreeMap<AuthorKey, BTreeSet<OpeningId>>,
+    batch: WriteBatch,
+    empty: bool,
+    states: Overlay,
+    in_flight: Overlay,
+    poisoned: Option<String>,
+}
+
+impl Writer {
+    /// Starts from what was published at `commit`.
+    pub fn new(published: &Published, lanes: Lanes, own: Option<Known>) -> Self {
+        let redacted = {
+            let within = |lane| lanes.tip(lane);
+            published.verdicts.redacted(&published.authority, &within).into_iter().collect()
+        };
+        Self {
+            lanes,
+            authority: published.authority.clone(),
+            verdicts: published.verdicts.clone(),
+            heads: published.heads.clone(),
+            recent: Recent::default(),
+            own,
+            group: published.commit + 1,
+            redacted,
+            erased_openings: BTreeMap::new(),
+            batch: WriteBatch::default(),
+            empty: true,
+            states: Overlay::new(),
+            in_flight: Overlay::new(),
+            poisoned: None,
+        }
+    }
+
+    /// Refuses to go on after a failed write.
+    pub fn check(&self) -> Result<(), StorageError> {
+        self.poisoned.as_ref().map_or(Ok(()), |why| Err(StorageError::Poisoned(why.clone())))
+    }
+
+    /// Refuses everything from now on: what is in memory is no longer what is on the disk.
+    pub fn poison(&mut self, why: &StorageError) {
+        self.poisoned.get_or_insert_with(|| why.to_string());
+    }
+
+    /// Adds a put to the group.
+    pub fn put(&mut self, db: &Db, family: Family, key: &[u8], value: &[u8]) -> Result<(), StorageError> {
+        self.empty = false;
+        if family == Family::State {
+            self.states.insert(key.to_vec(), Some(value.to_vec()));
+        }
+        db.put(&mut self.batch, family, key, value)
+    }
+
+    /// Adds a delete to the group.
+    pub fn delete(&mut self, db: &Db, family: Family, key: &[u8]) -> Result<(), StorageError> {
+        self.empty = false;
+        if family == Family::State {
+            self.states.insert(key.to_vec(), None);
+        }
+        db.delete(&mut self.batch, family, key)
+    }
+
+    /// The record of a key in the family `state`, with what is not written yet.
+    pub fn state<T>(
+        &self,
+        db: &Db,
+        key: &[u8],
+        decode: impl FnOnce(&[u8]) -> Option<T>,
+    ) -> Result<Option<T>, StorageError> {
+        let damaged = || StorageError::damaged("a record of the current state");
+        if let Some(record) = self.states.get(key).or_else(|| self.in_flight.get(key)) {
+            let Some(bytes) = record else { return Ok(None) };
+            return decode(bytes).map(Some).ok_or_else(damaged);
+        }
+        let Some(bytes) = db.latest().get(Family::State, key)? else { return Ok(None) };
+        decode(&bytes).map(Some).ok_or_else(damaged)
+    }
+
+    /// An event that is held, written or not.
+    pub fn known(&mut self, reader: Reader<'_>, id: EventId) -> Result<Option<Known>, StorageError> {
+        if let Some(known) = self.recent.get(&id) {
+            return Ok(Some(known.clone()));
+        }
+        if let Some(known) = self.heads.iter().find(|head| head.id == id) {
+            return Ok(Some(known.clone()));
+        }
+        let Some(dot) = lookup::dot_of(reader, id)? else { return Ok(None) };
+        let known = lookup::known_at(reader, dot)?;
+        self.recent.insert(known.clone());
+        Ok(Some(known))
+    }
+
+    /// Whether nothing waits to be written.
+    pub const fn is_empty(&self) -> bool {
+        self.empty
+    }
+
+    /// How many bytes wait to be written.
+    pub fn size(&self) -> usize {
+        self.batch.size_in_bytes()
+    }
+
+    /// Takes the group to write it, and starts the next.
+    pub fn take(&mut self, db: &Db) -> Result<(WriteBatch, Published), StorageError> {
+        let mut batch = std::mem::take(&mut self.batch);
+        let commit = self.group;
+        let mut heads = Vec::new();
+        put_number(&mut heads, commit);
+        self.heads.iter().for_each(|head| put_dot(&mut heads, head.dot));
+        db.put(&mut batch, Family::Meta, meta::HEADS, &heads)?;
+        self.group += 1;
+        self.empty = true;
+        self.in_flight = std::mem::take(&mut self.states);
+        self.recent.age();
+        let published = Published {
+            commit,
+            lanes: self.lanes.table().clone(),
+            authority: self.authority.clone(),
+            verdicts: self.verdicts.clone(),
+            heads: self.heads.clone(),
+        };
+        Ok((batch, published))
+    }
+
+    /// Forgets what was kept until the group that was taken is written.
+    pub fn written(&mut self) {
+        self.in_flight.clear();
+    }
+}
+
+/// Reads the commit number and the heads back.
+pub fn read_heads(reader: Reader<'_>) -> Result<(u64, Vec<quipu_merge::Dot>), StorageError> {
+    let damaged = || StorageError::damaged("the record of the heads");
+    let bytes = reader.get(Family::Meta, meta::HEADS)?.ok_or_else(damaged)?;
+    let mut r = record::Reader(&bytes);
+    let commit = r.number().ok_or_else(damaged)?;
+    let mut heads = Vec::new();
+    while !r.0.is_empty() {
+        heads.push(r.dot().ok_or_else(damaged)?);
+    }
+    Ok((commit, heads))
+}
