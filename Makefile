@@ -64,7 +64,7 @@ fuzz-deps: deps
 # The librocksdb.a that `make build` or `make test` has compiled is linked into the fuzz targets
 # instead of compiling RocksDB once more with a sanitizer. It is found below CARGO_TARGET_DIR.
 define fuzz
-lib=$$(find "$(CARGO_TARGET_DIR)/release/build" -name librocksdb.a -printf '%T@ %h\n' 2>/dev/null | sort -rn | head -n 1 | cut -d ' ' -f 2-); \
+lib=$$(find "$(CARGO_TARGET_DIR)/release/build" -name librocksdb.a -printf '%T@ %h\n' 2>/dev/null | sort -rn | head -n 1 | cut -d ' ' -f 2- || true); \
 if [[ $$lib ]]; then export ROCKSDB_LIB_DIR="$$lib" ROCKSDB_STATIC=1; fi; \
 export CARGO_TARGET_DIR="$(FUZZ_TARGET_DIR)"; \
 for target in $(1); do \
