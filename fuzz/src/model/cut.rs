@@ -60,9 +60,7 @@ impl Model {
                 let within = |author, seq| seq <= limit.get(&author).copied().unwrap_or(0);
                 all.filter(|&e| self.clock(e).into_iter().all(|(a, seq)| within(a, seq))).collect()
             }
-            ModelCut::Time(limit) => {
-                all.filter(|&e| self.held[e].event.time.0 <= *limit).collect()
-            }
+            ModelCut::Time(limit) => all.filter(|&e| self.held[e].event.time.0 <= *limit).collect(),
         }
     }
 

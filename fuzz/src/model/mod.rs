@@ -59,6 +59,22 @@ impl Model {
     /// # Errors
     /// The first rule that fails; nothing has changed then.
     pub fn admit(&mut self, signed: &SignedEvent, body: &[u8]) -> Result<(), Reason> {
+        self.admit_with(signed, |event| read_body(event, body))
+    }
+
+    /// Admits an event whose body was read by other means, without the first half of rule 7.
+    ///
+    /// # Errors
+    /// The first of the other rules that fails; nothing has changed then.
+    pub fn admit_read(&mut self, signed: &SignedEvent, body: Body) -> Result<(), Reason> {
+        self.admit_with(signed, |_| Ok(body))
+    }
+
+    fn admit_with(
+        &mut self,
+        signed: &SignedEvent,
+        body: impl FnOnce(&Event) -> Result<Body, Reason>,
+    ) -> Result<(), Reason> {
         if self.index.contains_key(&signed.id()) {
             return Ok(());
         }
@@ -76,7 +92,11 @@ impl Model {
         if follows.iter().any(|&before| self.held[before].event.time >= event.time) {
             return Err(Reason::Time);
         }
-        let body = check_body(event, body, founds)?;
+        let body = body(event)?;
+        // A genesis operation is the first event's, and only its.
+        if matches!(body, Body::Genesis(_)) != founds {
+            return Err(Reason::Body);
+        }
         let ancestors = self.closure(&follows);
         let any_grant = |_: Index| true;
         let no_revoke = |_: Index| false;
@@ -179,11 +199,9 @@ impl Model {
     }
 }
 
-fn check_body(event: &Event, bytes: &[u8], founds: bool) -> Result<Body, Reason> {
+fn read_body(event: &Event, bytes: &[u8]) -> Result<Body, Reason> {
     if BodyId::of(bytes) != event.body || bytes.len() != event.size as usize {
         return Err(Reason::Body);
     }
-    let body = Body::decode(bytes).map_err(|_| Reason::Body)?;
-    // A genesis operation is the first event's, and only its.
-    if matches!(body, Body::Genesis(_)) == founds { Ok(body) } else { Err(Reason::Body) }
+    Body::decode(bytes).map_err(|_| Reason::Body)
 }

@@ -17,9 +17,7 @@ impl Model {
     fn grants(&self, g: Index, who: AuthorKey, role: Role) -> bool {
         match &self.held[g].body {
             Body::Genesis(genesis) => match role {
-                Role::Admin => {
-                    who == self.held[g].event.author || genesis.admins.contains(&who)
-                }
+                Role::Admin => who == self.held[g].event.author || genesis.admins.contains(&who),
                 Role::Validator => genesis.validators.contains(&who),
                 Role::Writer => false,
             },

@@ -14,6 +14,11 @@ use super::{Index, Model, Set};
 /// A value together with the event that wrote it.
 pub(super) type Written = (Index, OpeningId);
 
+/// What an event does to a register: a put, or a delete.
+type Write = (Index, Option<OpeningId>);
+/// What an event does to a member of a set: whether it adds it.
+type Move = (Index, bool);
+
 /// What the events of a cut come to.
 #[derive(Debug, Default)]
 pub(super) struct State {
@@ -65,8 +70,8 @@ impl Model {
     /// Folds the operations of the events that are not void, in the total order.
     pub(super) fn fold(&self, set: &Set, numbers: &[usize], verdicts: &Verdicts) -> State {
         let mut state = State { roles: self.roles_over(set, verdicts), ..State::default() };
-        let mut writes: BTreeMap<String, Vec<(Index, Option<OpeningId>)>> = BTreeMap::new();
-        let mut moves: BTreeMap<(String, Vec<u8>), Vec<(Index, bool)>> = BTreeMap::new();
+        let mut writes: BTreeMap<String, Vec<Write>> = BTreeMap::new();
+        let mut moves: BTreeMap<(String, Vec<u8>), Vec<Move>> = BTreeMap::new();
         let mut order = self.sorted(set, numbers);
         order.retain(|e| !verdicts.void.contains(e));
         for e in order {
@@ -125,7 +130,10 @@ impl Model {
     /// The leaves of a state.
     pub(super) fn leaves_of(&self, state: &State) -> Vec<Leaf> {
         let written = |&(e, opening): &Written| {
-            Ipld::List(vec![link(self.held[e].id.block().to_bytes()), link(opening.block().to_bytes())])
+            Ipld::List(vec![
+                link(self.held[e].id.block().to_bytes()),
+                link(opening.block().to_bytes()),
+            ])
         };
         let mut leaves = Vec::new();
         let mut leaf = |kind, key: &[u8], value: Ipld| {

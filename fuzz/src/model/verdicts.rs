@@ -41,6 +41,18 @@ impl Model {
         roles.into_iter().filter(|(_, words)| holds(words)).map(|(who, _)| who).collect()
     }
 
+    /// The authors that certify what follows the cut: those that hold `validator` over it or, if
+    /// there are none, those that certified it.
+    pub fn next_validators(
+        &self,
+        cut: &ModelCut,
+        certified: &[Vec<EventId>],
+        current: Vec<AuthorKey>,
+    ) -> Vec<AuthorKey> {
+        let next = self.validators(cut, certified);
+        if next.is_empty() { current } else { next }
+    }
+
     /// The openings that are erased in the events of an author, over all that is held.
     pub fn erased(&self, certified: &[Vec<EventId>]) -> BTreeSet<(AuthorKey, OpeningId)> {
         let all = self.events_of(&ModelCut::All);
@@ -103,9 +115,8 @@ impl Model {
 
     /// Not allowed by the counted revokes and the grants that count while bad events are sought.
     fn is_forbidden(&self, e: Index, n: &[usize], verdicts: &Verdicts) -> bool {
-        let grants = |g: Index| {
-            !verdicts.bad.contains(&g) && !(n[g] < n[e] && verdicts.void.contains(&g))
-        };
+        let withheld = |g: Index| n[g] < n[e] && verdicts.void.contains(&g);
+        let grants = |g: Index| !verdicts.bad.contains(&g) && !withheld(g);
         let counted = |r: Index| !verdicts.bad.contains(&r);
         let Held { event, body, ancestors, .. } = &self.held[e];
         !self.allowed(event.author, body, ancestors, &grants, &counted)
