@@ -56,8 +56,8 @@ impl History {
     pub(super) fn body(&self, dice: &mut Dice, wish: &Wish<'_>) -> (Body, Openings) {
         let kind = if wish.data_only { 0 } else { dice.below(20) };
         let (body, openings) = match kind {
-            0..12 => self.data(dice, wish.author),
-            12..19 => (Body::Control(self.control(dice, wish)), Vec::new()),
+            0..14 => self.data(dice, wish.author),
+            14..19 => (Body::Control(self.control(dice, wish)), Vec::new()),
             _ => (Body::Merge, Vec::new()),
         };
         match body {
@@ -128,12 +128,14 @@ impl History {
 
     fn control_operation(&self, dice: &mut Dice, wish: &Wish<'_>) -> Option<Control> {
         let author = *dice.pick(&self.authors)?;
-        Some(match dice.below(10) {
-            0..4 => {
+        if dice.chance(12 * self.strife) {
+            return Some(Control::Revoke { author });
+        }
+        Some(match dice.below(3) {
+            0 | 1 => {
                 let role = *dice.pick(&[Role::Writer, Role::Admin, Role::Validator])?;
                 Control::Grant { author, role }
             }
-            4..7 => Control::Revoke { author },
             _ => Control::Redact { event: self.target(dice, wish)? },
         })
     }

@@ -42,6 +42,7 @@ pub struct GeneratedEvent {
 pub struct History {
     events: Vec<GeneratedEvent>,
     authors: Vec<AuthorKey>,
+    strife: usize,
     model: Model,
 }
 
@@ -52,7 +53,9 @@ impl History {
             (0..shape.authors.clamp(1, 8)).map(|i| SigningKey::from_bytes(&[i as u8 + 1; 32]));
         let keys = keys.collect::<Vec<SigningKey>>();
         let authors = keys.iter().map(author_of).collect::<Vec<AuthorKey>>();
-        let mut history = Self { events: Vec::new(), authors, model: Model::new() };
+        // Calm ledgers show how data merges, wild ones how verdicts fall; few are both.
+        let strife = dice.below(4);
+        let mut history = Self { events: Vec::new(), authors, strife, model: Model::new() };
         history.found(dice, &keys);
         let mut replicas = keys
             .into_iter()
@@ -149,9 +152,10 @@ impl History {
         if dice.chance(50) {
             self.sync(dice, at, replicas);
         }
+        let before = replicas[at].clone();
         let replica = &mut replicas[at];
         let own = self.own(replica);
-        let forks = dice.chance(5);
+        let forks = dice.chance(2 * self.strife);
         let copied = forks && dice.chance(60);
         let prev = if forks { self.older(dice, replica, &own) } else { self.tip(dice, &own) };
         if copied {
@@ -167,8 +171,8 @@ impl History {
             let wish = body::Wish { author: replica.author, past: &past, data_only: attempt > 0 };
             let (body, openings) = self.body(dice, &wish);
             if let Some(e) = self.write(&key, draft.clone(), &body, openings) {
-                let before = replica.clone();
                 replica.seen.insert(e);
+                // The other store of the author goes on from where it was.
                 if forks && replicas.len() < MAX_REPLICAS {
                     replicas.push(before);
                 }
