@@ -5,15 +5,21 @@
 #![forbid(unsafe_code)]
 
 mod body;
+mod car;
 mod cbor;
 mod event;
 mod id;
+mod log_tree;
 mod refusal;
+mod state_root;
 mod value;
 
 pub use body::{
     Body, Control, ForkPolicy, Genesis, Key, MAX_KEY_LEN, MAX_MEMBER_LEN, MAX_NAME_LEN,
     MAX_OPERATIONS, Member, Operation, Policy, Role, UnknownWord,
+};
+pub use car::{
+    CarBlock, CarError, CarFault, CarReader, CarWriter, MAX_BLOCK_LEN, MAX_CAR_HEADER_LEN,
 };
 pub use cbor::Malformed;
 pub use event::{Event, MAX_BODY_LEN, MAX_EVENT_LEN, MAX_PARENTS, ParsedEvent, SignedEvent};
@@ -21,7 +27,15 @@ pub use id::{
     AuthorKey, BlockId, BodyId, CheckpointId, Codec, EventId, InvalidId, InvalidKey, Micros,
     OpeningId, Seq,
 };
+pub use log_tree::{
+    InvalidProof, LOG_SIZE_LIMIT, LogHash, LogProofError, LogTree, MAX_PROOF_LEN, StoredHashes,
+    check_consistency, check_inclusion, event_leaf_hash, leaf_hash, prove_consistency,
+    prove_inclusion,
+};
 pub use refusal::{Reason, Refusal};
+pub use state_root::{
+    EMPTY_STATE_ROOT, Leaf, LeafKind, StateRootError, list_entry_hash, state_root,
+};
 pub use value::{
     CONTENT_LEN_LIMIT, Content, Link, MAX_CHUNKS, MAX_INLINE_LEN, MAX_MANIFEST_DEPTH, MAX_RAW_LEN,
     Manifest, Opening, SALT_LEN,
