@@ -7,6 +7,10 @@
 mod body;
 mod car;
 mod cbor;
+mod certificate;
+mod chain;
+mod checkpoint;
+mod content;
 mod event;
 mod id;
 mod log_tree;
@@ -22,6 +26,14 @@ pub use car::{
     CarBlock, CarError, CarFault, CarReader, CarWriter, MAX_BLOCK_LEN, MAX_CAR_HEADER_LEN,
 };
 pub use cbor::Malformed;
+pub use certificate::{
+    Certificate, CertificateError, MAX_CERTIFICATE_LEN, MAX_ROUND, Round, Vote, VoteError, VoteType,
+};
+pub use chain::{Chain, ChainError};
+pub use checkpoint::{
+    Checkpoint, CutBlock, HEIGHT_LIMIT, Height, MAX_CUT_HEADS, MAX_VALIDATORS, ValidatorsBlock,
+};
+pub use content::{ContentReadError, ContentWriteError, ContentWriter, read_content};
 pub use event::{Event, MAX_BODY_LEN, MAX_EVENT_LEN, MAX_PARENTS, ParsedEvent, SignedEvent};
 pub use id::{
     AuthorKey, BlockId, BodyId, CheckpointId, Codec, EventId, InvalidId, InvalidKey, Micros,
