@@ -67,7 +67,8 @@ impl Ancestors {
     /// Everything that an event with these direct ancestors has seen, itself not included.
     fn clock(&self) -> Clock {
         let mut ancestors = self.iter();
-        let mut clock = ancestors.next().map_or_else(Clock::new, |first| Clock::clone(&first.clock));
+        let mut clock =
+            ancestors.next().map_or_else(Clock::new, |first| Clock::clone(&first.clock));
         for ancestor in ancestors {
             if !clock.covers(ancestor.dot) {
                 clock.join(&ancestor.clock);
@@ -188,7 +189,9 @@ pub fn admit<E>(
                 Some(found) if past.covers(found.dot) => {
                     Act::Redact { event: target, author: found.author, dot: found.dot }
                 }
-                _ => return refuse(Reason::Unauthorised, "redacts an event that it does not follow"),
+                _ => {
+                    return refuse(Reason::Unauthorised, "redacts an event that it does not follow");
+                }
             },
         });
     }
@@ -202,10 +205,16 @@ pub fn admit<E>(
     Ok(Ok(Admission { placement, clock: Arc::new(clock), acts }))
 }
 
-fn check_sequence(event: &Event, ancestors: &Ancestors, authority: &Authority) -> Result<(), &'static str> {
+fn check_sequence(
+    event: &Event,
+    ancestors: &Ancestors,
+    authority: &Authority,
+) -> Result<(), &'static str> {
     match &ancestors.prev {
         Some(prev) if prev.author != event.author => Err("prev is by another author"),
-        Some(prev) if prev.dot.seq.next() != event.seq => Err("seq is not one more than that of prev"),
+        Some(prev) if prev.dot.seq.next() != event.seq => {
+            Err("seq is not one more than that of prev")
+        }
         Some(_) => Ok(()),
         None if event.seq != Seq::FIRST => Err("seq is not 1 without prev"),
         None if event.author == authority.founder() => {

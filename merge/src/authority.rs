@@ -78,8 +78,12 @@ impl Authority {
         let clock = Arc::new(Clock::from_iter([dot]));
         let founding = ControlEvent { id, author: founder, dot, time, clock, acts };
         let founding = Arc::new(founding);
-        let mut authority =
-            Self { genesis, founding: founding.clone(), events: Vec::new(), granted: BTreeMap::new() };
+        let mut authority = Self {
+            genesis,
+            founding: founding.clone(),
+            events: Vec::new(),
+            granted: BTreeMap::new(),
+        };
         authority.insert(founding);
         authority
     }
@@ -137,7 +141,12 @@ impl Authority {
 
     /// Rule `unauthorised`: whether an event of `author` with these acts is allowed by all the
     /// grants in `past` (its ancestors, not itself), revokes left out.
-    pub fn admits(&self, author: AuthorKey, acts: &[Act], past: &Clock) -> Result<(), &'static str> {
+    pub fn admits(
+        &self,
+        author: AuthorKey,
+        acts: &[Act],
+        past: &Clock,
+    ) -> Result<(), &'static str> {
         if self.policy() == Policy::Members && !self.ever_granted(author, Role::Writer, past) {
             return Err("the author was granted no role to write in a members ledger");
         }

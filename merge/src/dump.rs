@@ -7,8 +7,9 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 use crate::id::{AuthorKey, BlockId, EventId};
+use crate::log_tree::LogTree;
 use crate::state::{State, ValueRef, Write};
-use crate::state_root::{Leaf, state_root};
+use crate::state_root::{Leaf, StateRootError, list_entry_hash, state_root};
 use crate::value::{Content, Opening};
 
 /// What can be shown of a value.
@@ -136,32 +137,48 @@ pub struct Dump {
 
 impl Dump {
     /// Puts an overview and a state together; `show` tells what is at hand of a value.
-    pub fn new(overview: Overview, state: &State, show: &mut dyn FnMut(ValueRef) -> Shown) -> Self {
-        let root = state_root(leaves(state, &overview.roles));
+    ///
+    /// # Errors
+    /// The tree over the state cannot be built.
+    pub fn new(
+        overview: &Overview,
+        state: &State,
+        show: &mut dyn FnMut(ValueRef) -> Shown,
+    ) -> Result<Self, StateRootError> {
+        let root = state_root(leaves(state, &overview.roles))?;
         let text = |key: &AuthorKey| key.to_string();
         let mut shown = |write: &Write| ShownWrite {
             event: write.place.id.to_string(),
             value: write.value.map_or(Shown::Nothing, &mut *show),
         };
-        let registers = state.registers().map(|(key, puts)| (key.to_string(), puts.iter().map(&mut shown).collect()));
+        let registers = state
+            .registers()
+            .map(|(key, puts)| (key.to_string(), puts.iter().map(&mut shown).collect()));
         let registers = registers.collect();
         let lists = state.lists().map(|(key, list)| {
             (key.to_string(), list.values().map(|(_, value)| show(value)).collect())
         });
-        Self {
+        Ok(Self {
             ledger: overview.ledger.to_string(),
             heads: overview.heads.iter().map(ToString::to_string).collect(),
             events: overview.events,
             version: overview.version.iter().map(|(author, seq)| (text(author), *seq)).collect(),
             forks: overview.forks.iter().map(|(author, seq)| (text(author), *seq)).collect(),
             void: overview.void.iter().map(ToString::to_string).collect(),
-            roles: overview.roles.iter().map(|(author, held)| (text(author), held.clone())).collect(),
+            roles: overview
+                .roles
+                .iter()
+                .map(|(author, held)| (text(author), held.clone()))
+                .collect(),
             registers,
-            counters: state.counters().map(|(key, sum)| (key.to_string(), sum.to_string())).collect(),
+            counters: state
+                .counters()
+                .map(|(key, sum)| (key.to_string(), sum.to_string()))
+                .collect(),
             sets: state.sets().map(|(key, set)| (key.to_string(), shown_members(set))).collect(),
             lists: lists.collect(),
             state_root: HEXLOWER.encode(&root),
-        }
+        })
     }
 }
 
@@ -169,4 +186,21 @@ fn shown_members(set: &crate::state::Set) -> Vec<Shown> {
     set.members().keys().map(|member| Shown::Bytes(member.as_bytes().to_vec())).collect()
 }
 
-fn leaves(state: &State, roles: &BTreeMap<AuthorKey, Vec<&'static str>>) -> Vec<Leaf> { let _ = (state, roles); Vec::new() }
+/// The leaves of the tree over a state and what its authors hold.
+fn leaves(state: &State, roles: &BTreeMap<AuthorKey, Vec<&'static str>>) -> Vec<Leaf> {
+    let entry = |write: &Write| Some((write.place.id, write.value?.opening));
+    let registers = state
+        .registers()
+        .map(|(key, puts)| Leaf::register(key, &puts.iter().filter_map(entry).collect::<Vec<_>>()));
+    let counters = state.counters().map(|(key, sum)| Leaf::counter(key, sum));
+    let sets = state.sets().map(|(key, set)| Leaf::set(key, &set.members()));
+    let lists = state.lists().map(|(key, list)| {
+        let mut tree = LogTree::new();
+        list.values().for_each(|(event, value)| {
+            tree.append(list_entry_hash(event, value.opening));
+        });
+        Leaf::list(key, &tree)
+    });
+    let members = roles.iter().map(|(author, held)| Leaf::member(author, held));
+    registers.chain(counters).chain(sets).chain(lists).chain(members).collect()
+}

@@ -60,7 +60,8 @@ impl History {
         lanes.insert(content.author, placement);
         let dot = placement.dot;
         let body = Body::Genesis(genesis.clone());
-        let entry = Entry { event: content.clone(), body, dot, clock: Arc::new(Clock::from_iter([dot])) };
+        let entry =
+            Entry { event: content.clone(), body, dot, clock: Arc::new(Clock::from_iter([dot])) };
         Ok(Self {
             authority: Authority::new(genesis, event.id(), content.author, dot, content.time),
             lanes,
@@ -79,7 +80,8 @@ impl History {
             return Ok(held.dot);
         }
         admission::check_follows(event)?;
-        let found: Result<_, Infallible> = Ancestors::find(event.event(), |id| Ok(self.ancestor(id)));
+        let found: Result<_, Infallible> =
+            Ancestors::find(event.event(), |id| Ok(self.ancestor(id)));
         let Ok(found) = found;
         let ancestors = found.map_err(|missing| {
             let first = missing.first().map(ToString::to_string).unwrap_or_default();
@@ -184,7 +186,8 @@ impl History {
     /// [`UnknownEvent`] where a head is not held.
     pub fn view(&self, cut: &Cut, certified: &[Cut]) -> Result<View<'_>, UnknownEvent> {
         let frontier = self.frontier(cut)?;
-        let certified = certified.iter().map(|cut| self.frontier(cut)).collect::<Result<Vec<_>, _>>()?;
+        let certified =
+            certified.iter().map(|cut| self.frontier(cut)).collect::<Result<Vec<_>, _>>()?;
         let verdicts =
             Verdicts::new(&self.authority, self.lanes(), &|lane| frontier.seq(lane), &certified);
         Ok(View::new(self, frontier, certified, verdicts))
@@ -194,7 +197,10 @@ impl History {
     ///
     /// # Errors
     /// [`UnknownEvent`] where a head of a certified cut is not held.
-    pub fn erased(&self, certified: &[Cut]) -> Result<BTreeSet<(AuthorKey, OpeningId)>, UnknownEvent> {
+    pub fn erased(
+        &self,
+        certified: &[Cut],
+    ) -> Result<BTreeSet<(AuthorKey, OpeningId)>, UnknownEvent> {
         let view = self.view(&Cut::Everything, certified)?;
         let tip = |lane: Lane| view.frontier().seq(lane);
         let targets = view.verdicts().redacted(&self.authority, &tip);
@@ -219,7 +225,8 @@ impl Entry {
     /// The event as judging wants it. `acts` are those of its control event, if it is one.
     pub fn subject<'a>(&'a self, authority: &'a Authority) -> Subject<'a> {
         let is_control = !self.body.control().is_empty();
-        let control = is_control.then(|| authority.events().iter().find(|c| c.dot == self.dot)).flatten();
+        let control =
+            is_control.then(|| authority.events().iter().find(|c| c.dot == self.dot)).flatten();
         Subject {
             author: self.event.author,
             dot: self.dot,

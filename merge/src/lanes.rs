@@ -146,7 +146,8 @@ impl LaneTable {
 
     /// The event at position `seq` on the chain that ends at `dot`.
     pub fn on_chain(&self, dot: Dot, seq: Seq) -> Option<Dot> {
-        let lane = self.chain(dot).find(|d| self.get(d.lane).is_some_and(|i| i.first() <= seq))?.lane;
+        let lane =
+            self.chain(dot).find(|d| self.get(d.lane).is_some_and(|i| i.first() <= seq))?.lane;
         (seq >= Seq::FIRST && seq <= dot.seq).then_some(Dot { lane, seq })
     }
 
@@ -184,7 +185,8 @@ impl LaneTable {
             [] | [_] => return None,
             _ => lanes.iter().filter_map(|&lane| Some((self.get(lane)?, within(lane)))).collect(),
         };
-        let pairs = held.iter().enumerate().flat_map(|(i, a)| held[..i].iter().map(move |b| (a, b)));
+        let pairs =
+            held.iter().enumerate().flat_map(|(i, a)| held[..i].iter().map(move |b| (a, b)));
         pairs.filter_map(|((a, a_tip), (b, b_tip))| shared(a, *a_tip, b, *b_tip)).min()
     }
 

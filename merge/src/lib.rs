@@ -7,14 +7,20 @@
 mod admission;
 mod authority;
 mod body;
+mod car;
 mod cbor;
+mod certificate;
+mod chain;
+mod checkpoint;
 mod clock;
+mod content;
 mod cut;
 mod dump;
 mod event;
 mod history;
 mod id;
 mod lanes;
+mod log_tree;
 mod refusal;
 mod state;
 mod state_root;
@@ -30,8 +36,19 @@ pub use body::{
     Body, Control, ForkPolicy, Genesis, Key, MAX_KEY_LEN, MAX_MEMBER_LEN, MAX_NAME_LEN,
     MAX_OPERATIONS, Member, Operation, Policy, Role, UnknownWord,
 };
+pub use car::{
+    CarBlock, CarError, CarFault, CarReader, CarWriter, MAX_BLOCK_LEN, MAX_CAR_HEADER_LEN,
+};
 pub use cbor::Malformed;
+pub use certificate::{
+    Certificate, CertificateError, MAX_CERTIFICATE_LEN, MAX_ROUND, Round, Vote, VoteError, VoteType,
+};
+pub use chain::{Chain, ChainError};
+pub use checkpoint::{
+    Checkpoint, CutBlock, HEIGHT_LIMIT, Height, MAX_CUT_HEADS, MAX_VALIDATORS, ValidatorsBlock,
+};
 pub use clock::{Clock, Dot, Lane};
+pub use content::{ContentReadError, ContentWriteError, ContentWriter, read_content};
 pub use cut::Cut;
 pub use dump::{DagJsonBytes, DagJsonLink, Dump, Overview, Shown, ShownWrite};
 pub use event::{Event, MAX_BODY_LEN, MAX_EVENT_LEN, MAX_PARENTS, ParsedEvent, SignedEvent};
@@ -41,8 +58,16 @@ pub use id::{
     OpeningId, Seq,
 };
 pub use lanes::{LaneInfo, LaneTable, Lanes, Placement};
+pub use log_tree::{
+    InvalidProof, LOG_SIZE_LIMIT, LogHash, LogProofError, LogTree, MAX_PROOF_LEN, StoredHashes,
+    check_consistency, check_inclusion, event_leaf_hash, leaf_hash, prove_consistency,
+    prove_inclusion,
+};
 pub use refusal::{Reason, Refusal};
 pub use state::{Counter, Effect, List, Place, Register, Set, State, ValueRef, Write};
+pub use state_root::{
+    EMPTY_STATE_ROOT, Leaf, LeafKind, StateRootError, list_entry_hash, state_root,
+};
 pub use value::{
     CONTENT_LEN_LIMIT, Content, Link, MAX_CHUNKS, MAX_INLINE_LEN, MAX_MANIFEST_DEPTH, MAX_RAW_LEN,
     Manifest, Opening, SALT_LEN,

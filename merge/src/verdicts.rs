@@ -106,8 +106,10 @@ impl Verdicts {
             .collect();
         events.sort_unstable_by_key(|(number, event)| (*number, event.time, event.id));
         for batch in events.chunk_by(|a, b| a.0 == b.0) {
-            let bad: Vec<bool> =
-                batch.iter().map(|(number, event)| verdicts.take_if_good(lanes, event, *number)).collect();
+            let bad: Vec<bool> = batch
+                .iter()
+                .map(|(number, event)| verdicts.take_if_good(lanes, event, *number))
+                .collect();
             for ((number, event), bad) in batch.iter().zip(bad) {
                 if bad || verdicts.is_void_numbered(lanes, &Subject::control(event), *number) {
                     verdicts.make_void(event);
@@ -183,8 +185,13 @@ impl Verdicts {
 
     /// The events whose values are erased by redacts of the cut that are not void, with the
     /// author of each.
-    pub fn redacted(&self, authority: &Authority, within: &dyn Fn(Lane) -> u64) -> Vec<(AuthorKey, EventId, Dot)> {
-        let held = authority.events().iter().filter(|event| within(event.dot.lane) >= event.dot.seq.0);
+    pub fn redacted(
+        &self,
+        authority: &Authority,
+        within: &dyn Fn(Lane) -> u64,
+    ) -> Vec<(AuthorKey, EventId, Dot)> {
+        let held =
+            authority.events().iter().filter(|event| within(event.dot.lane) >= event.dot.seq.0);
         let counts = held.filter(|event| !self.void_control.contains(&event.dot));
         let acts = counts.flat_map(|event| &event.acts);
         acts.filter_map(|act| match *act {
@@ -197,13 +204,30 @@ impl Verdicts {
     /// Authors whose events may be judged otherwise than by `before`, apart from new events.
     pub fn changed_since(&self, before: &Self) -> BTreeSet<AuthorKey> {
         let facts = |v: &Self, author: &AuthorKey| {
-            let revokes: Vec<_> =
-                v.revokes.get(author).into_iter().flatten().map(|r| (r.event.dot, r.number)).collect();
-            let void: Vec<_> = v.grants.get(author).into_iter().flatten().filter(|g| g.void).map(|g| g.event.dot).collect();
+            let revokes: Vec<_> = v
+                .revokes
+                .get(author)
+                .into_iter()
+                .flatten()
+                .map(|r| (r.event.dot, r.number))
+                .collect();
+            let void: Vec<_> = v
+                .grants
+                .get(author)
+                .into_iter()
+                .flatten()
+                .filter(|g| g.void)
+                .map(|g| g.event.dot)
+                .collect();
             (revokes, void, v.forked.get(author).map(BTreeMap::len))
         };
         let keys = |v: &Self| {
-            v.grants.keys().chain(v.revokes.keys()).chain(v.forked.keys()).copied().collect::<BTreeSet<_>>()
+            v.grants
+                .keys()
+                .chain(v.revokes.keys())
+                .chain(v.forked.keys())
+                .copied()
+                .collect::<BTreeSet<_>>()
         };
         let mut changed: BTreeSet<_> = keys(self).union(&keys(before)).copied().collect();
         changed.retain(|author| facts(self, author) != facts(before, author));
@@ -212,13 +236,19 @@ impl Verdicts {
 
     fn make_void(&mut self, event: &ControlEvent) {
         self.void_control.insert(event.dot);
-        for grant in self.grants.values_mut().flatten().filter(|grant| grant.event.dot == event.dot) {
+        for grant in self.grants.values_mut().flatten().filter(|grant| grant.event.dot == event.dot)
+        {
             grant.void = true;
         }
     }
 
     /// The first pass over one event: takes up its grants and revokes unless it is bad.
-    fn take_if_good(&mut self, lanes: &LaneTable, event: &Arc<ControlEvent>, number: CutNumber) -> bool {
+    fn take_if_good(
+        &mut self,
+        lanes: &LaneTable,
+        event: &Arc<ControlEvent>,
+        number: CutNumber,
+    ) -> bool {
         let subject = Subject::control(event);
         // A grant from an earlier batch that turned out void gives nothing any more.
         let usable = |grant: &Grant| !(grant.number < number && grant.void);
@@ -233,7 +263,10 @@ impl Verdicts {
                         .or_default()
                         .push(Grant { role, event: event.clone(), number, void: false }),
                     Act::Revoke { author } => {
-                        self.revokes.entry(author).or_default().push(Revoke { event: event.clone(), number });
+                        self.revokes
+                            .entry(author)
+                            .or_default()
+                            .push(Revoke { event: event.clone(), number });
                     }
                     Act::Redact { .. } => {}
                 }
@@ -266,14 +299,20 @@ impl Verdicts {
     fn forked_before(&self, lanes: &LaneTable, event: &Subject<'_>) -> Option<CutNumber> {
         let held = self.forked.get(&event.author)?;
         let within = |lane: Lane| held.get(&lane).copied().unwrap_or(0);
-        lanes.off_chain(event.author, event.dot, &within).map(|dot| cut_number(&self.certified, dot)).min()
+        lanes
+            .off_chain(event.author, event.dot, &within)
+            .map(|dot| cut_number(&self.certified, dot))
+            .min()
     }
 
     /// Whether the event is allowed by the counted revokes and the grants that `usable` lets pass.
     fn allows(&self, event: &Subject<'_>, usable: &dyn Fn(&Grant) -> bool) -> bool {
         let holds = |role| {
             let grants = self.grants.get(&event.author).into_iter().flatten();
-            grants.filter(|grant| implies(grant.role, role) && event.follows(grant.event.dot) && usable(grant))
+            grants
+                .filter(|grant| {
+                    implies(grant.role, role) && event.follows(grant.event.dot) && usable(grant)
+                })
                 .any(|grant| self.outlasts_revokes(event.author, grant, Some(event)))
         };
         let revoked = || {
@@ -293,9 +332,11 @@ impl Verdicts {
     /// it) precedes the grant.
     fn outlasts_revokes(&self, author: AuthorKey, grant: &Grant, of: Option<&Subject<'_>>) -> bool {
         let revokes = self.revokes.get(&author).into_iter().flatten();
-        revokes
-            .filter(|revoke| of.is_none_or(|event| event.follows(revoke.event.dot)))
-            .all(|revoke| revoke.event.dot != grant.event.dot && grant.event.clock.covers(revoke.event.dot))
+        revokes.filter(|revoke| of.is_none_or(|event| event.follows(revoke.event.dot))).all(
+            |revoke| {
+                revoke.event.dot != grant.event.dot && grant.event.clock.covers(revoke.event.dot)
+            },
+        )
     }
 }
 

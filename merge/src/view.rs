@@ -7,6 +7,7 @@ use crate::dump::{Dump, Overview, Shown};
 use crate::history::{Entry, History};
 use crate::id::EventId;
 use crate::state::{Effect, Place, State, ValueRef};
+use crate::state_root::StateRootError;
 use crate::verdicts::{Verdicts, cut_number};
 
 /// A cut with the verdicts over it.
@@ -61,7 +62,8 @@ impl<'h> View<'h> {
         let tips = self.frontier.iter().filter_map(|dot| self.history.at(dot));
         let tips: Vec<_> = tips.filter_map(|id| Some((id, self.history.get(id)?))).collect();
         let followed = |dot: Dot| tips.iter().any(|(_, e)| e.dot != dot && e.clock.covers(dot));
-        let mut heads: Vec<_> = tips.iter().filter(|(_, e)| !followed(e.dot)).map(|(id, _)| *id).collect();
+        let mut heads: Vec<_> =
+            tips.iter().filter(|(_, e)| !followed(e.dot)).map(|(id, _)| *id).collect();
         heads.sort_unstable();
         heads
     }
@@ -84,7 +86,10 @@ impl<'h> View<'h> {
     }
 
     /// The cut as one object. `show` tells what is at hand of a value.
-    pub fn dump(&self, show: &mut dyn FnMut(ValueRef) -> Shown) -> Dump {
+    ///
+    /// # Errors
+    /// The tree over the state cannot be built.
+    pub fn dump(&self, show: &mut dyn FnMut(ValueRef) -> Shown) -> Result<Dump, StateRootError> {
         let within = |lane: Lane| self.frontier.seq(lane);
         let lanes = self.history.lanes();
         let overview = Overview {
@@ -96,7 +101,7 @@ impl<'h> View<'h> {
             void: self.void(),
             roles: self.verdicts.roles(),
         };
-        Dump::new(overview, &self.state(), show)
+        Dump::new(&overview, &self.state(), show)
     }
 
     fn place(&self, id: EventId, entry: &Entry) -> Place {

@@ -24,7 +24,8 @@ impl Counter {
             [(&mut self.low, amount & u64::from(u32::MAX)), (&mut self.high, amount >> 32)]
         {
             if amount > 0 {
-                let op = if by > 0 { half.inc_many(lane, amount) } else { half.dec_many(lane, amount) };
+                let op =
+                    if by > 0 { half.inc_many(lane, amount) } else { half.dec_many(lane, amount) };
                 half.apply(op);
             }
         }

@@ -40,7 +40,8 @@ impl Register {
 
     /// The puts that stand, latest in the total order first: the value, then its conflicts.
     pub fn puts(&self) -> Vec<Write> {
-        let mut puts: Vec<_> = self.standing.iter().filter(|w| w.value.is_some()).copied().collect();
+        let mut puts: Vec<_> =
+            self.standing.iter().filter(|w| w.value.is_some()).copied().collect();
         puts.sort_unstable_by(|a, b| b.place.cmp(&a.place));
         puts
     }

@@ -28,7 +28,8 @@ impl Set {
         seen.glb(&self.members.clock());
         let members = last.keys().map(|&member| member.clone()).collect();
         self.members.apply(Op::Rm { clock: seen, members });
-        let added: Vec<_> = last.iter().filter(|(_, adds)| **adds).map(|(&m, _)| m.clone()).collect();
+        let added: Vec<_> =
+            last.iter().filter(|(_, adds)| **adds).map(|(&m, _)| m.clone()).collect();
         if !added.is_empty() {
             let dot = crdts::Dot::new(effect.dot.lane, effect.dot.seq.0);
             self.members.apply(Op::Add { dot, members: added });
