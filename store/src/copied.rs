@@ -1,0 +1,51 @@
+//! Noticing that a store was copied or restored.
+//!
+//! Two stores with one key fork their author. A copy made by the file system gets files of its
+//! own: the device and the inode of the key file are recorded, and another pair means that these
+//! files are not the ones that were written. A store that was moved to another file system, or
+//! restored from a backup, looks the same as a copy, and is as likely to fork: either the key is
+//! rotated, or somebody who knows that the other is gone says so.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use rocksdb::WriteBatch;
+
+use crate::db::{Db, Reader};
+use crate::error::StorageError;
+use crate::identity::KEY_FILE;
+use crate::schema::{Family, meta};
+
+/// Which files a store consists of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    device: u64,
+    inode: u64,
+}
+
+impl Place {
+    /// The place of the store in `dir`.
+    pub fn of(dir: &Path) -> Result<Self, StorageError> {
+        let path = dir.join(KEY_FILE);
+        let data = fs::metadata(&path).map_err(StorageError::file(&path))?;
+        Ok(Self { device: data.dev(), inode: data.ino() })
+    }
+
+    /// Whether this place is the one that was recorded, or none was.
+    pub fn is_recorded(self, reader: Reader<'_>) -> Result<bool, StorageError> {
+        let recorded = reader.get(Family::Meta, meta::PLACE)?;
+        Ok(recorded.is_none_or(|bytes| *bytes == self.encode()))
+    }
+
+    /// Records this place.
+    pub fn record(self, db: &Db) -> Result<(), StorageError> {
+        let mut batch = WriteBatch::default();
+        db.put(&mut batch, Family::Meta, meta::PLACE, &self.encode())?;
+        db.write(batch, true)
+    }
+
+    fn encode(self) -> Vec<u8> {
+        [self.device.to_be_bytes(), self.inode.to_be_bytes()].concat()
+    }
+}

@@ -1,0 +1,130 @@
+//! The replica's key: one Ed25519 key in PKCS#8 PEM, readable by its owner alone.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use ed25519_dalek::SigningKey;
+use ed25519_dalek::pkcs8::{DecodePrivateKey, EncodePrivateKey};
+use pkcs8::LineEnding;
+use quipu_merge::AuthorKey;
+use zeroize::Zeroizing;
+
+use crate::error::IdentityError;
+
+/// The file with the key, in the store's directory.
+pub const KEY_FILE: &str = "identity.pem";
+
+const MODE: u32 = 0o600;
+const MAX_KEY_FILE: u64 = 64 * 1024;
+const ENCRYPTED: &str = "-----BEGIN ENCRYPTED PRIVATE KEY-----";
+
+/// A passphrase. It is wiped from memory when it is dropped, and never printed.
+#[derive(Clone)]
+pub struct Passphrase(Zeroizing<String>);
+
+impl Passphrase {
+    /// Takes a passphrase over.
+    pub const fn new(text: String) -> Self {
+        Self(Zeroizing::new(text))
+    }
+}
+
+impl std::fmt::Debug for Passphrase {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Passphrase")
+    }
+}
+
+/// A replica's key pair.
+pub struct Identity {
+    key: SigningKey,
+    author: AuthorKey,
+}
+
+impl Identity {
+    /// Makes a key.
+    pub fn generate() -> Result<Self, IdentityError> {
+        let mut seed = Zeroizing::new([0; 32]);
+        getrandom::fill(seed.as_mut()).map_err(IdentityError::Random)?;
+        Ok(Self::from_key(SigningKey::from_bytes(&seed)))
+    }
+
+    /// Reads the key of the store in `dir`.
+    pub fn load(dir: &Path, passphrase: Option<&Passphrase>) -> Result<Self, IdentityError> {
+        let path = dir.join(KEY_FILE);
+        let pem = read_private(&path)?;
+        let not_a_key = |_| IdentityError::NotAKey(path.clone());
+        let key = match (pem.starts_with(ENCRYPTED), passphrase) {
+            (false, _) => SigningKey::from_pkcs8_pem(&pem).map_err(not_a_key)?,
+            (true, None) => return Err(IdentityError::PassphraseNeeded),
+            (true, Some(passphrase)) => SigningKey::from_pkcs8_encrypted_pem(&pem, passphrase.0.as_bytes())
+                .map_err(|_| IdentityError::WrongPassphrase)?,
+        };
+        Ok(Self::from_key(key))
+    }
+
+    /// Whether the key of the store in `dir` is encrypted.
+    pub fn is_encrypted(dir: &Path) -> Result<bool, IdentityError> {
+        Ok(read_private(&dir.join(KEY_FILE))?.starts_with(ENCRYPTED))
+    }
+
+    /// Writes the key to the store in `dir`, and replaces one that is there only as a whole.
+    pub fn save(&self, dir: &Path, passphrase: Option<&Passphrase>) -> Result<(), IdentityError> {
+        let path = dir.join(KEY_FILE);
+        let encoded = match passphrase {
+            None => self.key.to_pkcs8_pem(LineEnding::LF),
+            Some(passphrase) => self.key.to_pkcs8_encrypted_pem(passphrase.0.as_bytes(), LineEnding::LF),
+        };
+        let pem = encoded.map_err(|_| IdentityError::NotAKey(path.clone()))?;
+        let fresh = dir.join(format!("{KEY_FILE}.new"));
+        write_private(&fresh, pem.as_bytes())?;
+        fs::rename(&fresh, &path).map_err(file(&path))?;
+        File::open(dir).and_then(|dir| dir.sync_all()).map_err(file(dir))
+    }
+
+    /// The public key.
+    pub const fn author(&self) -> AuthorKey {
+        self.author
+    }
+
+    /// The key to sign with.
+    pub const fn key(&self) -> &SigningKey {
+        &self.key
+    }
+
+    fn from_key(key: SigningKey) -> Self {
+        let author = AuthorKey(key.verifying_key().to_bytes());
+        Self { key, author }
+    }
+}
+
+fn read_private(path: &Path) -> Result<Zeroizing<String>, IdentityError> {
+    let file_handle = File::open(path).map_err(file(path))?;
+    let mode = file_handle.metadata().map_err(file(path))?.mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(IdentityError::Exposed { path: path.to_owned(), mode });
+    }
+    let mut pem = Zeroizing::new(String::new());
+    match file_handle.take(MAX_KEY_FILE).read_to_string(&mut pem) {
+        Err(error) if error.kind() == ErrorKind::InvalidData => Err(IdentityError::NotAKey(path.to_owned())),
+        Err(error) => Err(file(path)(error)),
+        Ok(_) => Ok(pem),
+    }
+}
+
+fn write_private(path: &Path, bytes: &[u8]) -> Result<(), IdentityError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(file(path)(error)),
+        _ => {}
+    }
+    let mut created =
+        OpenOptions::new().write(true).create_new(true).mode(MODE).open(path).map_err(file(path))?;
+    created.write_all(bytes).and_then(|()| created.sync_all()).map_err(file(path))
+}
+
+fn file(path: &Path) -> impl Fn(std::io::Error) -> IdentityError {
+    let path: PathBuf = path.to_owned();
+    move |source| IdentityError::File { path: path.clone(), source }
+}

@@ -1,0 +1,402 @@
+//! A ledger on disk: making one, opening it, and the way from a stamped event to a durable one.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use quipu_merge::{AuthorKey, EventId, ForkPolicy, Genesis, LaneTable, Micros, Policy};
+
+use crate::copied::Place;
+use crate::db::{Db, Reader, Tuning};
+use crate::error::{IdentityError, OpenError, StorageError};
+use crate::identity::{Identity, Passphrase};
+use crate::load;
+use crate::schema::FORMAT;
+use crate::writer::{Published, Writer};
+
+/// The directory of the database in the store's directory.
+const DATABASE: &str = "db";
+
+/// When a commit returns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// When the events are on the disk.
+    #[default]
+    Immediate,
+    /// When they are handed to the operating system: a crash of the machine (not of the process)
+    /// may lose the last ones, and [`Ledger::sync`] makes sure of them. An own event that was lost
+    /// after others had seen it forks the author, so this is for bulk work before sharing.
+    Relaxed,
+}
+
+/// What a new ledger is to be.
+#[derive(Clone, Debug)]
+pub struct NewLedger {
+    /// A name for people, up to 256 bytes.
+    pub name: String,
+    /// Who may write.
+    pub policy: Policy,
+    /// What becomes of authors that fork.
+    pub forks: ForkPolicy,
+    /// Admins beside this replica's key.
+    pub admins: Vec<AuthorKey>,
+    /// The first validators; `None` for this replica's key alone.
+    pub validators: Option<Vec<AuthorKey>>,
+}
+
+impl Default for NewLedger {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            policy: Policy::Members,
+            forks: ForkPolicy::Keep,
+            admins: Vec::new(),
+            validators: None,
+        }
+    }
+}
+
+/// How to open or create a store.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use quipu_store::{Durability, NewLedger, Options};
+/// # let dir = tempfile::tempdir()?;
+/// # let path = dir.path().join("ledger");
+/// let ledger = Options::new().durability(Durability::Relaxed).create(&path, &NewLedger::default())?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Options {
+    durability: Durability,
+    passphrase: Option<Passphrase>,
+    cache: usize,
+    write_buffer: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            durability: Durability::Immediate,
+            passphrase: None,
+            cache: 64 << 20,
+            write_buffer: 48 << 20,
+        }
+    }
+}
+
+impl Options {
+    /// The defaults: durable commits, a key without a passphrase.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// When a commit returns.
+    #[must_use]
+    pub const fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// The passphrase of the key: to open it, and to encrypt a new one.
+    #[must_use]
+    pub fn passphrase(mut self, passphrase: Passphrase) -> Self {
+        self.passphrase = Some(passphrase);
+        self
+    }
+
+    /// Memory for what has been read from the disk, in bytes; 64 MiB unless set.
+    #[must_use]
+    pub const fn cache(mut self, bytes: usize) -> Self {
+        self.cache = bytes;
+        self
+    }
+
+    /// Memory for what is not in table files yet, in bytes; 48 MiB unless set.
+    #[must_use]
+    pub const fn write_buffer(mut self, bytes: usize) -> Self {
+        self.write_buffer = bytes;
+        self
+    }
+
+    /// Makes a new ledger in `dir`, with a key and a genesis event of its own.
+    ///
+    /// # Errors
+    /// [`OpenError::Exists`] where `dir` is there and not empty, [`OpenError::Genesis`] where a
+    /// limit is broken. What was made is removed again.
+    pub fn create(&self, dir: impl AsRef<Path>, new: &NewLedger) -> Result<Ledger, OpenError> {
+        self.build(dir.as_ref(), |identity, db| {
+            let mut admins = new.admins.clone();
+            admins.retain(|admin| *admin != identity.author());
+            admins.sort_unstable();
+            admins.dedup();
+            let mut validators = new.validators.clone().unwrap_or_else(|| vec![identity.author()]);
+            validators.sort_unstable();
+            validators.dedup();
+            let genesis = Genesis {
+                name: new.name.clone(),
+                policy: new.policy,
+                forks: new.forks,
+                admins,
+                validators,
+            };
+            load::found(db, identity, genesis, now())
+        })
+    }
+
+    /// Opens the ledger in `dir`.
+    ///
+    /// # Errors
+    /// [`OpenError::NotFound`], [`OpenError::Locked`] where another process has it open,
+    /// [`OpenError::Format`], and errors of the key and of the disk. Nothing has changed.
+    pub fn open(&self, dir: impl AsRef<Path>) -> Result<Ledger, OpenError> {
+        let dir = dir.as_ref();
+        if !is_store(dir) {
+            return Err(OpenError::NotFound(dir.to_owned()));
+        }
+        let db = Db::open(&dir.join(DATABASE), false, self.tuning()).map_err(|error| match error {
+            OpenError::Locked(_) => OpenError::Locked(dir.to_owned()),
+            other => other,
+        })?;
+        load::check_format(db.latest())?;
+        let identity = Identity::load(dir, self.passphrase.as_ref())?;
+        let copied = !Place::of(dir)?.is_recorded(db.latest())?;
+        Ledger::start(self, dir, db, identity, copied)
+    }
+
+    /// Makes the store's directory with a key and a database that `first` fills.
+    pub(crate) fn build(
+        &self,
+        dir: &Path,
+        first: impl FnOnce(&Identity, &Db) -> Result<(), OpenError>,
+    ) -> Result<Ledger, OpenError> {
+        let existed = dir.exists();
+        if existed && fs::read_dir(dir).map_err(StorageError::file(dir))?.next().is_some() {
+            return Err(OpenError::Exists(dir.to_owned()));
+        }
+        let built = self.build_in(dir, first);
+        if built.is_err() {
+            // Half a store is of no use; what cannot be removed is reported by the next attempt.
+            let _ = fs::remove_dir_all(dir);
+            if existed {
+                let _ = fs::create_dir(dir);
+            }
+        }
+        built
+    }
+
+    fn build_in(
+        &self,
+        dir: &Path,
+        first: impl FnOnce(&Identity, &Db) -> Result<(), OpenError>,
+    ) -> Result<Ledger, OpenError> {
+        fs::create_dir_all(dir).map_err(StorageError::file(dir))?;
+        let identity = Identity::generate()?;
+        identity.save(dir, self.passphrase.as_ref())?;
+        let db = Db::open(&dir.join(DATABASE), true, self.tuning())?;
+        first(&identity, &db)?;
+        Place::of(dir)?.record(&db)?;
+        db.sync()?;
+        Ledger::start(self, dir, db, identity, false)
+    }
+
+    const fn tuning(&self) -> Tuning {
+        Tuning { cache: self.cache, write_buffer: self.write_buffer }
+    }
+}
+
+/// Whether there is a store in `dir`.
+pub fn is_store(dir: &Path) -> bool {
+    dir.join(DATABASE).join("CURRENT").is_file()
+}
+
+/// A ledger in a directory, opened by this process alone.
+///
+/// Threads may share it. Writing takes [`Ledger::transaction`], reading [`Ledger::snapshot`].
+pub struct Ledger {
+    pub(crate) dir: PathBuf,
+    pub(crate) db: Db,
+    pub(crate) durability: Durability,
+    identity: RwLock<Arc<Identity>>,
+    /// Whether the store looks like a copy of another.
+    pub(crate) copied: Mutex<bool>,
+    pub(crate) writer: Mutex<Writer>,
+    /// The number of the last commit that is written. Held while one is being written.
+    committed: Mutex<u64>,
+    published: RwLock<Arc<Published>>,
+}
+
+impl Ledger {
+    /// Makes a new ledger in `dir` with the default options.
+    ///
+    /// # Errors
+    /// Those of [`Options::create`].
+    pub fn create(dir: impl AsRef<Path>, new: &NewLedger) -> Result<Self, OpenError> {
+        Options::new().create(dir, new)
+    }
+
+    /// Opens the ledger in `dir` with the default options.
+    ///
+    /// # Errors
+    /// Those of [`Options::open`].
+    pub fn open(dir: impl AsRef<Path>) -> Result<Self, OpenError> {
+        Options::new().open(dir)
+    }
+
+    fn start(
+        options: &Options,
+        dir: &Path,
+        db: Db,
+        identity: Identity,
+        copied: bool,
+    ) -> Result<Self, OpenError> {
+        let (published, lanes) = load::published(db.latest())?;
+        let own = load::own_tip(db.latest(), &lanes, identity.author())?;
+        let writer = Writer::new(&published, lanes, own);
+        let ledger = Self {
+            dir: dir.to_owned(),
+            db,
+            durability: options.durability,
+            identity: RwLock::new(Arc::new(identity)),
+            copied: Mutex::new(copied),
+            writer: Mutex::new(writer),
+            committed: Mutex::new(published.commit),
+            published: RwLock::new(Arc::new(published)),
+        };
+        Ok(ledger)
+    }
+
+    /// The ledger's id: that of its genesis event.
+    pub fn id(&self) -> EventId {
+        self.published().authority.ledger()
+    }
+
+    /// The operation that started the ledger.
+    pub fn genesis(&self) -> Genesis {
+        self.published().authority.genesis().clone()
+    }
+
+    /// This replica's public key.
+    pub fn author(&self) -> AuthorKey {
+        self.identity().author()
+    }
+
+    /// The directory of the store.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The version of the layout on disk.
+    pub const fn format(&self) -> u32 {
+        FORMAT
+    }
+
+    /// Waits until everything committed is on the disk.
+    ///
+    /// # Errors
+    /// The disk; the store must be opened again.
+    pub fn sync(&self) -> Result<(), StorageError> {
+        let result = self.db.sync();
+        if let Err(error) = &result {
+            self.lock_writer().poison(error);
+        }
+        result
+    }
+
+    /// Rewrites the database's files, so that they take up no more room than they need.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn compact(&self) -> Result<(), StorageError> {
+        self.db.compact()
+    }
+
+    pub(crate) fn identity(&self) -> Arc<Identity> {
+        self.identity.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn replace_identity(&self, identity: Identity) -> Result<(), IdentityError> {
+        let mut writer = self.lock_writer();
+        writer.own = load::own_tip(self.db.latest(), &writer.lanes, identity.author())?;
+        *self.identity.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(identity);
+        Ok(())
+    }
+
+    pub(crate) fn published(&self) -> Arc<Published> {
+        self.published.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn lanes(&self) -> Arc<LaneTable> {
+        self.published().lanes.clone()
+    }
+
+    pub(crate) const fn latest(&self) -> Reader<'_> {
+        self.db.latest()
+    }
+
+    /// The writer. A panic while it was held has left it poisoned, see [`Self::with_writer`].
+    pub(crate) fn lock_writer(&self) -> MutexGuard<'_, Writer> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs `fill` under the writer's lock; it may add to the group. Then waits until the group is
+    /// written, or writes it, where `wait` says so.
+    pub(crate) fn with_writer<T, E: From<StorageError>>(
+        &self,
+        wait: bool,
+        fill: impl FnOnce(&mut Writer) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let (group, value) = {
+            let mut writer = match self.writer.lock() {
+                Ok(writer) => writer,
+                Err(broken) => {
+                    let mut writer = broken.into_inner();
+                    writer.poison(&StorageError::damaged("a thread panicked while writing"));
+                    writer
+                }
+            };
+            writer.check()?;
+            let value = fill(&mut writer)?;
+            (writer.group, value)
+        };
+        if wait {
+            self.settle(group, self.durability == Durability::Immediate)?;
+        }
+        Ok(value)
+    }
+
+    /// Waits until the group with this number is written, or writes it.
+    pub(crate) fn settle(&self, group: u64, sync: bool) -> Result<(), StorageError> {
+        let mut committed = self.committed.lock().unwrap_or_else(PoisonError::into_inner);
+        if *committed >= group {
+            return Ok(());
+        }
+        let (batch, published) = {
+            let mut writer = self.lock_writer();
+            writer.check()?;
+            if writer.is_empty() {
+                return Ok(());
+            }
+            writer.take(&self.db)?
+        };
+        fail::fail_point!("before-write");
+        if let Err(error) = self.db.write(batch, sync) {
+            // Whether the bytes are on the disk nobody knows now.
+            self.lock_writer().poison(&error);
+            return Err(error);
+        }
+        fail::fail_point!("after-write");
+        *committed = published.commit;
+        *self.published.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(published);
+        self.lock_writer().written();
+        Ok(())
+    }
+}
+
+/// The local clock.
+pub(crate) fn now() -> Micros {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Micros(u64::try_from(since.as_micros()).unwrap_or(u64::MAX).min(Micros::MAX.0))
+}
