@@ -1,6 +1,9 @@
 //! Cuts: ancestor-closed sets of events, as people and files name them.
 
 use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use jiff::Timestamp;
 
 use crate::id::{AuthorKey, EventId, Micros};
 
@@ -15,4 +18,69 @@ pub enum Cut {
     Clock(BTreeMap<AuthorKey, u64>),
     /// Every event with at most this time.
     Time(Micros),
+}
+
+/// A cut as people write it, before names and parts of ids have been looked up.
+///
+/// ```
+/// use quipu_merge::CutExpression;
+/// assert!(matches!("2026-05-01T12:00:00Z".parse(), Ok(CutExpression::Time(_))));
+/// assert!(matches!("alice:12,bob:7".parse(), Ok(CutExpression::Clock(_))));
+/// assert!(matches!("bafyr4idqvzo+bafyr4ifhjf".parse(), Ok(CutExpression::Heads(_))));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CutExpression {
+    /// `checkpoint:N`.
+    Checkpoint(u64),
+    /// A time in RFC 3339; what is finer than a microsecond is cut off.
+    Time(Micros),
+    /// `alice:12,bob:7`: names or starts of keys, and positions.
+    Clock(Vec<(String, u64)>),
+    /// `ID+ID`: ids of events, or parts of them.
+    Heads(Vec<String>),
+}
+
+/// The text names no cut.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{text:?} is no cut ({why}): give `checkpoint:N`, a time in RFC 3339, a clock as in \
+     `alice:12,bob:7`, or ids of events joined by `+`"
+)]
+pub struct InvalidCut {
+    text: String,
+    why: &'static str,
+}
+
+impl FromStr for CutExpression {
+    type Err = InvalidCut;
+
+    fn from_str(text: &str) -> Result<Self, InvalidCut> {
+        let invalid = |why| InvalidCut { text: text.to_owned(), why };
+        if let Some(number) = text.strip_prefix("checkpoint:") {
+            let height = number.parse().map_err(|_| invalid("a checkpoint has a number"))?;
+            return Ok(Self::Checkpoint(height));
+        }
+        if let Ok(time) = text.parse::<Timestamp>() {
+            let micros = u64::try_from(time.as_microsecond()).ok().map(Micros);
+            let time = micros.filter(|time| *time <= Micros::MAX);
+            return time.map(Self::Time).ok_or_else(|| invalid("a time out of range"));
+        }
+        if text.contains(':') {
+            return text.split(',').map(clock_entry).collect::<Result<_, _>>().map(Self::Clock).map_err(invalid);
+        }
+        let heads: Vec<_> = text.split('+').map(str::to_owned).collect();
+        if heads.iter().any(|head| head.is_empty() || !head.bytes().all(|b| b.is_ascii_alphanumeric())) {
+            return Err(invalid("ids consist of letters and digits"));
+        }
+        Ok(Self::Heads(heads))
+    }
+}
+
+fn clock_entry(entry: &str) -> Result<(String, u64), &'static str> {
+    let (name, seq) = entry.rsplit_once(':').ok_or("an author without a position")?;
+    if name.is_empty() {
+        return Err("a position without an author");
+    }
+    let seq = seq.parse().map_err(|_| "a position that is not a number")?;
+    Ok((name.to_owned(), seq))
 }

@@ -46,6 +46,10 @@ pub struct Effect<'a> {
 /// A value as an operation names it: by the opening, which must be its author's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ValueRef {
+    /// The event.
+    pub dot: Dot,
+    /// The index of the operation in its body.
+    pub slot: u32,
     /// The author of the event.
     pub author: AuthorKey,
     /// The opening that it names.
@@ -71,13 +75,13 @@ impl State {
 
     /// Applies one event. Everything that it follows must have been applied before.
     pub fn apply(&mut self, effect: &Effect<'_>) {
-        let value = |opening| ValueRef { author: effect.author, opening };
+        let value = |slot, opening| ValueRef { dot: effect.dot, slot, author: effect.author, opening };
         let mut writes = BTreeMap::new();
         let mut members = BTreeMap::<_, BTreeMap<_, _>>::new();
         for (index, operation) in (0_u32..).zip(effect.operations) {
             match operation {
                 Operation::Put { key, value: opening } => {
-                    writes.insert(key, Some(value(*opening)));
+                    writes.insert(key, Some(value(index, *opening)));
                 }
                 Operation::Del { key } => {
                     writes.insert(key, None);
@@ -93,7 +97,7 @@ impl State {
                 }
                 Operation::Append { key, value: opening } => {
                     let list = self.lists.entry(key.clone()).or_default();
-                    list.append(effect.place, index, value(*opening));
+                    list.append(effect.place, index, value(index, *opening));
                 }
             }
         }
