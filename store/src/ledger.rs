@@ -2,10 +2,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use quipu_merge::{AuthorKey, EventId, ForkPolicy, Genesis, LaneTable, Micros, Policy};
+
+use rocksdb::WriteBatch;
 
 use crate::copied::Place;
 use crate::db::{Db, Reader, Tuning};
@@ -221,7 +224,7 @@ pub struct Ledger {
     pub(crate) durability: Durability,
     identity: RwLock<Arc<Identity>>,
     /// Whether the store looks like a copy of another.
-    pub(crate) copied: Mutex<bool>,
+    pub(crate) copied: AtomicBool,
     pub(crate) writer: Mutex<Writer>,
     /// The number of the last commit that is written. Held while one is being written.
     committed: Mutex<u64>,
@@ -260,7 +263,7 @@ impl Ledger {
             db,
             durability: options.durability,
             identity: RwLock::new(Arc::new(identity)),
-            copied: Mutex::new(copied),
+            copied: AtomicBool::new(copied),
             writer: Mutex::new(writer),
             committed: Mutex::new(published.commit),
             published: RwLock::new(Arc::new(published)),
@@ -336,61 +339,115 @@ impl Ledger {
         self.db.latest()
     }
 
-    /// The writer. A panic while it was held has left it poisoned, see [`Self::with_writer`].
+    /// Whether the store looks like a copy of another with the same key.
+    pub fn is_copied(&self) -> bool {
+        self.copied.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn lock_writer(&self) -> MutexGuard<'_, Writer> {
-        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+        self.writer.lock().unwrap_or_else(|broken| {
+            let mut writer = broken.into_inner();
+            writer.poison(&StorageError::damaged("a thread panicked while writing"));
+            writer
+        })
     }
 
     /// Runs `fill` under the writer's lock; it may add to the group. Then waits until the group is
-    /// written, or writes it, where `wait` says so.
+    /// written, or writes it.
     pub(crate) fn with_writer<T, E: From<StorageError>>(
         &self,
-        wait: bool,
         fill: impl FnOnce(&mut Writer) -> Result<T, E>,
     ) -> Result<T, E> {
         let (group, value) = {
-            let mut writer = match self.writer.lock() {
-                Ok(writer) => writer,
-                Err(broken) => {
-                    let mut writer = broken.into_inner();
-                    writer.poison(&StorageError::damaged("a thread panicked while writing"));
-                    writer
-                }
-            };
+            let mut writer = self.lock_writer();
             writer.check()?;
             let value = fill(&mut writer)?;
             (writer.group, value)
         };
-        if wait {
-            self.settle(group, self.durability == Durability::Immediate)?;
+        let mut committed = self.lock_committed();
+        // Whoever came first has written the whole group.
+        if *committed < group {
+            let taken = {
+                let mut writer = self.lock_writer();
+                writer.check()?;
+                writer.take(&self.db)?
+            };
+            self.write_group(&mut committed, taken)?;
         }
         Ok(value)
     }
 
-    /// Waits until the group with this number is written, or writes it.
-    pub(crate) fn settle(&self, group: u64, sync: bool) -> Result<(), StorageError> {
-        let mut committed = self.committed.lock().unwrap_or_else(PoisonError::into_inner);
-        if *committed >= group {
-            return Ok(());
-        }
-        let (batch, published) = {
-            let mut writer = self.lock_writer();
-            writer.check()?;
-            if writer.is_empty() {
-                return Ok(());
-            }
-            writer.take(&self.db)?
-        };
-        fail::fail_point!("before-write");
-        if let Err(error) = self.db.write(batch, sync) {
-            // Whether the bytes are on the disk nobody knows now.
+    /// Runs `fill` while nobody else writes and everything is written that was before.
+    pub(crate) fn exclusively<T, E: From<StorageError>>(
+        &self,
+        fill: impl FnOnce(&mut Exclusive<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let committed = self.lock_committed();
+        let writer = self.lock_writer();
+        writer.check()?;
+        let mut hold = Exclusive { ledger: self, writer, committed };
+        hold.flush()?;
+        let value = fill(&mut hold);
+        // What was taken in before an error is whole, or the writer is poisoned.
+        hold.flush()?;
+        value
+    }
+
+    fn lock_committed(&self) -> MutexGuard<'_, u64> {
+        self.committed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write_group(&self, committed: &mut u64, (batch, published): (WriteBatch, Published)) -> Result<(), StorageError> {
+        if let Err(error) = self.write_batch(batch) {
             self.lock_writer().poison(&error);
             return Err(error);
         }
-        fail::fail_point!("after-write");
         *committed = published.commit;
-        *self.published.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(published);
+        self.publish(published);
         self.lock_writer().written();
+        Ok(())
+    }
+
+    /// Writes a batch. After an error nobody knows whether it is on the disk.
+    fn write_batch(&self, batch: WriteBatch) -> Result<(), StorageError> {
+        fail::fail_point!("before-write");
+        self.db.write(batch, self.durability == Durability::Immediate)?;
+        fail::fail_point!("after-write");
+        Ok(())
+    }
+
+    fn publish(&self, published: Published) {
+        *self.published.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(published);
+    }
+}
+
+/// The right to write alone. Holding it, the group can be written at any time.
+pub(crate) struct Exclusive<'l> {
+    ledger: &'l Ledger,
+    writer: MutexGuard<'l, Writer>,
+    committed: MutexGuard<'l, u64>,
+}
+
+impl Exclusive<'_> {
+    /// The writer.
+    pub(crate) fn writer(&mut self) -> &mut Writer {
+        &mut self.writer
+    }
+
+    /// Writes what the group holds.
+    pub(crate) fn flush(&mut self) -> Result<(), StorageError> {
+        self.writer.check()?;
+        if self.writer.is_empty() {
+            return Ok(());
+        }
+        let (batch, published) = self.writer.take(&self.ledger.db)?;
+        if let Err(error) = self.ledger.write_batch(batch) {
+            self.writer.poison(&error);
+            return Err(error);
+        }
+        self.writer.written();
+        *self.committed = published.commit;
+        self.ledger.publish(published);
         Ok(())
     }
 }

@@ -1,1 +1,49 @@
+//! An embedded ledger database: signed events in RocksDB, merged deterministically, readable as
+//! they were at any time.
+//!
+//! It is synchronous and keeps no async runtime; it does not talk to other machines.
+//!
+//! ```
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use quipu_store::{Ledger, NewLedger, Value};
+//! # let dir = tempfile::tempdir()?;
+//! # let path = dir.path().join("ledger");
+//! let ledger = Ledger::create(&path, &NewLedger::default())?;
+//! let mut transaction = ledger.transaction();
+//! transaction.put("crate/7/temperature", b"4.2")?.inc("readings", 1)?;
+//! let committed = transaction.commit()?; // on the disk, signed
+//!
+//! let snapshot = ledger.snapshot()?;
+//! assert_eq!(snapshot.get("crate/7/temperature")?, Some(Value::Bytes(b"4.2".to_vec())));
+//! assert_eq!(snapshot.heads()?, [committed.event]);
+//! # Ok(())
+//! # }
+//! ```
 
+mod copied;
+mod cut;
+mod db;
+mod error;
+mod event;
+mod identity;
+mod index;
+mod judge;
+mod keys;
+mod ledger;
+mod load;
+mod lookup;
+mod rebuild;
+mod record;
+mod schema;
+mod snapshot;
+mod transaction;
+mod writer;
+
+pub use cut::CutError;
+pub use error::{IdentityError, MergeError, OpenError, ReadError, StorageError, WriteError};
+pub use event::{EventInfo, Log, LogFilter};
+pub use identity::Passphrase;
+pub use keys::{Element, KeyKind, RegisterWrite};
+pub use ledger::{Durability, Ledger, NewLedger, Options, is_store};
+pub use snapshot::{LongError, Snapshot, Value};
+pub use transaction::{Committed, Expected, Transaction};

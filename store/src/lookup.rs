@@ -177,6 +177,11 @@ impl Recent {
         self.young.get(id).or_else(|| self.old.get(id))
     }
 
+    /// Looks for an event by its place.
+    pub fn at(&self, dot: Dot) -> Option<&Known> {
+        self.young.values().chain(self.old.values()).find(|known| known.dot == dot)
+    }
+
     /// Forgets the older half where there are many. To be called when everything is written.
     pub fn age(&mut self) {
         if self.young.len() > RECENT {

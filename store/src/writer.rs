@@ -8,14 +8,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use quipu_merge::{
-    Authority, AuthorKey, EventId, LaneTable, Lanes, OpeningId, Verdicts,
+    Authority, AuthorKey, Dot, EventId, LaneTable, Lanes, OpeningId, Verdicts,
 };
 use rocksdb::WriteBatch;
 
 use crate::db::{Db, Reader};
 use crate::error::StorageError;
 use crate::judge::Redacted;
-use crate::lookup::{self, Known, Recent};
+use crate::lookup::{self, Known, Recent, Stored};
 use crate::record::{self, put_dot, put_number};
 use crate::schema::{Family, meta};
 
@@ -145,6 +145,20 @@ impl Writer {
         let known = lookup::known_at(reader, dot)?;
         self.recent.insert(known.clone());
         Ok(Some(known))
+    }
+
+    /// The heads apart from the own event that the next one continues.
+    pub fn other_heads(&self) -> impl Iterator<Item = &Known> {
+        let own = self.own.as_ref().map(|own| own.id);
+        self.heads.iter().filter(move |head| Some(head.id) != own)
+    }
+
+    /// The id of an event that is held, written or not.
+    pub fn id_at(&self, reader: Reader<'_>, dot: Dot) -> Result<EventId, StorageError> {
+        match self.recent.at(dot).or_else(|| self.heads.iter().find(|head| head.dot == dot)) {
+            Some(known) => Ok(known.id),
+            None => Ok(EventId::of(Stored::read(reader, dot)?.record()?.event)),
+        }
     }
 
     /// Whether nothing waits to be written.

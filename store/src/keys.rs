@@ -1,0 +1,516 @@
+//! Reading what keys hold: registers, counters, sets and lists, now and at any cut.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use quipu_merge::{AuthorKey, Dot, EventId, Lane, Micros};
+
+use crate::error::{ReadError, StorageError};
+use crate::index::decode_count;
+use crate::lookup::{self, Stored};
+use crate::record::{OlderLanes, Standing, Sum, Version, Written};
+use crate::schema::{self, Family, Kind, meta};
+use crate::snapshot::{Extent, Snapshot, Value};
+
+/// The kinds of things that a key can hold, which do not touch each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum KeyKind {
+    /// A value, or several that conflict.
+    Register,
+    /// A sum.
+    Counter,
+    /// Members.
+    Set,
+    /// Values in order.
+    List,
+}
+
+/// A write that stands in a register, or stood there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RegisterWrite {
+    /// The event that wrote it.
+    pub event: EventId,
+    /// Who wrote it.
+    pub author: AuthorKey,
+    /// When the event says that it was written.
+    pub time: Micros,
+    /// The value; `None` for a delete.
+    pub value: Option<Value>,
+    /// Whether the event is void over the snapshot.
+    pub void: bool,
+}
+
+/// A value of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Element {
+    /// The event that added it.
+    pub event: EventId,
+    /// Who added it.
+    pub author: AuthorKey,
+    /// When the event says that it was written.
+    pub time: Micros,
+    /// The value.
+    pub value: Value,
+}
+
+impl Snapshot<'_> {
+    /// The value of a register: the first of its values, see [`Self::register`].
+    ///
+    /// # Errors
+    /// The disk, the database or its content.
+    pub fn get(&self, key: &str) -> Result<Option<Value>, ReadError> {
+        let mut standing = self.standing(&schema::state_key(Kind::Register, key, None))?;
+        standing.retain(|version| version.written != Written::Gone);
+        if standing.len() > 1 {
+            return Ok(self.register(key)?.into_iter().next().and_then(|write| write.value));
+        }
+        Ok(standing.first().map(|version| self.value_of(version)).transpose()?)
+    }
+
+    /// The values of a register, latest in the total order first: the value, then its conflicts.
+    ///
+    /// # Errors
+    /// The disk, the database or its content.
+    pub fn register(&self, key: &str) -> Result<Vec<RegisterWrite>, ReadError> {
+        let mut standing = self.standing(&schema::state_key(Kind::Register, key, None))?;
+        standing.retain(|version| version.written != Written::Gone);
+        self.writes(standing)
+    }
+
+    /// All writes of a register, latest in the total order first, void ones included.
+    ///
+    /// # Errors
+    /// The disk, the database or its content.
+    pub fn register_history(&self, key: &str) -> Result<Vec<RegisterWrite>, ReadError> {
+        let state_key = schema::state_key(Kind::Register, key, None);
+        let record = self.record(&state_key, Standing::decode)?.unwrap_or_default();
+        let mut versions = record.writes;
+        self.older(&state_key, |version| {
+            versions.push(version);
+            Ok(())
+        })?;
+        let mut bounds = BTreeMap::new();
+        let mut held = Vec::new();
+        for version in versions {
+            if self.holds(version.dot, &mut bounds)? {
+                held.push(version);
+            }
+        }
+        self.writes(held)
+    }
+
+    /// A counter's sum, in decimal; `None` where it was never incremented.
+    ///
+    /// # Errors
+    /// The disk, the database or its content.
+    pub fn counter(&self, key: &str) -> Result<Option<i128>, ReadError> {
+        let state_key = schema::state_key(Kind::Counter, key, None);
+        if matches!(self.extent(), Extent::Everything) {
+            return Ok(self.record(&state_key, Sum::decode)?.map(|sum| sum.sum));
+        }
+        let (mut sum, mut bounds) = (None, BTreeMap::new());
+        self.older(&state_key, |version| {
+            if let Written::Amount(amount) = version.written
+                && self.holds(version.dot, &mut bounds)?
+                && !self.is_void(version.dot)?
+            {
+                *sum.get_or_insert(0) += amount;
+            }
+            Ok(())
+        })?;
+        Ok(sum)
+    }
+
+    /// Calls `visit` with each member of a set, ascending, until it returns `false`. Tells whether
+    /// the set exists.
+    ///
+    /// # Errors
+    /// The disk, the database or its content.
+    pub fn set(&self, key: &str, mut visit: impl FnMut(&[u8]) -> bool) -> Result<bool, ReadError> {
+        let prefix = schema::state_key(Kind::Member, key, None);
+        let mut walk = self.reader().walk(Family::State, &prefix)?;
+        walk.first()?;
+        let mut exists = false;
+        while let Some((state_key, _)) = walk.item() {
+            let state_key = state_key.to_vec();
+            let damaged = || StorageError::damaged("the key of a member");
+            let (_, _, member) = schema::parse_state_key(&state_key).ok_or_else(damaged)?;
+            let standing = self.standing(&state_key)?;
+            if standing.iter().any(|version| version.written == Written::Member) {
+                exists = true;
+                if !visit(&member.unwrap_or_default()) {
+                    break;
+                }
+            }
+            walk.next()?;
+        }
+        Ok(exists)
+    }
+
+    /// Whether a set has a member.
+    ///
+    /// # Errors
+    /// The disk, the database or its content.
+    pub fn has_member(&self, key: &str, member: &[u8]) -> Result<bool, ReadError> {
+        let standing = self.standing(&schema::state_key(Kind::Member, key, Some(member)))?;
+        Ok(standing.iter().any(|version| version.written == Written::Member))
+    }
+
+    /// The events of the adds of a member that stand, ascending.
+    ///
+    /// # Errors
+    /// The disk, the database or its content.
+    pub fn member_adds(&self, key: &str, member: &[u8]) -> Result<Vec<EventId>, ReadError> {
+        let standing = self.standing(&schema::state_key(Kind::Member, key, Some(member)))?;
+        let adds = standing.into_iter().filter(|version| version.written == Written::Member);
+        let mut ids = adds.map(|version| self.id_at(version.dot)).collect::<Result<Vec<_>, _>>()?;
+        ids.sort_unstable();
+        Ok(ids)
+    }
+
+    /// Calls `visit` with each value of a list, in order, until it returns `false`. Tells whether
+    /// the list exists.
+    ///
+    /// # Errors
+    /// The disk, the database or its content.
+    pub fn list(&self, key: &str, mut visit: impl FnMut(Element) -> bool) -> Result<bool, ReadError> {
+        let state_key = schema::state_key(Kind::List, key, None);
+        let mut walk = self.reader().walk(Family::Versions, &state_key)?;
+        walk.first()?;
+        let mut bounds = BTreeMap::new();
+        let (mut exists, mut same_time) = (false, Vec::<(EventId, u16, Version)>::new());
+        loop {
+            let damaged = || StorageError::damaged("a value of a list");
+            let next = match walk.item() {
+                Some((key, value)) => {
+                    let (time, lane, slot) = schema::parse_element(state_key.len(), key).ok_or_else(damaged)?;
+                    Some((slot, Version::decode_tail(lane, time, value).ok_or_else(damaged)?))
+                }
+                None => None,
+            };
+            // Values of one time stand in the order of their events' ids.
+            let time = next.as_ref().map(|(_, version)| version.time);
+            if same_time.first().is_some_and(|(_, _, version)| Some(version.time) != time) {
+                same_time.sort_by_key(|(id, slot, _)| (*id, *slot));
+                for (event, _, version) in same_time.drain(..) {
+                    exists = true;
+                    if !visit(self.element(event, &version)?) {
+                        return Ok(true);
+                    }
+                }
+            }
+            let Some((slot, version)) = next else { return Ok(exists) };
+            if self.holds(version.dot, &mut bounds)? && !self.is_void(version.dot)? {
+                same_time.push((self.id_at(version.dot)?, slot, version));
+            }
+            walk.next()?;
+        }
+    }
+
+    /// The kinds of things that a key holds.
+    ///
+    /// # Errors
+    /// The disk, the database or its content.
+    pub fn kinds(&self, key: &str) -> Result<Vec<KeyKind>, ReadError> {
+        let mut kinds = Vec::new();
+        let register = self.standing(&schema::state_key(Kind::Register, key, None))?;
+        if register.iter().any(|version| version.written != Written::Gone) {
+            kinds.push(KeyKind::Register);
+        }
+        if self.counter(key)?.is_some() {
+            kinds.push(KeyKind::Counter);
+        }
+        if self.set(key, |_| false)? {
+            kinds.push(KeyKind::Set);
+        }
+        if self.list(key, |_| false)? {
+            kinds.push(KeyKind::List);
+        }
+        Ok(kinds)
+    }
+
+    /// Calls `visit` with each key that begins with `prefix` and the kinds of things that it holds,
+    /// ascending, until it returns `false`.
+    ///
+    /// # Errors
+    /// The disk, the database or its content.
+    pub fn keys(
+        &self,
+        prefix: &str,
+        mut visit: impl FnMut(&str, &[KeyKind]) -> bool,
+    ) -> Result<(), ReadError> {
+        let sources = [Kind::Counter, Kind::List, Kind::Register, Kind::Member];
+        let mut walks = Vec::new();
+        for kind in sources {
+            let mut walk = self.reader().walk(Family::State, &schema::state_prefix(kind, prefix))?;
+            walk.first()?;
+            walks.push((kind, walk));
+        }
+        loop {
+            let damaged = || StorageError::damaged("a key of the current state");
+            let mut smallest: Option<String> = None;
+            for (_, walk) in &walks {
+                if let Some((bytes, _)) = walk.item() {
+                    let (_, key, _) = schema::parse_state_key(bytes).ok_or_else(damaged)?;
+                    smallest = Some(smallest.map_or_else(|| key.clone(), |least| least.min(key.clone())));
+                }
+            }
+            let Some(key) = smallest else { return Ok(()) };
+            let kinds = self.kinds(&key)?;
+            if !kinds.is_empty() && !visit(&key, &kinds) {
+                return Ok(());
+            }
+            for (kind, walk) in &mut walks {
+                // Past all members of the set, or the one record of the others.
+                let own = schema::state_key(*kind, &key, None);
+                if walk.item().is_some_and(|(at, _)| at.starts_with(&own)) {
+                    match schema::after_prefix(&own) {
+                        Some(next) => walk.seek(&next)?,
+                        None => walk.next()?,
+                    }
+                }
+            }
+        }
+    }
+
+    /// The registers with more than one value whose key begins with `prefix`, ascending.
+    ///
+    /// # Errors
+    /// The disk, the database or its content.
+    pub fn conflicts(&self, prefix: &str) -> Result<Vec<String>, ReadError> {
+        let mut keys = Vec::new();
+        if matches!(self.extent(), Extent::Everything) {
+            let begin = meta::conflict(&schema::state_prefix(Kind::Register, prefix));
+            let mut walk = self.reader().walk(Family::Meta, &begin)?;
+            walk.first()?;
+            while let Some((key, _)) = walk.item() {
+                let damaged = || StorageError::damaged("the list of conflicts");
+                let (_, key, _) = key.get(1..).and_then(schema::parse_state_key).ok_or_else(damaged)?;
+                keys.push(key);
+                walk.next()?;
+            }
+            return Ok(keys);
+        }
+        let mut failed = Ok(());
+        self.keys(prefix, |key, _| match self.register(key) {
+            Ok(writes) if writes.len() > 1 => {
+                keys.push(key.to_owned());
+                true
+            }
+            Ok(_) => true,
+            Err(error) => {
+                failed = Err(error);
+                false
+            }
+        })?;
+        failed.map(|()| keys)
+    }
+
+    /// The writes of a register or a member that stand over the cut, in no order.
+    pub(crate) fn standing(&self, state_key: &[u8]) -> Result<Vec<Version>, StorageError> {
+        let Some(record) = self.record(state_key, Standing::decode)? else { return Ok(Vec::new()) };
+        if matches!(self.extent(), Extent::Everything) {
+            return Ok(record.writes);
+        }
+        let lanes: BTreeSet<Lane> = match &record.older {
+            OlderLanes::Few(lanes) => lanes.iter().copied().chain(record.writes.iter().map(|w| w.dot.lane)).collect(),
+            OlderLanes::Many => self.lanes_of_key(state_key, &record)?,
+        };
+        let mut latest = Vec::new();
+        for lane in lanes {
+            latest.extend(self.latest_on(state_key, &record, lane)?);
+        }
+        if latest.len() < 2 {
+            return Ok(latest);
+        }
+        let clocks = latest
+            .iter()
+            .map(|version| Ok((version.dot, lookup::clock_at(self.reader(), version.dot)?)))
+            .collect::<Result<Vec<_>, StorageError>>()?;
+        latest.retain(|version| !clocks.iter().any(|(dot, clock)| *dot != version.dot && clock.covers(version.dot)));
+        Ok(latest)
+    }
+
+    /// The last version on a lane that the cut holds and that is not void.
+    fn latest_on(&self, state_key: &[u8], record: &Standing, lane: Lane) -> Result<Option<Version>, StorageError> {
+        let bound = match self.extent() {
+            Extent::Everything => return Ok(None),
+            Extent::Time(time) => *time,
+            Extent::Frontier(clock) => match clock.seq(lane) {
+                0 => return Ok(None),
+                // Versions are kept by time, which grows along a lane as positions do.
+                seq => self.time_at(Dot { lane, seq: quipu_merge::Seq(seq) })?,
+            },
+        };
+        let standing = record.writes.iter().find(|write| write.dot.lane == lane && write.time <= bound);
+        let mut walk = self.reader().walk(Family::Versions, state_key)?;
+        walk.seek_back(&schema::version_key(state_key, lane, bound))?;
+        loop {
+            let shelved = match walk.item() {
+                Some((key, value)) => {
+                    let damaged = || StorageError::damaged("a version of a key");
+                    let (at, time) = schema::parse_version(state_key.len(), key).ok_or_else(damaged)?;
+                    (at == lane).then(|| Version::decode_tail(at, time, value).ok_or_else(damaged)).transpose()?
+                }
+                None => None,
+            };
+            // What stands now may be older than a shelved version that is void by now.
+            let newest = match (standing, shelved) {
+                (Some(standing), Some(shelved)) if shelved.time > standing.time => shelved,
+                (Some(standing), _) => return Ok(Some(standing.clone())),
+                (None, Some(shelved)) => shelved,
+                (None, None) => return Ok(None),
+            };
+            if !self.is_void(newest.dot)? {
+                return Ok(Some(newest));
+            }
+            walk.back()?;
+        }
+    }
+
+    fn time_at(&self, dot: Dot) -> Result<Micros, StorageError> {
+        Ok(Stored::read(self.reader(), dot)?.event()?.event().time)
+    }
+
+    /// The lanes that wrote a key, found by skipping from one to the next.
+    fn lanes_of_key(&self, state_key: &[u8], record: &Standing) -> Result<BTreeSet<Lane>, StorageError> {
+        let mut lanes: BTreeSet<_> = record.writes.iter().map(|write| write.dot.lane).collect();
+        let mut walk = self.reader().walk(Family::Versions, state_key)?;
+        walk.first()?;
+        while let Some((key, _)) = walk.item() {
+            let damaged = || StorageError::damaged("a version of a key");
+            let (lane, _) = schema::parse_version(state_key.len(), key).ok_or_else(damaged)?;
+            lanes.insert(lane);
+            let Some(next) = lane.0.checked_add(1) else { break };
+            walk.seek(&schema::version_key(state_key, Lane(next), Micros(0)))?;
+        }
+        Ok(lanes)
+    }
+
+    pub(crate) fn record<T>(
+        &self,
+        state_key: &[u8],
+        decode: impl FnOnce(&[u8]) -> Option<T>,
+    ) -> Result<Option<T>, StorageError> {
+        let Some(bytes) = self.reader().get(Family::State, state_key)? else { return Ok(None) };
+        decode(&bytes).map(Some).ok_or_else(|| StorageError::damaged("a record of the current state"))
+    }
+
+    fn older(
+        &self,
+        state_key: &[u8],
+        mut visit: impl FnMut(Version) -> Result<(), StorageError>,
+    ) -> Result<(), StorageError> {
+        let mut walk = self.reader().walk(Family::Versions, state_key)?;
+        walk.first()?;
+        while let Some((key, value)) = walk.item() {
+            let damaged = || StorageError::damaged("a version of a key");
+            let (lane, time) = schema::parse_version(state_key.len(), key).ok_or_else(damaged)?;
+            visit(Version::decode_tail(lane, time, value).ok_or_else(damaged)?)?;
+            walk.next()?;
+        }
+        Ok(())
+    }
+
+    /// Whether the cut holds an event; `bounds` remembers how far it goes on each lane.
+    fn holds(&self, dot: Dot, bounds: &mut BTreeMap<Lane, u64>) -> Result<bool, StorageError> {
+        let bound = match bounds.get(&dot.lane) {
+            Some(bound) => *bound,
+            None => {
+                let bound = self.seq_on(dot.lane)?;
+                bounds.insert(dot.lane, bound);
+                bound
+            }
+        };
+        Ok(dot.seq.0 <= bound)
+    }
+
+    fn id_at(&self, dot: Dot) -> Result<EventId, StorageError> {
+        Ok(EventId::of(Stored::read(self.reader(), dot)?.record()?.event))
+    }
+
+    fn author_at(&self, dot: Dot) -> Result<AuthorKey, StorageError> {
+        let info = self.published().lanes.get(dot.lane);
+        info.map(|info| info.author).ok_or_else(|| StorageError::damaged("an unknown branch"))
+    }
+
+    /// What a version holds; short values stand beside it.
+    fn value_of(&self, version: &Version) -> Result<Value, StorageError> {
+        match &version.written {
+            Written::Value { beside: Some(bytes), .. } => Ok(Value::Bytes(bytes.to_vec())),
+            Written::Value { slot, beside: None } => self.value_at(version.dot, *slot),
+            _ => Ok(Value::Missing),
+        }
+    }
+
+    fn element(&self, event: EventId, version: &Version) -> Result<Element, StorageError> {
+        let (author, value) = (self.author_at(version.dot)?, self.value_of(version)?);
+        Ok(Element { event, author, time: version.time, value })
+    }
+
+    fn writes(&self, versions: Vec<Version>) -> Result<Vec<RegisterWrite>, ReadError> {
+        let mut writes = Vec::with_capacity(versions.len());
+        for version in versions {
+            writes.push(RegisterWrite {
+                event: self.id_at(version.dot)?,
+                author: self.author_at(version.dot)?,
+                time: version.time,
+                value: match version.written {
+                    Written::Gone => None,
+                    _ => Some(self.value_of(&version)?),
+                },
+                void: self.is_void(version.dot)?,
+            });
+        }
+        writes.sort_by(|a, b| (b.time, b.event).cmp(&(a.time, a.event)));
+        Ok(writes)
+    }
+
+    /// Adds where the events are that work on the keys of one kind that begin with `prefix`.
+    pub(crate) fn collect_positions(
+        &self,
+        kind: Kind,
+        prefix: &[u8],
+        positions: &mut BTreeSet<Dot>,
+    ) -> Result<(), StorageError> {
+        let damaged = || StorageError::damaged("a version of a key");
+        if matches!(kind, Kind::Register | Kind::Member) {
+            let mut walk = self.reader().walk(Family::State, prefix)?;
+            walk.first()?;
+            while let Some((_, value)) = walk.item() {
+                positions.extend(Standing::decode(value).ok_or_else(damaged)?.writes.iter().map(|w| w.dot));
+                walk.next()?;
+            }
+        }
+        let mut walk = self.reader().walk(Family::Versions, prefix)?;
+        walk.first()?;
+        while let Some((key, value)) = walk.item() {
+            let seq = crate::record::Reader(value).number().ok_or_else(damaged)?;
+            let tail = if kind == Kind::List { 14 } else { 12 };
+            let tail = key.len().checked_sub(tail).and_then(|at| key.get(at..)).ok_or_else(damaged)?;
+            let lane = match kind {
+                Kind::List => schema::parse_element(0, tail).map(|(_, lane, _)| lane),
+                _ => schema::parse_version(0, tail).map(|(lane, _)| lane),
+            };
+            positions.insert(Dot { lane: lane.ok_or_else(damaged)?, seq: quipu_merge::Seq(seq) });
+            walk.next()?;
+        }
+        Ok(())
+    }
+}
+
+impl Snapshot<'_> {
+    /// How many values a list has, or members a set, without walking over them. Only of a
+    /// snapshot of everything.
+    ///
+    /// # Errors
+    /// The disk, the database or its content.
+    pub fn count(&self, kind: KeyKind, key: &str) -> Result<u64, ReadError> {
+        let kind = match kind {
+            KeyKind::Set => Kind::Set,
+            KeyKind::List => Kind::List,
+            KeyKind::Register => return Ok(self.register(key)?.len() as u64),
+            KeyKind::Counter => return Ok(u64::from(self.counter(key)?.is_some())),
+        };
+        Ok(self.record(&schema::state_key(kind, key, None), decode_count)?.unwrap_or(0))
+    }
+}

@@ -1,0 +1,425 @@
+//! Reading: the ledger at one instant, and at any cut of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, OnceLock};
+
+use quipu_merge::{
+    Act, AuthorKey, BlockId, Clock, Content, ContentReadError, Cut, Dot, EventId, Lane, Link,
+    Micros, Opening, Subject, Verdicts, read_content,
+};
+
+use crate::db::Reader;
+use crate::error::{ReadError, StorageError};
+use crate::event::EventInfo;
+use crate::ledger::Ledger;
+use crate::lookup::{self, Known, Stored};
+use crate::schema::{self, Family, meta};
+use crate::writer::{Published, read_heads};
+
+/// The ledger at one instant: it stays as it is while others write.
+///
+/// A snapshot is of everything that is held, or of a cut of it: see [`Snapshot::at`]. It keeps
+/// old data from being given back to the disk, so it is not to be kept for long.
+pub struct Snapshot<'l> {
+    ledger: &'l Ledger,
+    snapshot: rocksdb::Snapshot<'l>,
+    published: Arc<Published>,
+    extent: Extent,
+    verdicts: OnceLock<Arc<Verdicts>>,
+}
+
+/// How far a snapshot goes.
+#[derive(Clone, Debug)]
+pub(crate) enum Extent {
+    /// Everything that is held.
+    Everything,
+    /// What these positions cover.
+    Frontier(Clock),
+    /// Everything up to this time.
+    Time(Micros),
+}
+
+/// What can be told of a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// The value itself.
+    Bytes(Vec<u8>),
+    /// A long value in blocks of its own: see [`Snapshot::read_long`].
+    Long(Link),
+    /// It has been erased.
+    Erased,
+    /// It is not here.
+    Missing,
+    /// It is not what the format says that a value is, or another author's.
+    Unreadable,
+}
+
+impl Ledger {
+    /// The ledger as it is now.
+    ///
+    /// # Errors
+    /// The disk, the database or its content.
+    pub fn snapshot(&self) -> Result<Snapshot<'_>, ReadError> {
+        loop {
+            let published = self.published();
+            let snapshot = self.db.snapshot();
+            let (commit, _) = read_heads(Reader::at(&self.db, &snapshot))?;
+            // A commit is published right after it is written; this instant lies between the two.
+            if commit == published.commit {
+                let (extent, verdicts) = (Extent::Everything, OnceLock::new());
+                return Ok(Snapshot { ledger: self, snapshot, published, extent, verdicts });
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    /// The ledger as it is now, up to a cut.
+    ///
+    /// # Errors
+    /// [`ReadError::NoSuchEvent`] where the cut names an event that is not held.
+    pub fn at(&self, cut: &Cut) -> Result<Snapshot<'_>, ReadError> {
+        self.snapshot()?.at(cut)
+    }
+}
+
+impl<'l> Snapshot<'l> {
+    /// The same instant, up to a cut.
+    ///
+    /// # Errors
+    /// [`ReadError::NoSuchEvent`] where the cut names an event that is not held.
+    pub fn at(mut self, cut: &Cut) -> Result<Self, ReadError> {
+        self.extent = self.resolve(cut)?;
+        self.verdicts = OnceLock::new();
+        Ok(self)
+    }
+
+    /// The ledger's id.
+    pub fn ledger(&self) -> EventId {
+        self.published.authority.ledger()
+    }
+
+    /// How many events the cut holds.
+    ///
+    /// # Errors
+    /// The disk, the database or its content.
+    pub fn len(&self) -> Result<u64, ReadError> {
+        let frontier = self.frontier()?;
+        Ok(self.published.lanes.count(&|lane| frontier.seq(lane)))
+    }
+
+    /// Never: a cut that holds no event cannot be told from a ledger without genesis.
+    ///
+    /// # Errors
+    /// The disk, the database or its content.
+    pub fn is_empty(&self) -> Result<bool, ReadError> {
+        Ok(self.len()? == 0)
+    }
+
+    /// The events of the cut that no other of it follows, ascending.
+    ///
+    /// # Errors
+    /// The disk, the database or its content.
+    pub fn heads(&self) -> Result<Vec<EventId>, ReadError> {
+        if matches!(self.extent, Extent::Everything) {
+            return Ok(self.published.heads.iter().map(|head| head.id).collect());
+        }
+        let tips: Vec<Known> = self
+            .frontier()?
+            .iter()
+            .map(|dot| lookup::known_at(self.reader(), dot))
+            .collect::<Result<_, _>>()?;
+        let followed = |tip: &Known| tips.iter().any(|t| t.dot != tip.dot && t.clock.covers(tip.dot));
+        let mut heads: Vec<_> = tips.iter().filter(|tip| !followed(tip)).map(|tip| tip.id).collect();
+        heads.sort_unstable();
+        Ok(heads)
+    }
+
+    /// The largest position of each author.
+    ///
+    /// # Errors
+    /// The disk, the database or its content.
+    pub fn version(&self) -> Result<BTreeMap<AuthorKey, u64>, ReadError> {
+        Ok(self.published.lanes.version(&self.frontier()?))
+    }
+
+    /// The lowest position that two events of an author share, by author.
+    ///
+    /// # Errors
+    /// The disk, the database or its content.
+    pub fn forks(&self) -> Result<BTreeMap<AuthorKey, u64>, ReadError> {
+        let frontier = self.frontier()?;
+        Ok(self.published.lanes.forks(&|lane| frontier.seq(lane)))
+    }
+
+    /// What each author holds, ascending; authors without anything are left out.
+    ///
+    /// # Errors
+    /// The disk, the database or its content.
+    pub fn roles(&self) -> Result<BTreeMap<AuthorKey, Vec<&'static str>>, ReadError> {
+        Ok(self.verdicts()?.roles())
+    }
+
+    /// The event with this id, if the cut holds it.
+    ///
+    /// # Errors
+    /// [`ReadError::NoSuchEvent`].
+    pub fn event(&self, id: EventId) -> Result<EventInfo, ReadError> {
+        let dot = lookup::dot_of(self.reader(), id)?.ok_or(ReadError::NoSuchEvent(id))?;
+        self.event_at(dot)
+    }
+
+    /// The vector clock of an event: the largest position of each author that it has seen.
+    ///
+    /// # Errors
+    /// [`ReadError::NoSuchEvent`].
+    pub fn clock(&self, id: EventId) -> Result<BTreeMap<AuthorKey, u64>, ReadError> {
+        let dot = lookup::dot_of(self.reader(), id)?.ok_or(ReadError::NoSuchEvent(id))?;
+        Ok(self.published.lanes.version(&lookup::clock_at(self.reader(), dot)?))
+    }
+
+    /// Whether an event precedes another: whether the other has seen it.
+    ///
+    /// # Errors
+    /// [`ReadError::NoSuchEvent`].
+    pub fn precedes(&self, event: EventId, other: EventId) -> Result<bool, ReadError> {
+        let dot = |id| Ok::<_, ReadError>(lookup::dot_of(self.reader(), id)?.ok_or(ReadError::NoSuchEvent(id))?);
+        let (event, other) = (dot(event)?, dot(other)?);
+        Ok(event != other && lookup::clock_at(self.reader(), other)?.covers(event))
+    }
+
+    /// The local names of authors.
+    ///
+    /// # Errors
+    /// The disk, the database or its content.
+    pub fn names(&self) -> Result<BTreeMap<AuthorKey, String>, ReadError> {
+        Ok(crate::load::names(self.reader())?)
+    }
+
+    /// Writes a long value to `write`, block by block; every block is checked against its hash.
+    ///
+    /// # Errors
+    /// `Ok(Err(id))` where a block is missing or damaged; what precedes it has been written.
+    pub fn read_long(
+        &self,
+        link: Link,
+        mut write: impl FnMut(&[u8]) -> std::io::Result<()>,
+    ) -> Result<Result<(), BlockId>, LongError> {
+        let fetch = |id: BlockId| {
+            let block = self.reader().get(Family::Blocks, &schema::block_key(id)).map_err(LongError::Storage)?;
+            Ok(block.map(|bytes| bytes.to_vec()))
+        };
+        match read_content(link, fetch, |bytes| write(bytes).map_err(LongError::Output)) {
+            Ok(()) => Ok(Ok(())),
+            Err(ContentReadError::Missing(id)) => Ok(Err(id)),
+            Err(ContentReadError::Fetch(error) | ContentReadError::Write(error)) => Err(error),
+            Err(other) => Err(LongError::Malformed(other.to_string())),
+        }
+    }
+
+    pub(crate) fn reader(&self) -> Reader<'_> {
+        Reader::at(&self.ledger.db, &self.snapshot)
+    }
+
+    pub(crate) const fn published(&self) -> &Arc<Published> {
+        &self.published
+    }
+
+    pub(crate) const fn extent(&self) -> &Extent {
+        &self.extent
+    }
+
+    /// The largest position that the cut holds on each lane.
+    pub(crate) fn frontier(&self) -> Result<Clock, StorageError> {
+        match &self.extent {
+            Extent::Frontier(clock) => Ok(clock.clone()),
+            Extent::Everything => {
+                let mut all = Clock::new();
+                self.published.heads.iter().for_each(|head| all.join(&head.clock));
+                Ok(all)
+            }
+            Extent::Time(time) => {
+                let mut frontier = Clock::new();
+                for (lane, _) in self.published.lanes.iter() {
+                    if let Some(dot) = self.last_by(lane, *time)? {
+                        frontier.advance(dot);
+                    }
+                }
+                Ok(frontier)
+            }
+        }
+    }
+
+    /// The largest position that the cut holds on a lane.
+    pub(crate) fn seq_on(&self, lane: Lane) -> Result<u64, StorageError> {
+        match &self.extent {
+            Extent::Everything => Ok(u64::MAX),
+            Extent::Frontier(clock) => Ok(clock.seq(lane)),
+            Extent::Time(time) => Ok(self.last_by(lane, *time)?.map_or(0, |dot| dot.seq.0)),
+        }
+    }
+
+    /// The verdicts on the events of the cut.
+    pub(crate) fn verdicts(&self) -> Result<Arc<Verdicts>, StorageError> {
+        let everything = &self.published.verdicts;
+        if matches!(self.extent, Extent::Everything) {
+            return Ok(everything.clone());
+        }
+        if let Some(verdicts) = self.verdicts.get() {
+            return Ok(verdicts.clone());
+        }
+        let authority = &self.published.authority;
+        let mut needed = BTreeMap::new();
+        let forked = self.published.lanes.authors().filter(|(_, lanes)| lanes.len() > 1).flat_map(|(_, lanes)| lanes);
+        for lane in authority.events().iter().map(|event| event.dot.lane).chain(forked.copied()) {
+            if let std::collections::btree_map::Entry::Vacant(entry) = needed.entry(lane) {
+                entry.insert(self.seq_on(lane)?);
+            }
+        }
+        let within = |lane: Lane| needed.get(&lane).copied().unwrap_or(0);
+        let verdicts = Arc::new(Verdicts::new(authority, &self.published.lanes, &within, &[]));
+        Ok(self.verdicts.get_or_init(|| verdicts).clone())
+    }
+
+    /// Whether an event of the cut is void.
+    pub(crate) fn is_void(&self, dot: Dot) -> Result<bool, StorageError> {
+        // Without certificates events only ever become void: what is not void of everything is
+        // not void of a part of it.
+        if self.published.verdicts.all_clear() {
+            return Ok(false);
+        }
+        if matches!(self.extent, Extent::Everything) {
+            return self.reader().has(Family::Meta, &meta::void(dot));
+        }
+        let verdicts = self.verdicts()?;
+        let lanes = &self.published.lanes;
+        let Some(info) = lanes.get(dot.lane) else { return Ok(false) };
+        if verdicts.is_clear(info.author) {
+            return Ok(false);
+        }
+        let clock = lookup::clock_at(self.reader(), dot)?;
+        let acts = self.acts_of(dot);
+        Ok(verdicts.is_void(lanes, &Subject { author: info.author, dot, clock: &clock, acts: &acts }))
+    }
+
+    fn acts_of(&self, dot: Dot) -> Vec<Act> {
+        let control = self.published.authority.events().iter().find(|event| event.dot == dot);
+        control.map_or_else(Vec::new, |event| event.acts.clone())
+    }
+
+    /// What can be told of the value of an operation.
+    pub(crate) fn value_at(&self, dot: Dot, slot: u16) -> Result<Value, StorageError> {
+        let reader = self.reader();
+        let key = schema::opening_key(dot, slot);
+        let erased = || reader.has(Family::Meta, &meta::erased(dot, slot));
+        let Some(bytes) = reader.get(Family::Openings, &key)? else {
+            return Ok(if erased()? { Value::Erased } else { Value::Missing });
+        };
+        if erased()? {
+            return Ok(Value::Erased);
+        }
+        let author = self.published.lanes.get(dot.lane).map(|info| info.author);
+        Ok(match Opening::decode(&bytes) {
+            Ok(opening) if Some(opening.author) == author => match opening.content {
+                Content::Inline(bytes) => Value::Bytes(bytes),
+                Content::Linked(link) => Value::Long(link),
+            },
+            _ => Value::Unreadable,
+        })
+    }
+
+    pub(crate) fn event_at(&self, dot: Dot) -> Result<EventInfo, ReadError> {
+        let stored = Stored::read(self.reader(), dot)?;
+        EventInfo::read(self, dot, &stored)
+    }
+
+    fn resolve(&self, cut: &Cut) -> Result<Extent, ReadError> {
+        Ok(match cut {
+            Cut::Everything => Extent::Everything,
+            Cut::Time(time) => Extent::Time(*time),
+            Cut::Heads(heads) => {
+                let mut frontier = Clock::new();
+                for &id in heads {
+                    let dot = lookup::dot_of(self.reader(), id)?.ok_or(ReadError::NoSuchEvent(id))?;
+                    frontier.join(&lookup::clock_at(self.reader(), dot)?);
+                }
+                Extent::Frontier(frontier)
+            }
+            Cut::Clock(limit) => Extent::Frontier(self.below(limit)?),
+        })
+    }
+
+    /// The events whose vector clock is at most `limit`: clocks only grow along a lane.
+    fn below(&self, limit: &BTreeMap<AuthorKey, u64>) -> Result<Clock, StorageError> {
+        let lanes = &self.published.lanes;
+        let holds = |dot: Dot| -> Result<bool, StorageError> {
+            let version = lanes.version(&lookup::clock_at(self.reader(), dot)?);
+            Ok(version.iter().all(|(author, seq)| limit.get(author).is_some_and(|max| seq <= max)))
+        };
+        let tips = { let mut all = Clock::new(); self.published.heads.iter().for_each(|h| all.join(&h.clock)); all };
+        let mut frontier = Clock::new();
+        for (lane, info) in lanes.iter() {
+            let Some(&max) = limit.get(&info.author) else { continue };
+            let (mut low, mut high) = (info.first().0, tips.seq(lane).min(max) + 1);
+            // Binary search for the first event that is not below.
+            while low < high {
+                let middle = low.midpoint(high);
+                let dot = Dot { lane, seq: quipu_merge::Seq(middle) };
+                if holds(dot)? { low = middle + 1 } else { high = middle }
+            }
+            if low > info.first().0 {
+                frontier.advance(Dot { lane, seq: quipu_merge::Seq(low - 1) });
+            }
+        }
+        Ok(frontier)
+    }
+
+    /// The last event of a lane with at most this time: times only grow along a lane.
+    fn last_by(&self, lane: Lane, time: Micros) -> Result<Option<Dot>, StorageError> {
+        let Some(info) = self.published.lanes.get(lane) else { return Ok(None) };
+        let tip = self.published.heads.iter().map(|head| head.clock.seq(lane)).max().unwrap_or(0);
+        let (first, mut low, mut high) = (info.first().0, info.first().0, tip + 1);
+        while low < high {
+            let middle = low.midpoint(high);
+            let dot = Dot { lane, seq: quipu_merge::Seq(middle) };
+            let at = Stored::read(self.reader(), dot)?.event()?.event().time;
+            if at <= time { low = middle + 1 } else { high = middle }
+        }
+        Ok((low > first).then_some(Dot { lane, seq: quipu_merge::Seq(low - 1) }))
+    }
+
+    /// Void events of the cut, ascending.
+    ///
+    /// # Errors
+    /// The disk, the database or its content.
+    pub fn void(&self) -> Result<BTreeSet<EventId>, ReadError> {
+        let mut void = BTreeSet::new();
+        if self.published.verdicts.all_clear() {
+            return Ok(void);
+        }
+        let frontier = self.frontier()?;
+        for (lane, info) in self.published.lanes.iter() {
+            for seq in info.first().0..=frontier.seq(lane) {
+                let dot = Dot { lane, seq: quipu_merge::Seq(seq) };
+                if self.is_void(dot)? {
+                    void.insert(EventId::of(Stored::read(self.reader(), dot)?.record()?.event));
+                }
+            }
+        }
+        Ok(void)
+    }
+}
+
+/// A long value cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LongError {
+    /// Where it goes does not take it.
+    #[error("the value cannot be written out: {0}")]
+    Output(#[source] std::io::Error),
+    /// Its blocks do not make up what the format says.
+    #[error("the value is malformed: {0}")]
+    Malformed(String),
+    /// The disk, the database or its content.
+    #[error(transparent)]
+    Storage(StorageError),
+}

@@ -1,0 +1,407 @@
+//! Writing: operations that become one signed event, or nothing.
+
+use std::io::Read;
+use std::num::NonZeroI64;
+
+use quipu_merge::{
+    Admission, Ancestor, Ancestors, AuthorKey, Body, BodyId, Content, ContentWriteError,
+    ContentWriter, Control, Event, EventId, Key, Link, MAX_INLINE_LEN, MAX_PARENTS, Malformed,
+    Member, Micros, Opening, OpeningId, Operation, Role, SALT_LEN, Seq, SignedEvent, Subject, admit,
+};
+use rocksdb::WriteBatch;
+
+use crate::error::{StorageError, WriteError};
+use crate::identity::Identity;
+use crate::index::NewEvent;
+use crate::ledger::{Ledger, now};
+use crate::lookup::Known;
+use crate::record::Standing;
+use crate::schema::{self, Family, Kind};
+use crate::writer::Writer;
+
+/// What a register must hold for a transaction to be committed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Expected {
+    /// No value.
+    Absent,
+    /// Exactly the values written by these events.
+    Writes(Vec<EventId>),
+}
+
+/// An event that has been committed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Committed {
+    /// Its id.
+    pub event: EventId,
+    /// Its position in this replica's chain.
+    pub seq: Seq,
+    /// Its time.
+    pub time: Micros,
+}
+
+/// Operations to be committed as one event.
+///
+/// Nothing is written before [`Self::commit`], apart from the blocks of long values, which are of
+/// no consequence without the event. Values of up to 4,096 bytes are kept in memory until then.
+pub struct Transaction<'l> {
+    ledger: &'l Ledger,
+    operations: Vec<Pending>,
+    conditions: Vec<(Key, Expected)>,
+}
+
+enum Pending {
+    Put(Key, Content),
+    Append(Key, Content),
+    Ready(Operation),
+}
+
+impl<'l> Transaction<'l> {
+    pub(crate) const fn new(ledger: &'l Ledger) -> Self {
+        Self { ledger, operations: Vec::new(), conditions: Vec::new() }
+    }
+
+    /// Writes a register.
+    ///
+    /// # Errors
+    /// [`WriteError::Limit`] for a bad key; the transaction is as it was.
+    pub fn put(&mut self, key: &str, value: &[u8]) -> Result<&mut Self, WriteError> {
+        let (key, content) = (checked(Key::new(key))?, self.content(value)?);
+        Ok(self.push(Pending::Put(key, content)))
+    }
+
+    /// Writes a register with all that can be read from `input`, which is never held as a whole.
+    ///
+    /// # Errors
+    /// [`WriteError::Limit`] for a bad key, [`WriteError::Content`] where reading fails; the
+    /// transaction is as it was.
+    pub fn put_from(&mut self, key: &str, input: impl Read) -> Result<&mut Self, WriteError> {
+        let (key, content) = (checked(Key::new(key))?, self.content(input)?);
+        Ok(self.push(Pending::Put(key, content)))
+    }
+
+    /// Deletes a register.
+    ///
+    /// # Errors
+    /// [`WriteError::Limit`] for a bad key; the transaction is as it was.
+    pub fn del(&mut self, key: &str) -> Result<&mut Self, WriteError> {
+        let key = checked(Key::new(key))?;
+        Ok(self.push(Pending::Ready(Operation::Del { key })))
+    }
+
+    /// Adds to a counter.
+    ///
+    /// # Errors
+    /// [`WriteError::Limit`] for a bad key or an amount of 0; the transaction is as it was.
+    pub fn inc(&mut self, key: &str, by: i64) -> Result<&mut Self, WriteError> {
+        let by = NonZeroI64::new(by).ok_or(WriteError::Limit("a counter changes by 0".into()))?;
+        let key = checked(Key::new(key))?;
+        Ok(self.push(Pending::Ready(Operation::Inc { key, by })))
+    }
+
+    /// Puts a member into a set.
+    ///
+    /// # Errors
+    /// [`WriteError::Limit`] for a bad key or member; the transaction is as it was.
+    pub fn add(&mut self, key: &str, member: &[u8]) -> Result<&mut Self, WriteError> {
+        let (key, member) = (checked(Key::new(key))?, checked(Member::new(member))?);
+        Ok(self.push(Pending::Ready(Operation::Add { key, member })))
+    }
+
+    /// Takes a member out of a set.
+    ///
+    /// # Errors
+    /// [`WriteError::Limit`] for a bad key or member; the transaction is as it was.
+    pub fn rem(&mut self, key: &str, member: &[u8]) -> Result<&mut Self, WriteError> {
+        let (key, member) = (checked(Key::new(key))?, checked(Member::new(member))?);
+        Ok(self.push(Pending::Ready(Operation::Rem { key, member })))
+    }
+
+    /// Adds a value to the end of a list.
+    ///
+    /// # Errors
+    /// [`WriteError::Limit`] for a bad key; the transaction is as it was.
+    pub fn append(&mut self, key: &str, value: &[u8]) -> Result<&mut Self, WriteError> {
+        let (key, content) = (checked(Key::new(key))?, self.content(value)?);
+        Ok(self.push(Pending::Append(key, content)))
+    }
+
+    /// Commits only where the register `key` is as expected at that moment.
+    ///
+    /// # Errors
+    /// [`WriteError::Limit`] for a bad key; the transaction is as it was.
+    pub fn require(&mut self, key: &str, expected: Expected) -> Result<&mut Self, WriteError> {
+        self.conditions.push((checked(Key::new(key))?, expected));
+        Ok(self)
+    }
+
+    /// How many operations there are.
+    pub const fn len(&self) -> usize {
+        self.operations.len()
+    }
+
+    /// Whether there are no operations, and nothing to commit.
+    pub const fn is_empty(&self) -> bool {
+        self.operations.is_empty()
+    }
+
+    /// Signs the operations as one event and writes it. It is durable when this returns, unless
+    /// the store was opened with [`Durability::Relaxed`].
+    ///
+    /// # Errors
+    /// [`WriteError::Condition`] where a required register is otherwise, [`WriteError::Limit`]
+    /// for no or too many operations, [`WriteError::Unauthorised`] where the key may not write:
+    /// nothing has been written. After [`WriteError::Storage`] it is unknown whether the event is
+    /// on the disk, and the store must be opened again.
+    pub fn commit(self) -> Result<Committed, WriteError> {
+        let identity = self.ledger.identity();
+        let (body, openings) = self.seal(&identity)?;
+        let bytes = checked(body.encode())?;
+        if matches!(&body, Body::Data(operations) if operations.is_empty()) {
+            return Err(WriteError::Limit("no operations".into()));
+        }
+        let ledger = self.ledger;
+        ledger.with_writer(|writer| {
+            for (key, expected) in &self.conditions {
+                check_condition(ledger, writer, key, expected)?;
+            }
+            write_event(ledger, writer, &identity, &body, &bytes, &openings)
+        })
+    }
+
+    fn push(&mut self, operation: Pending) -> &mut Self {
+        self.operations.push(operation);
+        self
+    }
+
+    /// Reads a value: a short one into memory, a long one into blocks.
+    fn content(&self, mut input: impl Read) -> Result<Content, WriteError> {
+        let mut head = Vec::new();
+        let limit = MAX_INLINE_LEN as u64 + 1;
+        input.by_ref().take(limit).read_to_end(&mut head).map_err(WriteError::Content)?;
+        if head.len() <= MAX_INLINE_LEN {
+            return Ok(Content::Inline(head));
+        }
+        let link = write_blocks(self.ledger, &mut head.as_slice().chain(input))?;
+        Ok(Content::Linked(link))
+    }
+
+    /// Hides the values in openings with fresh salts.
+    fn seal(&self, identity: &Identity) -> Result<(Body, Vec<(u16, Vec<u8>)>), WriteError> {
+        let mut salts = vec![0; SALT_LEN * self.operations.len()];
+        getrandom::fill(&mut salts).map_err(|e| WriteError::Content(std::io::Error::other(e)))?;
+        let mut openings = Vec::with_capacity(self.operations.len());
+        let mut operations = Vec::with_capacity(self.operations.len());
+        for (slot, (operation, salt)) in (0_u16..).zip(self.operations.iter().zip(salts.chunks_exact(SALT_LEN))) {
+            let mut seal = |content: &Content| -> OpeningId {
+                let mut opening = Opening { author: identity.author(), salt: [0; SALT_LEN], content: content.clone() };
+                opening.salt.copy_from_slice(salt);
+                let (id, bytes) = opening.seal();
+                openings.push((slot, bytes));
+                id
+            };
+            operations.push(match operation {
+                Pending::Put(key, content) => Operation::Put { key: key.clone(), value: seal(content) },
+                Pending::Append(key, content) => Operation::Append { key: key.clone(), value: seal(content) },
+                Pending::Ready(operation) => operation.clone(),
+            });
+        }
+        Ok((Body::Data(operations), openings))
+    }
+}
+
+impl Ledger {
+    /// Starts a transaction: operations that become one event.
+    pub const fn transaction(&self) -> Transaction<'_> {
+        Transaction::new(self)
+    }
+
+    /// Gives a role to an author.
+    ///
+    /// # Errors
+    /// Those of [`Transaction::commit`].
+    pub fn grant(&self, author: AuthorKey, role: Role) -> Result<Committed, WriteError> {
+        self.control(vec![Control::Grant { author, role }])
+    }
+
+    /// Takes every role away from an author.
+    ///
+    /// # Errors
+    /// Those of [`Transaction::commit`].
+    pub fn revoke(&self, author: AuthorKey) -> Result<Committed, WriteError> {
+        self.control(vec![Control::Revoke { author }])
+    }
+
+    /// Erases the values of an event, here and on every replica that learns of it.
+    ///
+    /// # Errors
+    /// Those of [`Transaction::commit`], and [`WriteError::NoSuchEvent`].
+    pub fn redact(&self, event: EventId) -> Result<Committed, WriteError> {
+        self.control(vec![Control::Redact { event }])
+    }
+
+    /// Commits control operations as one event.
+    ///
+    /// # Errors
+    /// Those of [`Transaction::commit`], and [`WriteError::NoSuchEvent`].
+    pub fn control(&self, operations: Vec<Control>) -> Result<Committed, WriteError> {
+        let identity = self.identity();
+        let body = Body::Control(operations);
+        let bytes = checked(body.encode())?;
+        // It may change what others come to, for which everything before it has to be written.
+        self.exclusively(|hold| write_event(self, hold.writer(), &identity, &body, &bytes, &[]))
+    }
+
+    /// Ties all heads together by an event without operations. `None` where there is one head.
+    ///
+    /// # Errors
+    /// Those of [`Transaction::commit`].
+    pub fn tie(&self) -> Result<Option<Committed>, WriteError> {
+        let identity = self.identity();
+        let bytes = checked(Body::Merge.encode())?;
+        self.with_writer(|writer| {
+            if writer.heads.len() < 2 {
+                return Ok(None);
+            }
+            write_event(self, writer, &identity, &Body::Merge, &bytes, &[]).map(Some)
+        })
+    }
+}
+
+fn checked<T>(result: Result<T, Malformed>) -> Result<T, WriteError> {
+    result.map_err(WriteError::Limit)
+}
+
+/// Cuts what can be read from `input` into blocks and writes them.
+fn write_blocks(ledger: &Ledger, input: &mut dyn Read) -> Result<Link, WriteError> {
+    let db = &ledger.db;
+    let mut content = ContentWriter::new(|id, bytes: &[u8]| -> Result<(), StorageError> {
+        let key = schema::block_key(id);
+        if db.latest().has(Family::Blocks, &key)? {
+            return Ok(());
+        }
+        let mut batch = WriteBatch::default();
+        db.put(&mut batch, Family::Blocks, &key, bytes)?;
+        // The event that refers to the blocks comes later in the same log, and is what is synced.
+        db.write(batch, false)
+    });
+    let failed = |error: ContentWriteError<StorageError>| match error {
+        ContentWriteError::Emit(error) => WriteError::Storage(error),
+        other => WriteError::Content(std::io::Error::other(other.to_string())),
+    };
+    let mut buffer = vec![0; 256 * 1024];
+    loop {
+        match input.read(&mut buffer).map_err(WriteError::Content)? {
+            0 => return content.finish().map_err(failed),
+            read => content.write(buffer.get(..read).unwrap_or_default()).map_err(failed)?,
+        }
+    }
+}
+
+fn check_condition(ledger: &Ledger, writer: &Writer, key: &Key, expected: &Expected) -> Result<(), WriteError> {
+    let state_key = schema::state_key(Kind::Register, key.as_str(), None);
+    let standing = writer.state(&ledger.db, &state_key, Standing::decode)?.unwrap_or_default();
+    let mut found = Vec::new();
+    for write in standing.writes.iter().filter(|write| write.written != crate::record::Written::Gone) {
+        found.push(writer.id_at(ledger.latest(), write.dot)?);
+    }
+    found.sort_unstable();
+    let holds = match expected {
+        Expected::Absent => found.is_empty(),
+        Expected::Writes(wanted) => {
+            let mut wanted = wanted.clone();
+            wanted.sort_unstable();
+            wanted.dedup();
+            wanted == found
+        }
+    };
+    if holds {
+        return Ok(());
+    }
+    let found: Vec<_> = found.iter().map(ToString::to_string).collect();
+    let found = if found.is_empty() { "it has no value".to_owned() } else { format!("its writes are {}", found.join(" ")) };
+    Err(WriteError::Condition { key: key.to_string(), found })
+}
+
+/// Stamps, signs and takes in one event of this replica; more than 64 other heads are tied
+/// together first.
+fn write_event(
+    ledger: &Ledger,
+    writer: &mut Writer,
+    identity: &Identity,
+    body: &Body,
+    bytes: &[u8],
+    openings: &[(u16, Vec<u8>)],
+) -> Result<Committed, WriteError> {
+    let merge = checked(Body::Merge.encode())?;
+    while writer.other_heads().count() > MAX_PARENTS {
+        write_one(ledger, writer, identity, &Body::Merge, &merge, &[])?;
+    }
+    write_one(ledger, writer, identity, body, bytes, openings)
+}
+
+fn write_one(
+    ledger: &Ledger,
+    writer: &mut Writer,
+    identity: &Identity,
+    body: &Body,
+    bytes: &[u8],
+    openings: &[(u16, Vec<u8>)],
+) -> Result<Committed, WriteError> {
+    let prev = writer.own.clone();
+    let parents: Vec<Known> = writer.other_heads().take(MAX_PARENTS).cloned().collect();
+    let latest = prev.iter().chain(&parents).map(|known| known.time).max().unwrap_or(Micros(0));
+    let time = now().max(Micros(latest.0 + 1));
+    if time > Micros::MAX {
+        return Err(WriteError::Time);
+    }
+    let event = Event {
+        author: identity.author(),
+        seq: prev.as_ref().map_or(Seq::FIRST, |prev| prev.dot.seq.next()),
+        prev: prev.as_ref().map(|prev| prev.id),
+        parents: parents.iter().map(|parent| parent.id).collect(),
+        time,
+        body: BodyId::of(bytes),
+        size: u32::try_from(bytes.len()).unwrap_or(u32::MAX),
+    };
+    let signed = event.sign(identity.key())?;
+    let ancestors = Ancestors {
+        prev: prev.clone().map(Ancestor::from),
+        parents: parents.into_iter().map(Ancestor::from).collect(),
+    };
+    let (authority, lanes) = (writer.authority.clone(), writer.lanes.clone());
+    let admission = admit(&signed, Ok(body), &ancestors, &authority, &lanes, |target| {
+        writer.known(ledger.latest(), target)?.map(Ancestor::from).map(Some).ok_or(WriteError::NoSuchEvent(target))
+    })??;
+    check_not_void(ledger, writer, &signed, &admission)?;
+    let new = NewEvent { event: &signed, body_bytes: bytes, body, openings, admission: &admission, prev: prev.as_ref() };
+    match writer.take_in(&ledger.db, &new) {
+        Ok(known) => {
+            let committed = Committed { event: known.id, seq: known.dot.seq, time };
+            writer.own = Some(known);
+            Ok(committed)
+        }
+        Err(error) => {
+            writer.poison(&error);
+            Err(error.into())
+        }
+    }
+}
+
+/// Refuses to write what would be void at once: everybody would keep it, and nobody would heed it.
+fn check_not_void(
+    ledger: &Ledger,
+    writer: &Writer,
+    event: &SignedEvent,
+    admission: &Admission,
+) -> Result<(), WriteError> {
+    let author = event.event().author;
+    let subject = Subject { author, dot: admission.placement.dot, clock: &admission.clock, acts: &admission.acts };
+    if writer.verdicts.is_void(writer.lanes.table(), &subject) {
+        return Err(WriteError::Unauthorised("its roles were revoked, or its history forks in a ledger that excludes forks; the event would be void"));
+    }
+    let excludes = writer.authority.forks() == quipu_merge::ForkPolicy::Exclude;
+    if excludes && ledger.is_copied() {
+        return Err(WriteError::Copied);
+    }
+    Ok(())
+}
