@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
 use quipu_merge::{
-    Act, AuthorKey, BlockId, Clock, Content, ContentReadError, Cut, Dot, EventId, Lane, Link,
+    Act, AuthorKey, BlockId, Clock, Content, ContentReadError, ControlEvent, Cut, Dot, EventId, Lane, Link,
     Micros, Opening, Subject, Verdicts, read_content,
 };
 
@@ -299,6 +299,12 @@ impl<'l> Snapshot<'l> {
         let clock = lookup::clock_at(self.reader(), dot)?;
         let acts = self.acts_of(dot);
         Ok(verdicts.is_void(lanes, &Subject { author: info.author, dot, clock: &clock, acts: &acts }))
+    }
+
+    /// Whether any value has been erased.
+    pub(crate) fn has_erased(&self) -> bool {
+        let redacts = |event: &Arc<ControlEvent>| event.acts.iter().any(|act| matches!(act, Act::Redact { .. }));
+        self.published.authority.events().iter().any(redacts)
     }
 
     fn acts_of(&self, dot: Dot) -> Vec<Act> {
