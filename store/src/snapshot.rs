@@ -307,9 +307,19 @@ impl<'l> Snapshot<'l> {
         self.published.authority.events().iter().any(redacts)
     }
 
-    fn acts_of(&self, dot: Dot) -> Vec<Act> {
+    pub(crate) fn acts_of(&self, dot: Dot) -> Vec<Act> {
         let control = self.published.authority.events().iter().find(|event| event.dot == dot);
         control.map_or_else(Vec::new, |event| event.acts.clone())
+    }
+
+    pub(crate) const fn ledger_handle(&self) -> &'l Ledger {
+        self.ledger
+    }
+
+    /// The opening of an operation, as far as it is at hand and well formed, erased or not.
+    pub(crate) fn opening_at(&self, dot: Dot, slot: u16) -> Result<Option<Opening>, StorageError> {
+        let bytes = self.reader().get(Family::Openings, &schema::opening_key(dot, slot))?;
+        Ok(bytes.and_then(|bytes| Opening::decode(&bytes).ok()))
     }
 
     /// What can be told of the value of an operation.
