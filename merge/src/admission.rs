@@ -2,6 +2,7 @@
 //!
 //! Finding the ancestors is the caller's business; nothing here reads or writes.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::authority::{Act, Authority, ControlEvent};
@@ -151,23 +152,22 @@ pub fn check_body(event: &SignedEvent, body: &[u8]) -> Result<Body, Refusal> {
 }
 
 /// Admits an event all of whose direct ancestors are at hand, with its body, to the ledger that
-/// `authority` and `lanes` describe. `redacted` finds the target of a `redact`.
+/// `authority` and `lanes` describe. `targets` are the events that its redacts name, as far as
+/// they are held.
 ///
 /// # Errors
 /// A refusal by the first rule of `genesis`, `sequence`, `time`, `body` and `unauthorised` that
-/// fails. The outer error is that of `redacted`.
-pub fn admit<E>(
+/// fails.
+pub fn admit(
     event: &SignedEvent,
     body: Result<&Body, &Refusal>,
     ancestors: &Ancestors,
     authority: &Authority,
     lanes: &Lanes,
-    mut redacted: impl FnMut(EventId) -> Result<Option<Ancestor>, E>,
-) -> Result<Result<Admission, Refusal>, E> {
-    let refuse = |reason, detail: &'static str| Ok(Err(Refusal::new(event.id(), reason, detail)));
-    if let Err(refusal) = check_follows(event) {
-        return Ok(Err(refusal));
-    }
+    targets: &BTreeMap<EventId, Ancestor>,
+) -> Result<Admission, Refusal> {
+    let refuse = |reason, detail: &'static str| Err(Refusal::new(event.id(), reason, detail));
+    check_follows(event)?;
     if let Err(detail) = check_sequence(event.event(), ancestors, authority) {
         return refuse(Reason::Sequence, detail);
     }
@@ -177,7 +177,7 @@ pub fn admit<E>(
     let body = match body {
         Ok(Body::Genesis(_)) => return refuse(Reason::Body, "genesis in a later event"),
         Ok(body) => body,
-        Err(refusal) => return Ok(Err(refusal.clone())),
+        Err(refusal) => return Err(refusal.clone()),
     };
     let past = ancestors.clock();
     let mut acts = Vec::with_capacity(body.control().len());
@@ -185,7 +185,7 @@ pub fn admit<E>(
         acts.push(match *control {
             Control::Grant { author, role } => Act::Grant { author, role },
             Control::Revoke { author } => Act::Revoke { author },
-            Control::Redact { event: target } => match redacted(target)? {
+            Control::Redact { event: target } => match targets.get(&target) {
                 Some(found) if past.covers(found.dot) => {
                     Act::Redact { event: target, author: found.author, dot: found.dot }
                 }
@@ -202,7 +202,7 @@ pub fn admit<E>(
     let placement = lanes.place(author, ancestors.prev.as_ref().map(|prev| prev.dot));
     let mut clock = past;
     clock.advance(placement.dot);
-    Ok(Ok(Admission { placement, clock: Arc::new(clock), acts }))
+    Ok(Admission { placement, clock: Arc::new(clock), acts })
 }
 
 fn check_sequence(

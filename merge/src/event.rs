@@ -118,6 +118,14 @@ impl ParsedEvent {
     }
 }
 
+impl ParsedEvent {
+    /// Takes the signature as checked. Only for bytes whose id is that of an event which passed
+    /// [`Self::verify`] before: the id is the hash of the signature, too.
+    pub fn verified_before(self) -> SignedEvent {
+        SignedEvent { id: self.id, event: self.event, bytes: self.bytes }
+    }
+}
+
 /// An event whose encoding and signature hold (rules `encoding` and `signature`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignedEvent {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::admission::{self, Ancestor, Ancestors};
 use crate::authority::Authority;
-use crate::body::Body;
+use crate::body::{Body, Control};
 use crate::clock::{Clock, Dot, Lane};
 use crate::cut::Cut;
 use crate::event::{Event, SignedEvent};
@@ -88,16 +88,19 @@ impl History {
             Refusal::new(event.id(), Reason::Missing, format!("{first} is not held"))
         })?;
         let body = admission::check_body(event, body);
-        let admitted: Result<_, Infallible> = admission::admit(
+        let targets = body.iter().flat_map(|body| body.control()).filter_map(|operation| match operation {
+            Control::Redact { event } => Some((*event, self.ancestor(*event)?)),
+            _ => None,
+        });
+        let targets = targets.collect();
+        let admission = admission::admit(
             event,
             body.as_ref(),
             &ancestors,
             &self.authority,
             &self.lanes,
-            |target| Ok(self.ancestor(target)),
-        );
-        let Ok(admitted) = admitted;
-        let admission = admitted?;
+            &targets,
+        )?;
         let body = body?;
         if let Some(control) = admission.control(event) {
             self.authority.insert(control);

@@ -91,10 +91,10 @@ impl<'l> Snapshot<'l> {
     }
 
     /// The events of the cut in the total order, the earliest first, as positions.
-    pub(crate) fn for_each_in_order(
+    pub(crate) fn for_each_in_order<E: From<StorageError>>(
         &self,
-        mut visit: impl FnMut(Dot, &Stored<'_>) -> Result<(), StorageError>,
-    ) -> Result<(), StorageError> {
+        mut visit: impl FnMut(Dot, &Stored<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
         let frontier = self.frontier()?;
         let mut walk = self.reader().walk(Family::Order, &[])?;
         walk.first()?;

@@ -26,7 +26,7 @@ pub struct Passphrase(Zeroizing<String>);
 
 impl Passphrase {
     /// Takes a passphrase over.
-    pub const fn new(text: String) -> Self {
+    pub fn new(text: String) -> Self {
         Self(Zeroizing::new(text))
     }
 }

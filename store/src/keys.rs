@@ -6,6 +6,7 @@ use quipu_merge::{AuthorKey, Dot, EventId, Lane, Micros};
 
 use crate::error::{ReadError, StorageError};
 use crate::index::decode_count;
+use crate::ledger::Ledger;
 use crate::lookup::{self, Stored};
 use crate::record::{OlderLanes, Standing, Sum, Version, Written};
 use crate::schema::{self, Family, Kind, meta};
@@ -50,6 +51,27 @@ pub struct Element {
     pub time: Micros,
     /// The value.
     pub value: Value,
+}
+
+impl Ledger {
+    /// The value of a register now: the first of its values, see [`Snapshot::register`]. One
+    /// look-up where the value is short and does not conflict.
+    ///
+    /// # Errors
+    /// The disk, the database or its content.
+    pub fn get(&self, key: &str) -> Result<Option<Value>, ReadError> {
+        let state_key = schema::state_key(Kind::Register, key, None);
+        let Some(bytes) = self.latest().get(Family::State, &state_key)? else { return Ok(None) };
+        let damaged = || StorageError::damaged("a record of the current state");
+        let record = Standing::decode(&bytes).ok_or_else(damaged)?;
+        match record.writes.as_slice() {
+            [Version { written: Written::Value { beside: Some(value), .. }, .. }] => {
+                Ok(Some(Value::Bytes(value.to_vec())))
+            }
+            [] | [Version { written: Written::Gone, .. }] => Ok(None),
+            _ => self.snapshot()?.get(key),
+        }
+    }
 }
 
 impl Snapshot<'_> {

@@ -16,6 +16,7 @@ use crate::error::{IdentityError, OpenError, StorageError};
 use crate::identity::{Identity, Passphrase};
 use crate::load;
 use crate::schema::FORMAT;
+use crate::waiting::Pool;
 use crate::writer::{Published, Writer};
 
 /// The directory of the database in the store's directory.
@@ -190,6 +191,24 @@ impl Options {
         built
     }
 
+    /// Makes a store as [`Self::build`] does, and fills it further; an error removes it again.
+    pub(crate) fn build_filled<T>(
+        &self,
+        dir: &Path,
+        first: impl FnOnce(&Identity, &Db) -> Result<(), OpenError>,
+        fill: impl FnOnce(&Ledger) -> Result<T, OpenError>,
+    ) -> Result<(Ledger, T), OpenError> {
+        let ledger = self.build(dir, first)?;
+        match fill(&ledger) {
+            Ok(filled) => Ok((ledger, filled)),
+            Err(error) => {
+                drop(ledger);
+                let _ = fs::remove_dir_all(dir);
+                Err(error)
+            }
+        }
+    }
+
     fn build_in(
         &self,
         dir: &Path,
@@ -258,6 +277,7 @@ impl Ledger {
         let (published, lanes) = load::published(db.latest())?;
         let own = load::own_tip(db.latest(), &lanes, identity.author())?;
         let writer = Writer::new(&published, lanes, own);
+        let pool = Pool::load(db.latest())?;
         let ledger = Self {
             dir: dir.to_owned(),
             db,
@@ -268,6 +288,8 @@ impl Ledger {
             committed: Mutex::new(published.commit),
             published: RwLock::new(Arc::new(published)),
         };
+        ledger.lock_writer().pool = pool;
+        ledger.admit_due()?;
         Ok(ledger)
     }
 

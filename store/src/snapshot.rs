@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
 use quipu_merge::{
-    Act, AuthorKey, BlockId, Clock, Content, ContentReadError, Cut, Dot, EventId, Lane, Link,
+    Act, AuthorKey, BlockId, Clock, Content, ContentReadError, ControlEvent, Cut, Dot, EventId, Lane, Link,
     Micros, Opening, Subject, Verdicts, read_content,
 };
 
@@ -301,9 +301,25 @@ impl<'l> Snapshot<'l> {
         Ok(verdicts.is_void(lanes, &Subject { author: info.author, dot, clock: &clock, acts: &acts }))
     }
 
-    fn acts_of(&self, dot: Dot) -> Vec<Act> {
+    /// Whether any value has been erased.
+    pub(crate) fn has_erased(&self) -> bool {
+        let redacts = |event: &Arc<ControlEvent>| event.acts.iter().any(|act| matches!(act, Act::Redact { .. }));
+        self.published.authority.events().iter().any(redacts)
+    }
+
+    pub(crate) fn acts_of(&self, dot: Dot) -> Vec<Act> {
         let control = self.published.authority.events().iter().find(|event| event.dot == dot);
         control.map_or_else(Vec::new, |event| event.acts.clone())
+    }
+
+    pub(crate) const fn ledger_handle(&self) -> &'l Ledger {
+        self.ledger
+    }
+
+    /// The opening of an operation, as far as it is at hand and well formed, erased or not.
+    pub(crate) fn opening_at(&self, dot: Dot, slot: u16) -> Result<Option<Opening>, StorageError> {
+        let bytes = self.reader().get(Family::Openings, &schema::opening_key(dot, slot))?;
+        Ok(bytes.and_then(|bytes| Opening::decode(&bytes).ok()))
     }
 
     /// What can be told of the value of an operation.

@@ -368,10 +368,16 @@ fn write_one(
         prev: prev.clone().map(Ancestor::from),
         parents: parents.into_iter().map(Ancestor::from).collect(),
     };
-    let (authority, lanes) = (writer.authority.clone(), writer.lanes.clone());
-    let admission = admit(&signed, Ok(body), &ancestors, &authority, &lanes, |target| {
-        writer.known(ledger.latest(), target)?.map(Ancestor::from).map(Some).ok_or(WriteError::NoSuchEvent(target))
-    })??;
+    let targets = writer.targets(ledger.latest(), body)?;
+    let unknown = body.control().iter().find_map(|operation| match operation {
+        Control::Redact { event } if !targets.contains_key(event) => Some(*event),
+        _ => None,
+    });
+    if let Some(event) = unknown {
+        return Err(WriteError::NoSuchEvent(event));
+    }
+    let admission =
+        admit(&signed, Ok(body), &ancestors, &writer.authority, &writer.lanes, &targets)?;
     check_not_void(ledger, writer, &signed, &admission)?;
     let new = NewEvent { event: &signed, body_bytes: bytes, body, openings, admission: &admission, prev: prev.as_ref() };
     match writer.take_in(&ledger.db, &new) {

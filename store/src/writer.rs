@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use quipu_merge::{
-    Authority, AuthorKey, Dot, EventId, LaneTable, Lanes, OpeningId, Verdicts,
+    Ancestor, Authority, AuthorKey, Body, Control, Dot, EventId, LaneTable, Lanes, OpeningId, Verdicts,
 };
 use rocksdb::WriteBatch;
 
@@ -18,6 +18,7 @@ use crate::judge::Redacted;
 use crate::lookup::{self, Known, Recent, Stored};
 use crate::record::{self, put_dot, put_number};
 use crate::schema::{Family, meta};
+use crate::waiting::Pool;
 
 /// What readers share: the ledger as of the last commit.
 #[derive(Debug)]
@@ -57,6 +58,8 @@ pub struct Writer {
     pub redacted: BTreeSet<Redacted>,
     /// What their authors must not show again, for the authors that have been asked for.
     pub erased_openings: BTreeMap<AuthorKey, BTreeSet<OpeningId>>,
+    /// The events that wait for others or for their time.
+    pub pool: Pool,
     batch: WriteBatch,
     empty: bool,
     states: Overlay,
@@ -81,6 +84,7 @@ impl Writer {
             group: published.commit + 1,
             redacted,
             erased_openings: BTreeMap::new(),
+            pool: Pool::default(),
             batch: WriteBatch::default(),
             empty: true,
             states: Overlay::new(),
@@ -145,6 +149,19 @@ impl Writer {
         let known = lookup::known_at(reader, dot)?;
         self.recent.insert(known.clone());
         Ok(Some(known))
+    }
+
+    /// The events that the redacts of a body name, as far as they are held.
+    pub fn targets(&mut self, reader: Reader<'_>, body: &Body) -> Result<BTreeMap<EventId, Ancestor>, StorageError> {
+        let mut targets = BTreeMap::new();
+        for operation in body.control() {
+            if let Control::Redact { event } = operation
+                && let Some(known) = self.known(reader, *event)?
+            {
+                targets.insert(*event, Ancestor::from(known));
+            }
+        }
+        Ok(targets)
     }
 
     /// The heads apart from the own event that the next one continues.

@@ -1,0 +1,274 @@
+//! Taking in foreign events: checking them on all cores, admitting them one after the other.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use quipu_merge::{
+    Ancestor, Ancestors, AuthorKey, Body, EventId, MAX_AHEAD, ParsedEvent, Refusal, SignedEvent,
+    admit, check_body, check_follows,
+};
+use rayon::prelude::*;
+
+use crate::db::Db;
+use crate::error::{MergeError, ReadError, StorageError};
+use crate::index::NewEvent;
+use crate::ledger::{Exclusive, Ledger, now};
+use crate::lookup;
+use crate::schema::{self, Family};
+use crate::waiting::{WaitingInfo, WaitingReason};
+
+/// How many events are checked and written together.
+pub const BATCH: usize = 512;
+
+/// An event as it comes from outside.
+#[derive(Clone, Debug, Default)]
+pub struct Incoming {
+    /// The encoding of the event.
+    pub event: Vec<u8>,
+    /// The encoding of its body, if it came along.
+    pub body: Option<Vec<u8>>,
+    /// The openings that came along, by the index of their operation.
+    pub openings: Vec<(u16, Vec<u8>)>,
+}
+
+/// An event whose encoding and signature hold.
+#[derive(Clone, Debug)]
+pub struct Checked {
+    /// The event.
+    pub event: SignedEvent,
+    /// Its body, if it came along; what is wrong with it counts only when its turn comes.
+    pub body: Option<Result<Body, Refusal>>,
+    /// The encoding of its body.
+    pub body_bytes: Option<Vec<u8>>,
+    /// Its openings, as far as they came along, by the index of their operation.
+    pub openings: Vec<(u16, Vec<u8>)>,
+}
+
+impl Checked {
+    /// Reads the body of an event whose signature holds.
+    pub fn new(event: SignedEvent, body_bytes: Option<Vec<u8>>, openings: Vec<(u16, Vec<u8>)>) -> Self {
+        let body = body_bytes.as_deref().map(|bytes| check_body(&event, bytes));
+        Self { event, body, body_bytes, openings }
+    }
+}
+
+/// Checks encodings, hashes and signatures on all cores, in order.
+pub fn check_all(batch: Vec<Incoming>) -> Vec<Result<Checked, Refusal>> {
+    batch
+        .into_par_iter()
+        .map(|incoming| {
+            let event = ParsedEvent::decode(&incoming.event)?.verify()?;
+            Ok(Checked::new(event, incoming.body, incoming.openings))
+        })
+        .collect()
+}
+
+/// What taking in events has come to so far.
+#[derive(Debug, Default)]
+pub struct Tally {
+    /// Events that were admitted.
+    pub new_events: u64,
+    /// Events that were held already.
+    pub known_events: u64,
+    /// Values that came with them.
+    pub new_values: u64,
+    /// Events of this replica's own key, learned from elsewhere.
+    pub adopted: u64,
+    /// Waiting events that were refused when their turn came.
+    pub refused: u64,
+    /// Events that were forgotten because too many wait.
+    pub dropped: u64,
+}
+
+/// What taking in events has come to.
+#[derive(Clone, Debug, Default)]
+pub struct MergeReport {
+    /// Events that were admitted.
+    pub new_events: u64,
+    /// Events that were offered and held already.
+    pub known_events: u64,
+    /// Values that came with new events.
+    pub new_values: u64,
+    /// Events of this replica's own key among the new ones: it was copied, or restored.
+    pub adopted: u64,
+    /// Waiting events that were refused when their turn came.
+    pub refused: u64,
+    /// Events that were forgotten because too many wait: they have to be offered again.
+    pub dropped: u64,
+    /// What waits now, and why.
+    pub waiting: Vec<WaitingInfo>,
+    /// Registers that have more than one value now and had not before.
+    pub new_conflicts: Vec<String>,
+    /// Authors whose history forks now and did not before.
+    pub new_forks: Vec<AuthorKey>,
+    /// How many more events are void.
+    pub new_void: u64,
+}
+
+/// What a report tells the difference of.
+pub(crate) struct Before {
+    conflicts: BTreeSet<String>,
+    forks: BTreeSet<AuthorKey>,
+    void: u64,
+}
+
+impl Ledger {
+    /// Notes what there is before taking in events.
+    pub(crate) fn before(&self) -> Result<Before, ReadError> {
+        let snapshot = self.snapshot()?;
+        Ok(Before {
+            conflicts: snapshot.conflicts("")?.into_iter().collect(),
+            forks: snapshot.forks()?.into_keys().collect(),
+            void: self.count_void()?,
+        })
+    }
+
+    /// Tells what taking in events has come to.
+    pub(crate) fn report(&self, before: &Before, tally: &Tally) -> Result<MergeReport, ReadError> {
+        let snapshot = self.snapshot()?;
+        let conflicts = snapshot.conflicts("")?.into_iter();
+        let forks = snapshot.forks()?.into_keys();
+        Ok(MergeReport {
+            new_events: tally.new_events,
+            known_events: tally.known_events,
+            new_values: tally.new_values,
+            adopted: tally.adopted,
+            refused: tally.refused,
+            dropped: tally.dropped,
+            waiting: self.waiting(),
+            new_conflicts: conflicts.filter(|key| !before.conflicts.contains(key)).collect(),
+            new_forks: forks.filter(|author| !before.forks.contains(author)).collect(),
+            new_void: self.count_void()?.saturating_sub(before.void),
+        })
+    }
+
+    /// How many events are void.
+    pub(crate) fn count_void(&self) -> Result<u64, StorageError> {
+        let mut walk = self.latest().walk(Family::Meta, b"V")?;
+        walk.first()?;
+        let mut count = 0;
+        while walk.item().is_some() {
+            count += 1;
+            walk.next()?;
+        }
+        Ok(count)
+    }
+
+    /// Takes in checked events in this order. Those that were waiting for them follow.
+    pub(crate) fn take_in_all(
+        &self,
+        batch: Vec<Result<Checked, Refusal>>,
+        tally: &mut Tally,
+    ) -> Result<(), MergeError> {
+        self.exclusively(|hold| {
+            for checked in batch {
+                let checked = checked?;
+                let id = checked.event.id();
+                if self.take_in_one(hold, &checked, tally)? {
+                    let ready = Self::waiting_for(hold.writer(), id);
+                    if !ready.is_empty() {
+                        self.release(hold, ready, tally)?;
+                    }
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Admits one event, or lets it wait. Tells whether it was admitted.
+    pub(crate) fn take_in_one(
+        &self,
+        hold: &mut Exclusive<'_>,
+        checked: &Checked,
+        tally: &mut Tally,
+    ) -> Result<bool, MergeError> {
+        let event = &checked.event;
+        if hold.writer().known(self.latest(), event.id())?.is_some() {
+            tally.known_events += 1;
+            return Ok(false);
+        }
+        check_follows(event)?;
+        let found = Ancestors::find(event.event(), |id| {
+            Ok::<_, StorageError>(hold.writer().known(self.latest(), id)?.map(Ancestor::from))
+        })?;
+        let ancestors = match found {
+            Ok(ancestors) => ancestors,
+            Err(missing) => return self.let_wait(hold, checked, WaitingReason::Missing(missing), tally),
+        };
+        let Some(body) = &checked.body else {
+            return self.let_wait(hold, checked, WaitingReason::BodyMissing, tally);
+        };
+        let targets = match body {
+            Ok(body) => hold.writer().targets(self.latest(), body)?,
+            Err(_) => BTreeMap::new(),
+        };
+        let writer = hold.writer();
+        let admission =
+            admit(event, body.as_ref(), &ancestors, &writer.authority, &writer.lanes, &targets)?;
+        if event.event().time.0 > now().0 + MAX_AHEAD {
+            return self.let_wait(hold, checked, WaitingReason::Due(event.event().time), tally);
+        }
+        let (Ok(body), Some(body_bytes)) = (body, &checked.body_bytes) else { return Ok(false) };
+        if hold.writer().changes_others(&admission.acts, admission.placement.forks) {
+            hold.flush()?;
+        }
+        let own = self.identity().author() == event.event().author;
+        let prev = match event.event().prev {
+            Some(prev) => hold.writer().known(self.latest(), prev)?,
+            None => None,
+        };
+        let writer = hold.writer();
+        writer.stop_waiting(&self.db, event.id())?;
+        let new = NewEvent {
+            event,
+            body_bytes,
+            body,
+            openings: &checked.openings,
+            admission: &admission,
+            prev: prev.as_ref(),
+        };
+        let known = writer.take_in(&self.db, &new).inspect_err(|error| writer.poison(error))?;
+        if own {
+            tally.adopted += 1;
+            // The branch that this replica is on goes on; a fork stays beside it.
+            if writer.own.as_ref().is_none_or(|tip| known.clock.covers(tip.dot)) {
+                writer.own = Some(known);
+            }
+        }
+        tally.new_events += 1;
+        tally.new_values += checked.openings.len() as u64;
+        Ok(true)
+    }
+
+    fn let_wait(
+        &self,
+        hold: &mut Exclusive<'_>,
+        checked: &Checked,
+        reason: WaitingReason,
+        tally: &mut Tally,
+    ) -> Result<bool, MergeError> {
+        if !hold.writer().wait(&self.db, checked, reason)? {
+            tally.dropped += 1;
+        }
+        Ok(false)
+    }
+}
+
+/// Adds openings that are at hand now to an event that is held and lacks them.
+pub fn add_openings(
+    db: &Db,
+    hold: &mut Exclusive<'_>,
+    id: EventId,
+    openings: &[(u16, Vec<u8>)],
+) -> Result<u64, StorageError> {
+    let Some(dot) = lookup::dot_of(db.latest(), id)? else { return Ok(0) };
+    let mut added = 0;
+    for (slot, opening) in openings {
+        let key = schema::opening_key(dot, *slot);
+        let erased = db.latest().has(Family::Meta, &schema::meta::erased(dot, *slot))?;
+        if !erased && !db.latest().has(Family::Openings, &key)? {
+            hold.writer().put(db, Family::Openings, &key, opening)?;
+            added += 1;
+        }
+    }
+    Ok(added)
+}

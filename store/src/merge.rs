@@ -1,0 +1,251 @@
+//! Taking in what another replica has.
+
+use std::path::Path;
+
+use quipu_merge::{BlockId, Codec, Content, Cut, Dot, EventId, Lane, Manifest, Opening, Seq};
+use rocksdb::WriteBatch;
+
+use crate::error::{MergeError, OpenError, StorageError};
+use crate::ingest::{BATCH, Incoming, MergeReport, Tally, check_all};
+use crate::ledger::{Ledger, Options};
+use crate::load;
+use crate::lookup::Stored;
+use crate::schema::{self, Family, meta};
+use crate::snapshot::Snapshot;
+
+/// Tells how far a long work has come: done and, as far as known, in all.
+pub type Progress<'p> = &'p mut (dyn FnMut(u64, u64) + Send);
+
+impl Ledger {
+    /// Takes in all events of another replica that this one lacks, with the values at hand there.
+    ///
+    /// # Errors
+    /// [`MergeError::OtherLedger`], and [`MergeError::Refused`] where the source holds an event
+    /// that no replica may hold: what precedes it has been taken in.
+    pub fn merge(&self, source: &Self, progress: Progress<'_>) -> Result<MergeReport, MergeError> {
+        self.merge_up_to(source, &source.snapshot()?, progress)
+    }
+
+    /// Tells how many events [`Self::merge`] would take in, and takes in none.
+    ///
+    /// # Errors
+    /// Those of [`Self::merge`].
+    pub fn merge_preview(&self, source: &Self) -> Result<MergeReport, MergeError> {
+        self.check_same(source)?;
+        let from = source.snapshot()?;
+        let missing = self.missing_from(&from)?;
+        let new_events = missing.iter().map(|(first, last)| last + 1 - first).sum();
+        Ok(MergeReport { new_events, waiting: self.waiting(), ..MergeReport::default() })
+    }
+
+    pub(crate) fn merge_up_to(
+        &self,
+        source: &Self,
+        from: &Snapshot<'_>,
+        progress: Progress<'_>,
+    ) -> Result<MergeReport, MergeError> {
+        self.check_same(source)?;
+        let before = self.before()?;
+        self.admit_due()?;
+        let missing = self.missing_from(from)?;
+        let total = missing.iter().map(|(first, last)| last + 1 - first).sum();
+        let mut tally = Tally::default();
+        let mut reading = Reading { from, missing, walk: None, left: total };
+        let mut checked = check_all(reading.batch(self)?);
+        let mut done = 0;
+        while !checked.is_empty() {
+            let count = checked.len() as u64;
+            // One batch is written while the next is read and checked.
+            let (written, next) = rayon::join(
+                || self.take_in_all(checked, &mut tally),
+                || reading.batch(self).map(check_all),
+            );
+            written?;
+            checked = next?;
+            done += count;
+            progress(done, total);
+        }
+        self.sync_if_durable()?;
+        Ok(self.report(&before, &tally)?)
+    }
+
+    fn check_same(&self, source: &Self) -> Result<(), MergeError> {
+        let (own, found) = (self.id(), source.id());
+        if own == found { Ok(()) } else { Err(MergeError::OtherLedger { own, found }) }
+    }
+
+    /// For each lane of the source, the first and the last position that is missing here.
+    fn missing_from(&self, from: &Snapshot<'_>) -> Result<Vec<(u64, u64)>, StorageError> {
+        let frontier = from.frontier()?;
+        let held = |dot: Dot| -> Result<bool, StorageError> {
+            let id = EventId::of(Stored::read(from.reader(), dot)?.record()?.event);
+            self.latest().has(Family::Ids, &id.0)
+        };
+        let mut missing = Vec::new();
+        for (lane, info) in from.published().lanes.iter() {
+            let (first, last) = (info.first().0, frontier.seq(lane));
+            let (mut low, mut high) = (first, last + 1);
+            // Who holds an event holds what precedes it: the first missing one is found by halving.
+            if last >= first && held(Dot { lane, seq: Seq(last) })? {
+                low = high;
+            }
+            while low < high {
+                let middle = low.midpoint(high);
+                if held(Dot { lane, seq: Seq(middle) })? { low = middle + 1 } else { high = middle }
+            }
+            missing.push((low, last.max(low.saturating_sub(1))));
+        }
+        Ok(missing)
+    }
+
+    fn sync_if_durable(&self) -> Result<(), StorageError> {
+        match self.durability {
+            crate::ledger::Durability::Immediate => self.sync(),
+            crate::ledger::Durability::Relaxed => Ok(()),
+        }
+    }
+}
+
+impl Options {
+    /// Makes a replica of `source` in `dir`, up to a cut, with a key of its own. It writes no
+    /// event.
+    ///
+    /// # Errors
+    /// Those of [`Options::create`] and [`Ledger::merge`]. What was made is removed again.
+    pub fn clone_ledger(
+        &self,
+        dir: impl AsRef<Path>,
+        source: &Ledger,
+        cut: &Cut,
+        progress: Progress<'_>,
+    ) -> Result<(Ledger, MergeReport), OpenError> {
+        let from = source.at(cut).map_err(MergeError::from)?;
+        let genesis = Dot { lane: Lane(0), seq: Seq::FIRST };
+        if !from.frontier()?.covers(genesis) {
+            return Err(MergeError::NoGenesis.into());
+        }
+        self.build_filled(
+            dir.as_ref(),
+            |_, db| {
+                let stored = Stored::read(from.reader(), genesis)?;
+                let event = stored.event()?.verify().map_err(MergeError::from)?;
+                load::first(db, &event, stored.record()?.body)
+            },
+            |ledger| Ok(ledger.merge_up_to(source, &from, progress)?),
+        )
+    }
+}
+
+/// Reads the missing events of a source in an order that follows causality.
+struct Reading<'s, 'l> {
+    from: &'s Snapshot<'l>,
+    missing: Vec<(u64, u64)>,
+    walk: Option<crate::db::Walk<'s>>,
+    left: u64,
+}
+
+impl<'s> Reading<'s, '_> {
+    fn batch(&mut self, to: &Ledger) -> Result<Vec<Incoming>, MergeError> {
+        let mut batch = Vec::new();
+        let mut walk = match self.walk.take() {
+            Some(walk) => walk,
+            None if self.left == 0 => return Ok(batch),
+            None => self.start()?,
+        };
+        while batch.len() < BATCH && self.left > 0 {
+            let damaged = || StorageError::damaged("the index by time");
+            let Some((key, value)) = walk.item() else { break };
+            let (_, lane) = schema::parse_order(key).ok_or_else(damaged)?;
+            let seq = crate::record::Reader(value).number().ok_or_else(damaged)?;
+            walk.next()?;
+            let wanted = self.missing.get(lane.0 as usize).is_some_and(|(first, last)| (*first..=*last).contains(&seq));
+            if wanted {
+                self.left -= 1;
+                batch.push(self.read(Dot { lane, seq: Seq(seq) }, to)?);
+            }
+        }
+        self.walk = Some(walk);
+        Ok(batch)
+    }
+
+    /// Starts at the earliest missing event.
+    fn start(&self) -> Result<crate::db::Walk<'s>, StorageError> {
+        let from: &'s Snapshot<'_> = self.from;
+        let mut earliest = None;
+        for (lane, (first, last)) in (0..).map(Lane).zip(&self.missing) {
+            if first <= last {
+                let time = Stored::read(self.from.reader(), Dot { lane, seq: Seq(*first) })?.event()?.event().time;
+                earliest = Some(earliest.map_or(time, |least: quipu_merge::Micros| least.min(time)));
+            }
+        }
+        let mut walk = from.reader().walk(Family::Order, &[])?;
+        if let Some(time) = earliest {
+            walk.seek(&schema::order_key(time, Lane(0)))?;
+        }
+        Ok(walk)
+    }
+
+    fn read(&self, dot: Dot, to: &Ledger) -> Result<Incoming, MergeError> {
+        let reader = self.from.reader();
+        let stored = Stored::read(reader, dot)?;
+        let record = stored.record()?;
+        let openings = read_openings(self.from, dot)?;
+        for (_, opening) in &openings {
+            copy_blocks(self.from, opening, to)?;
+        }
+        Ok(Incoming { event: record.event.to_vec(), body: Some(record.body.to_vec()), openings })
+    }
+}
+
+/// The openings of an event that are at hand and not erased.
+pub(crate) fn read_openings(from: &Snapshot<'_>, dot: Dot) -> Result<Vec<(u16, Vec<u8>)>, StorageError> {
+    let mut openings = Vec::new();
+    let mut walk = from.reader().walk(Family::Openings, &schema::dot_key(dot))?;
+    walk.first()?;
+    while let Some((key, value)) = walk.item() {
+        let damaged = || StorageError::damaged("the key of an opening");
+        let slot = key.last_chunk::<2>().ok_or_else(damaged)?;
+        let slot = u16::from_be_bytes(*slot);
+        if !from.has_erased() || !from.reader().has(Family::Meta, &meta::erased(dot, slot))? {
+            openings.push((slot, value.to_vec()));
+        }
+        walk.next()?;
+    }
+    Ok(openings)
+}
+
+/// Calls `visit` with each block of the long value that an opening refers to, as far as it is at
+/// hand, manifests before what they list. Each is visited once, however often it occurs.
+pub(crate) fn for_each_block<E: From<StorageError>>(
+    from: &Snapshot<'_>,
+    opening: &[u8],
+    mut visit: impl FnMut(BlockId, &[u8]) -> Result<bool, E>,
+) -> Result<(), E> {
+    let Ok(Opening { content: Content::Linked(link), .. }) = Opening::decode(opening) else { return Ok(()) };
+    let mut open = vec![link.block];
+    let mut seen = std::collections::BTreeSet::new();
+    while let Some(id) = open.pop() {
+        if !seen.insert(id) {
+            continue;
+        }
+        let Some(bytes) = from.reader().get(Family::Blocks, &schema::block_key(id))? else { continue };
+        if visit(id, &bytes)? && id.codec == Codec::DagCbor
+            && let Ok(manifest) = Manifest::decode(&bytes)
+        {
+            open.extend(manifest.chunks.iter().map(|chunk| chunk.block));
+        }
+    }
+    Ok(())
+}
+
+fn copy_blocks(from: &Snapshot<'_>, opening: &[u8], to: &Ledger) -> Result<(), MergeError> {
+    for_each_block(from, opening, |id, bytes| {
+        let key = schema::block_key(id);
+        if !to.latest().has(Family::Blocks, &key)? {
+            let mut batch = WriteBatch::default();
+            to.db.put(&mut batch, Family::Blocks, &key, bytes)?;
+            to.db.write(batch, false)?;
+        }
+        Ok::<_, MergeError>(true)
+    })
+}
