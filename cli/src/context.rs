@@ -80,6 +80,11 @@ impl Context {
         }
     }
 
+    /// Options with the passphrase, where one is given.
+    pub fn options(&self) -> Result<Options, Failure> {
+        Ok(self.passphrase()?.map_or_else(Options::new, |passphrase| Options::new().passphrase(passphrase)))
+    }
+
     /// Options for a new store: its key is encrypted where a passphrase is given or asked for.
     pub fn new_options(&self, encrypt: bool) -> Result<Options, Failure> {
         let passphrase = match self.passphrase()? {
@@ -87,6 +92,14 @@ impl Context {
             given => given,
         };
         Ok(passphrase.map_or_else(Options::new, |passphrase| Options::new().passphrase(passphrase)))
+    }
+
+    /// The passphrase from the file, the environment, or the terminal.
+    pub fn passphrase_or_ask(&self, prompt: &str) -> Result<Passphrase, Failure> {
+        match self.passphrase()? {
+            Some(passphrase) => Ok(passphrase),
+            None => ask_twice(prompt),
+        }
     }
 
     /// The passphrase from the file or the environment.

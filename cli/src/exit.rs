@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use quipu_store::{
-    CutError, IdentityError, LongError, MergeError, OpenError, ReadError, StorageError, WriteError,
+    CutError, ExportError, IdentityError, LongError, MergeError, OpenError, ReadError, RotationError,
+    StorageError, WriteError,
 };
 use serde::Serialize;
 
@@ -58,6 +59,10 @@ pub enum Failure {
     Storage(#[from] StorageError),
     #[error(transparent)]
     Long(#[from] LongError),
+    #[error(transparent)]
+    Export(ExportError),
+    #[error(transparent)]
+    Rotation(RotationError),
 }
 
 const FAILED: u8 = 1;
@@ -96,6 +101,8 @@ impl Failure {
             | Self::Output(_)
             | Self::Identity(_)
             | Self::Storage(_)
+            | Self::Export(_)
+            | Self::Rotation(_)
             | Self::Long(_) => FAILED,
         }
     }
@@ -146,6 +153,25 @@ impl Failure {
                 error.kind() == io::ErrorKind::BrokenPipe
             }
             _ => false,
+        }
+    }
+}
+
+impl From<ExportError> for Failure {
+    fn from(error: ExportError) -> Self {
+        match error {
+            ExportError::Read(error) => Self::Read(error),
+            other => Self::Export(other),
+        }
+    }
+}
+
+impl From<RotationError> for Failure {
+    fn from(error: RotationError) -> Self {
+        match error {
+            RotationError::Write(error) => Self::Write(error),
+            RotationError::Identity(error) => Self::Identity(error),
+            other => Self::Rotation(other),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What a merge, an import or a clone has brought.
 
-use quipu_merge::EventId;
+use quipu_merge::{EventId, MAX_AHEAD, Micros};
 use quipu_store::{MergeReport, WaitingInfo, WaitingReason};
 use serde::Serialize;
 
@@ -47,7 +47,7 @@ pub fn waiting_line(waiting: &WaitingInfo) -> String {
             several => format!("for {} events", several.len()),
         },
         WaitingReason::BodyMissing => "for its body".to_owned(),
-        WaitingReason::Due(at) => format!("until {}", time(*at)),
+        WaitingReason::Due(at) => format!("until {}", time(Micros(at.0.saturating_sub(MAX_AHEAD)))),
     };
     format!("{} waits {why}", short_id(waiting.event))
 }
@@ -59,6 +59,8 @@ pub struct MergeJson {
     known_events: u64,
     new_values: u64,
     adopted: u64,
+    refused: u64,
+    dropped: u64,
     new_void: u64,
     new_conflicts: Vec<String>,
     new_forks: Vec<AuthorJson>,
@@ -72,6 +74,8 @@ impl From<&MergeReport> for MergeJson {
             known_events: report.known_events,
             new_values: report.new_values,
             adopted: report.adopted,
+            refused: report.refused,
+            dropped: report.dropped,
             new_void: report.new_void,
             new_conflicts: report.new_conflicts.clone(),
             new_forks: report.new_forks.iter().copied().map(AuthorJson).collect(),
@@ -99,6 +103,12 @@ pub fn print(report: &MergeReport, dry_run: bool, out: &mut Output) -> Result<()
     }
     if report.adopted > 0 {
         out.line(format_args!("{} events of this replica's own key were taken back", report.adopted))?;
+    }
+    if report.refused > 0 {
+        out.line(format_args!("{} waiting events were refused when their turn came", report.refused))?;
+    }
+    if report.dropped > 0 {
+        out.line(format_args!("{} events were forgotten: too many wait. Merge again later", report.dropped))?;
     }
     if report.new_void > 0 {
         out.line(format_args!("{} events have no effect (void)", report.new_void))?;

@@ -159,6 +159,15 @@ impl<'l> Snapshot<'l> {
         Ok(self.verdicts()?.roles())
     }
 
+    /// Whether the cut holds this event.
+    ///
+    /// # Errors
+    /// The disk, the database or its content.
+    pub fn contains(&self, id: EventId) -> Result<bool, ReadError> {
+        let Some(dot) = lookup::dot_of(self.reader(), id)? else { return Ok(false) };
+        Ok(dot.seq.0 <= self.seq_on(dot.lane)?)
+    }
+
     /// The event with this id, if the cut holds it.
     ///
     /// # Errors

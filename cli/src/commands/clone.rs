@@ -77,10 +77,10 @@ fn from_store(
         }
     }
     let cut = find_cut(&source.snapshot()?, at)?;
-    let (ledger, mut report) = options.clone_ledger(dir, source, &cut)?;
+    let progress = Progress::new("cloning");
+    let (ledger, mut report) = options.clone_ledger(dir, source, &cut, &mut |done, total| progress.report(done, total))?;
     if let Some(role) = grant {
         source.grant(ledger.author(), role)?;
-        let progress = Progress::new("merging");
         let granted = ledger.merge(source, &mut |done, total| progress.report(done, total))?;
         report.new_events += granted.new_events;
     }
@@ -89,12 +89,14 @@ fn from_store(
 
 fn from_file(file: &Path, dir: &Path, options: &Options, at: Option<&CutExpression>) -> Cloned {
     let open = || File::open(file).map_err(Failure::file(file));
-    let Some(at) = at else { return Ok(options.clone_file(dir, open()?)?) };
+    let progress = Progress::new("cloning");
+    let mut report = |done, total| progress.report(done, total);
+    let Some(at) = at else { return Ok(options.clone_file(dir, open()?, &mut report)?) };
     // A file has no order to cut by: all of it goes into a store beside the new one first.
     let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(parent).map_err(Failure::file(parent))?;
     let whole = tempfile::Builder::new().prefix(".quipu-clone-").tempdir_in(parent).map_err(Failure::file(parent))?;
-    let (source, _) = Options::new().clone_file(whole.path().join("all"), open()?)?;
+    let (source, _) = Options::new().clone_file(whole.path().join("all"), open()?, &mut report)?;
     let cut = find_cut(&source.snapshot()?, Some(at))?;
-    Ok(options.clone_ledger(dir, &source, &cut)?)
+    Ok(options.clone_ledger(dir, &source, &cut, &mut report)?)
 }

@@ -4,7 +4,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use quipu_merge::CutExpression;
-use quipu_store::ExportReport;
+use quipu_store::{ExportError, ExportReport};
 use serde::Serialize;
 
 use crate::args::At;
@@ -48,34 +48,37 @@ pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
     let cut = find_cut(&snapshot, args.at.at.as_ref())?;
     let since = args.since.as_ref().map(|since| find_cut(&snapshot, Some(since))).transpose()?;
     let progress = Progress::new("exporting");
-    let mut export = |out: &mut dyn Write| -> Result<ExportReport, Failure> {
-        Ok(ledger.export(out, &cut, since.as_ref(), &mut |done, total| progress.report(done, total))?)
+    let mut export = |out: &mut dyn Write| -> Result<(ExportReport, u64), ExportError> {
+        let mut counted = Counted { out, bytes: 0 };
+        let report = ledger.export(&mut counted, &cut, since.as_ref(), &mut |done, total| progress.report(done, total))?;
+        Ok((report, counted.bytes))
     };
-    let report = if to_stdout {
-        let mut stdout = BufWriter::new(io::stdout().lock());
-        let report = export(&mut stdout)?;
-        stdout.flush()?;
-        report
-    } else {
-        to_file(&args.file, &mut export)?
-    };
+    let (report, bytes) =
+        if to_stdout { to_stdout_whole(&mut export)? } else { to_file(&args.file, &mut export)? };
+    let (events, blocks) = (report.events, report.blocks);
     if context.out.is_json() {
         let file = args.file.display().to_string();
-        context.out.json(&ExportJson { file, events: report.events, blocks: report.blocks, bytes: report.bytes })?;
+        context.out.json(&ExportJson { file, events, blocks, bytes })?;
     } else {
-        output::note(format_args!(
-            "{} events in {} blocks, {} bytes",
-            report.events, report.blocks, report.bytes
-        ));
+        output::note(format_args!("{events} events in {blocks} blocks, {bytes} bytes"));
     }
     Ok(())
 }
 
+type Export<'e> = &'e mut dyn FnMut(&mut dyn Write) -> Result<(ExportReport, u64), ExportError>;
+
+fn to_stdout_whole(export: Export<'_>) -> Result<(ExportReport, u64), Failure> {
+    let mut stdout = BufWriter::new(io::stdout().lock());
+    let report = export(&mut stdout).map_err(|error| match error {
+        ExportError::Output(error) => Failure::Output(error),
+        other => other.into(),
+    })?;
+    stdout.flush()?;
+    Ok(report)
+}
+
 /// Writes the file as a whole, or leaves what was there.
-fn to_file(
-    path: &Path,
-    export: &mut dyn FnMut(&mut dyn Write) -> Result<ExportReport, Failure>,
-) -> Result<ExportReport, Failure> {
+fn to_file(path: &Path, export: Export<'_>) -> Result<(ExportReport, u64), Failure> {
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let fresh = tempfile::Builder::new().prefix(".quipu-export-").tempfile_in(dir).map_err(Failure::file(dir))?;
     let mut writer = BufWriter::with_capacity(1 << 20, fresh);
@@ -84,4 +87,22 @@ fn to_file(
     fresh.as_file().sync_all().map_err(Failure::file(path))?;
     fresh.persist(path).map_err(|error| Failure::file(path)(error.error))?;
     Ok(report)
+}
+
+/// Counts what goes through.
+struct Counted<'w> {
+    out: &'w mut dyn Write,
+    bytes: u64,
+}
+
+impl Write for Counted<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.out.write(bytes)?;
+        self.bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
 }

@@ -77,7 +77,7 @@ pub fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
         }
         Command::Keep => {
             let ledger = context.open()?;
-            ledger.keep_identity()?;
+            ledger.keep_place()?;
             output::note("this store keeps its key");
             Ok(())
         }
@@ -104,7 +104,8 @@ fn show(context: &mut Context) -> Result<(), Failure> {
 
 fn rotate(context: &mut Context) -> Result<(), Failure> {
     let ledger = context.open()?;
-    let rotation = ledger.rotate_identity()?;
+    let passphrase = if ledger.has_passphrase()? { Some(context.passphrase_or_ask("Passphrase for the new key: ")?) } else { None };
+    let rotation = ledger.rotate_identity(passphrase.as_ref())?;
     let out = &mut context.out;
     let granted: Vec<_> = rotation.granted.iter().copied().map(Role::word).collect();
     if out.is_json() {
@@ -112,7 +113,7 @@ fn rotate(context: &mut Context) -> Result<(), Failure> {
             key: rotation.new.to_string(),
             old: rotation.old.to_string(),
             granted,
-            event: rotation.event.map(|event| event.to_string()),
+            event: rotation.event.map(|committed| committed.event.to_string()),
         })?;
     } else {
         out.line(format_args!("old {}", rotation.old))?;

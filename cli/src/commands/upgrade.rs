@@ -1,7 +1,5 @@
 //! `quipu upgrade`
 
-use quipu_store::Ledger;
-
 use crate::context::Context;
 use crate::exit::Failure;
 use crate::output;
@@ -15,7 +13,7 @@ pub struct Args {}
 
 pub fn run(_: &Args, context: &mut Context) -> Result<(), Failure> {
     let dir = context.find_store()?;
-    Ledger::upgrade(&dir)?;
-    output::note(format_args!("{} has the format of this version", dir.display()));
+    let format = context.options()?.upgrade(&dir)?;
+    output::note(format_args!("{} has format {format} now", dir.display()));
     Ok(())
 }
