@@ -48,7 +48,13 @@ pub struct Cli {
 #[derive(clap::Args)]
 pub struct Global {
     /// The store; without it, the one found from the current directory upwards.
-    #[arg(long, global = true, env = "QUIPU_STORE", value_name = "DIR", help_heading = "Global options")]
+    #[arg(
+        long,
+        global = true,
+        env = "QUIPU_STORE",
+        value_name = "DIR",
+        help_heading = "Global options"
+    )]
     pub store: Option<PathBuf>,
     /// Print JSON: one object, or one a line where there may be many.
     #[arg(long, global = true, help_heading = "Global options")]

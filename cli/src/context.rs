@@ -5,7 +5,9 @@ use std::io::{BufRead, BufReader, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 
 use quipu_merge::{Cut, CutExpression};
-use quipu_store::{IdentityError, Ledger, OpenError, Options, Passphrase, ReadError, Snapshot, is_store};
+use quipu_store::{
+    IdentityError, Ledger, OpenError, Options, Passphrase, ReadError, Snapshot, is_store,
+};
 
 use crate::args::Global;
 use crate::exit::Failure;
@@ -70,9 +72,12 @@ impl Context {
     pub fn open_at(&self, dir: &Path, options: Options) -> Result<Ledger, Failure> {
         let given = self.passphrase()?;
         let asked = given.is_none();
-        let unlocked = given.map_or(options.clone(), |passphrase| options.clone().passphrase(passphrase));
+        let unlocked =
+            given.map_or(options.clone(), |passphrase| options.clone().passphrase(passphrase));
         match unlocked.open(dir) {
-            Err(OpenError::Identity(IdentityError::PassphraseNeeded)) if asked && std::io::stderr().is_terminal() => {
+            Err(OpenError::Identity(IdentityError::PassphraseNeeded))
+                if asked && std::io::stderr().is_terminal() =>
+            {
                 let passphrase = ask(&format!("Passphrase of {}: ", dir.display()))?;
                 Ok(options.passphrase(passphrase).open(dir)?)
             }
@@ -82,7 +87,9 @@ impl Context {
 
     /// Options with the passphrase, where one is given.
     pub fn options(&self) -> Result<Options, Failure> {
-        Ok(self.passphrase()?.map_or_else(Options::new, |passphrase| Options::new().passphrase(passphrase)))
+        Ok(self
+            .passphrase()?
+            .map_or_else(Options::new, |passphrase| Options::new().passphrase(passphrase)))
     }
 
     /// Options for a new store: its key is encrypted where a passphrase is given or asked for.
@@ -106,13 +113,16 @@ impl Context {
     fn passphrase(&self) -> Result<Option<Passphrase>, Failure> {
         match &self.passphrase_file {
             Some(path) => read_passphrase(path).map(Some),
-            None => Ok(std::env::var(PASSPHRASE).ok().map(Passphrase::new)),
+            None => Ok(std::env::var(PASSPHRASE)
+                .ok()
+                .filter(|text| !text.is_empty())
+                .map(Passphrase::new)),
         }
     }
 }
 
 /// The store that `dir` is, or holds.
-pub fn store_in(dir: &Path) -> Option<PathBuf> {
+fn store_in(dir: &Path) -> Option<PathBuf> {
     if is_store(dir) {
         return Some(dir.to_owned());
     }
@@ -120,8 +130,19 @@ pub fn store_in(dir: &Path) -> Option<PathBuf> {
     is_store(&inner).then_some(inner)
 }
 
+/// The store that a source is or holds, or `None` where it is a file.
+pub fn source_store(source: &Path) -> Result<Option<PathBuf>, Failure> {
+    match store_in(source) {
+        None if source.is_dir() => Err(OpenError::NotFound(source.to_owned()).into()),
+        found => Ok(found),
+    }
+}
+
 /// The ledger now, or at a cut.
-pub fn snapshot<'l>(ledger: &'l Ledger, at: Option<&CutExpression>) -> Result<Snapshot<'l>, ReadError> {
+pub fn snapshot<'l>(
+    ledger: &'l Ledger,
+    at: Option<&CutExpression>,
+) -> Result<Snapshot<'l>, ReadError> {
     let now = ledger.snapshot()?;
     match find_cut(&now, at)? {
         Cut::Everything => Ok(now),
@@ -141,7 +162,10 @@ pub fn read_passphrase(path: &Path) -> Result<Passphrase, Failure> {
     BufReader::new(file.take(MAX_PASSPHRASE)).read_line(&mut line).map_err(Failure::file(path))?;
     line.truncate(line.trim_end_matches(['\n', '\r']).len());
     if line.is_empty() {
-        return Err(Failure::Passphrase(format!("{}: no passphrase in its first line", path.display())));
+        return Err(Failure::Passphrase(format!(
+            "{}: no passphrase in its first line",
+            path.display()
+        )));
     }
     Ok(Passphrase::new(line))
 }
@@ -164,6 +188,7 @@ pub fn ask_twice(prompt: &str) -> Result<Passphrase, Failure> {
 }
 
 fn ask_text(prompt: &str) -> Result<String, Failure> {
-    rpassword::prompt_password(prompt)
-        .map_err(|error| Failure::Passphrase(format!("the passphrase cannot be asked for here: {error}")))
+    rpassword::prompt_password(prompt).map_err(|error| {
+        Failure::Passphrase(format!("the passphrase cannot be asked for here: {error}"))
+    })
 }

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use quipu_store::{
-    CutError, ExportError, IdentityError, LongError, MergeError, OpenError, ReadError, RotationError,
-    StorageError, WriteError,
+    CutError, ExportError, IdentityError, LongError, MergeError, OpenError, ReadError,
+    RotationError, StorageError, WriteError,
 };
 use serde::Serialize;
 
@@ -109,10 +109,16 @@ impl Failure {
 
     fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::NoLedger(_) => Some("`quipu init` makes one, `quipu clone` copies one, `--store` names one"),
+            Self::NoLedger(_) => {
+                Some("`quipu init` makes one, `quipu clone` copies one, `--store` names one")
+            }
             Self::Open(OpenError::Exists(_)) => Some("choose another directory"),
-            Self::Open(OpenError::Locked(_)) => Some("a store has one process at a time: wait for the other, or end it"),
-            Self::Open(OpenError::Format { .. }) => Some("`quipu upgrade` converts an older format"),
+            Self::Open(OpenError::Locked(_)) => {
+                Some("a store has one process at a time: wait for the other, or end it")
+            }
+            Self::Open(OpenError::Format { .. }) => {
+                Some("`quipu upgrade` converts an older format")
+            }
             Self::Open(OpenError::Identity(error)) | Self::Identity(error) => identity_hint(error),
             Self::Write(WriteError::Condition { .. }) => Some("read the key again, then decide"),
             Self::Write(WriteError::Unauthorised(_)) => Some(GRANT),
@@ -121,18 +127,22 @@ impl Failure {
             {
                 Some(GRANT)
             }
-            Self::Verification(_) => Some("keep the directory for inspection, and clone from another replica"),
-            Self::Unavailable { why: "not here", .. } => Some("merge from a replica that has it"),
-            Self::Read(ReadError::Cut(CutError::AmbiguousEvent { .. } | CutError::AmbiguousAuthor(_))) => {
-                Some("give more of it")
+            Self::Verification(_) => {
+                Some("keep the directory for inspection, and clone from another replica")
             }
+            Self::Unavailable { why: "not here", .. } => Some("merge from a replica that has it"),
+            Self::Read(ReadError::Cut(
+                CutError::AmbiguousEvent { .. } | CutError::AmbiguousAuthor(_),
+            )) => Some("give more of it"),
             _ => None,
         }
     }
 
     /// Why input was refused, where it was.
     fn refused(&self) -> Option<Refused> {
-        let refused = |reason: &'static str, event: Option<String>| Some(Refused { error: "refused", reason, event, line: None });
+        let refused = |reason: &'static str, event: Option<String>| {
+            Some(Refused { error: "refused", reason, event, line: None })
+        };
         match self {
             Self::Merge(error) => merge_refused(error),
             Self::Open(OpenError::Merge(error)) => merge_refused(error),

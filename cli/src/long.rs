@@ -33,7 +33,12 @@ pub fn check(snapshot: &Snapshot<'_>, what: &str, value: &Value) -> Result<(), F
 }
 
 /// Writes a value to stdout, or nothing of it.
-pub fn print(snapshot: &Snapshot<'_>, what: &str, value: &Value, out: &mut Output) -> Result<(), Failure> {
+pub fn print(
+    snapshot: &Snapshot<'_>,
+    what: &str,
+    value: &Value,
+    out: &mut Output,
+) -> Result<(), Failure> {
     match value {
         Value::Bytes(bytes) => Ok(out.bytes(bytes)?),
         Value::Long(link) if link.size <= BUFFERED => {

@@ -123,8 +123,14 @@ pub struct Progress(ProgressBar);
 
 impl Progress {
     pub fn new(what: &'static str) -> Self {
-        let bar = if io::stderr().is_terminal() { ProgressBar::no_length() } else { ProgressBar::hidden() };
-        if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {human_pos}/{human_len} {eta}") {
+        let bar = if io::stderr().is_terminal() {
+            ProgressBar::no_length()
+        } else {
+            ProgressBar::hidden()
+        };
+        if let Ok(style) =
+            ProgressStyle::with_template("{msg} {wide_bar} {human_pos}/{human_len} {eta}")
+        {
             bar.set_style(style);
         }
         bar.set_message(what);

@@ -97,18 +97,30 @@ pub fn print(report: &MergeReport, dry_run: bool, out: &mut Output) -> Result<()
         return Ok(out.json(&Merged { dry_run, report: &MergeJson::from(report) })?);
     }
     let would = if dry_run { " would come" } else { "" };
-    out.line(format_args!("{} new events{would}, {} known", report.new_events, report.known_events))?;
+    out.line(format_args!(
+        "{} new events{would}, {} known",
+        report.new_events, report.known_events
+    ))?;
     if report.new_values > 0 {
-        out.line(format_args!("{} new values of known events", report.new_values))?;
+        out.line(format_args!("{} new values", report.new_values))?;
     }
     if report.adopted > 0 {
-        out.line(format_args!("{} events of this replica's own key were taken back", report.adopted))?;
+        out.line(format_args!(
+            "{} events of this replica's own key were taken back",
+            report.adopted
+        ))?;
     }
     if report.refused > 0 {
-        out.line(format_args!("{} waiting events were refused when their turn came", report.refused))?;
+        out.line(format_args!(
+            "{} waiting events were refused when their turn came",
+            report.refused
+        ))?;
     }
     if report.dropped > 0 {
-        out.line(format_args!("{} events were forgotten: too many wait. Merge again later", report.dropped))?;
+        out.line(format_args!(
+            "{} events were forgotten: too many wait. Merge again later",
+            report.dropped
+        ))?;
     }
     if report.new_void > 0 {
         out.line(format_args!("{} events have no effect (void)", report.new_void))?;

@@ -19,7 +19,8 @@ const MAX_SHOWN: usize = 60;
 
 /// A time in RFC 3339, to the microsecond.
 pub fn time(micros: Micros) -> String {
-    let timestamp = i64::try_from(micros.0).ok().and_then(|micros| Timestamp::from_microsecond(micros).ok());
+    let timestamp =
+        i64::try_from(micros.0).ok().and_then(|micros| Timestamp::from_microsecond(micros).ok());
     timestamp.map_or_else(|| format!("{micros} µs"), |timestamp| format!("{timestamp:.6}"))
 }
 
@@ -341,7 +342,11 @@ fn data_line(operation: &Operation, content: Option<&Value>) -> String {
 }
 
 /// The first operations of an event, and how many more there are, on one line.
-pub fn summary(snapshot: &Snapshot<'_>, names: &Names, event: &EventInfo) -> Result<String, ReadError> {
+pub fn summary(
+    snapshot: &Snapshot<'_>,
+    names: &Names,
+    event: &EventInfo,
+) -> Result<String, ReadError> {
     const FIRST: usize = 2;
     let mut line = String::new();
     for index in 0..FIRST {

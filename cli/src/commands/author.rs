@@ -49,7 +49,8 @@ pub fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
             let author = snapshot.find_author(&author)?;
             if let Some(name) = &name {
                 check(name)?;
-                if snapshot.names()?.iter().any(|(other, known)| known == name && *other != author) {
+                if snapshot.names()?.iter().any(|(other, known)| known == name && *other != author)
+                {
                     return Err(Failure::Usage(format!("another author is called {name:?}")));
                 }
             }
@@ -74,7 +75,9 @@ pub fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
 
 /// Names stand in clocks, `alice:12,bob:7`, and must not look like anything else.
 fn check(name: &str) -> Result<(), Failure> {
-    let bad = |letter: char| letter.is_control() || letter.is_whitespace() || matches!(letter, ':' | ',' | '+');
+    let bad = |letter: char| {
+        letter.is_control() || letter.is_whitespace() || matches!(letter, ':' | ',' | '+')
+    };
     if name.is_empty() || name.len() > 64 || name == "checkpoint" || name.contains(bad) {
         let why = "a name has 1 to 64 bytes, no spaces, `:`, `,` or `+`, and is not `checkpoint`";
         return Err(Failure::Usage(why.to_owned()));

@@ -42,7 +42,9 @@ impl Bytes {
         match self {
             Self::Text(text) => Ok(text.into_bytes()),
             Self::Base64 { inner: Inner { bytes } } => {
-                let decoded = BASE64_NOPAD.decode(bytes.as_bytes()).or_else(|_| BASE64.decode(bytes.as_bytes()));
+                let decoded = BASE64_NOPAD
+                    .decode(bytes.as_bytes())
+                    .or_else(|_| BASE64.decode(bytes.as_bytes()));
                 decoded.map_err(|error| format!("no base64: {error}"))
             }
         }
@@ -115,7 +117,10 @@ impl From<WriteError> for Problem {
 /// Room that a line takes up in a body, at most.
 fn body_len(line: &Line) -> usize {
     let (key, member) = match line {
-        Line::Put { key, .. } | Line::Del { key } | Line::Inc { key, .. } | Line::Append { key, .. } => (key, 0),
+        Line::Put { key, .. }
+        | Line::Del { key }
+        | Line::Inc { key, .. }
+        | Line::Append { key, .. } => (key, 0),
         Line::Add { key, member } | Line::Rem { key, member } => {
             let len = match member {
                 Bytes::Text(text) => text.len(),
@@ -131,7 +136,10 @@ pub fn run(file: &Path, group: u32, context: &mut Context) -> Result<(), Failure
     let mut input: Box<dyn BufRead> = if file.as_os_str() == "-" {
         Box::new(io::stdin().lock())
     } else {
-        Box::new(BufReader::with_capacity(256 * 1024, File::open(file).map_err(Failure::file(file))?))
+        Box::new(BufReader::with_capacity(
+            256 * 1024,
+            File::open(file).map_err(Failure::file(file))?,
+        ))
     };
     let ledger = context.open_to_write()?;
     let mut batch = Batch { ledger: &ledger, context, events: 0, operations: 0, heard: true };
@@ -173,7 +181,8 @@ impl<'l> Batch<'l, '_> {
             if text.is_empty() {
                 continue;
             }
-            let line: Line = serde_json::from_slice(text).map_err(|error| at_line(error.to_string()))?;
+            let line: Line =
+                serde_json::from_slice(text).map_err(|error| at_line(error.to_string()))?;
             let len = body_len(&line);
             if !open.has_room(len) {
                 self.commit(std::mem::replace(&mut open, Group::new(self.ledger)))?;

@@ -44,7 +44,8 @@ pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
     let ledger = context.open()?;
     let snapshot = snapshot(&ledger, args.at.at.as_ref())?;
     let names = Names::of(&snapshot)?;
-    let standing: BTreeSet<EventId> = snapshot.register(&args.key)?.iter().map(|write| write.event).collect();
+    let standing: BTreeSet<EventId> =
+        snapshot.register(&args.key)?.iter().map(|write| write.event).collect();
     let blame = Blame { snapshot: &snapshot, names: &names, args, standing };
     let mut any = false;
     for event in snapshot.log(LogFilter { key: Some(args.key.clone()), author: None })? {
@@ -53,7 +54,11 @@ pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
             any |= blame.print(&event, index, &mut context.out)?;
         }
     }
-    if any { Ok(()) } else { Err(Failure::NotFound(format!("nothing has been written to the key {:?}", args.key))) }
+    if any {
+        Ok(())
+    } else {
+        Err(Failure::NotFound(format!("nothing has been written to the key {:?}", args.key)))
+    }
 }
 
 struct Blame<'s, 'l> {
@@ -68,7 +73,9 @@ impl Blame<'_, '_> {
     fn print(&self, event: &EventInfo, index: usize, out: &mut Output) -> Result<bool, Failure> {
         let Some(operation) = event.body.data().get(index) else { return Ok(false) };
         let wanted = self.args.kind.map(KeyKind::from);
-        if operation.key().as_str() != self.args.key || wanted.is_some_and(|wanted| wanted != kind_of(operation)) {
+        if operation.key().as_str() != self.args.key
+            || wanted.is_some_and(|wanted| wanted != kind_of(operation))
+        {
             return Ok(false);
         }
         let current = self.is_current(event, index, operation)?;
@@ -86,26 +93,37 @@ impl Blame<'_, '_> {
             }
             return Ok(true);
         }
-        let line = shown::operation_line(self.snapshot, self.names, event, index)?.unwrap_or_default();
-        let void = if event.void { format!("{} ", out.paint(Look::Warn, "void")) } else { String::new() };
+        let line =
+            shown::operation_line(self.snapshot, self.names, event, index)?.unwrap_or_default();
+        let void =
+            if event.void { format!("{} ", out.paint(Look::Warn, "void")) } else { String::new() };
         let line = format!(
             "{} {} {} {} {void}{line}",
             if current { '*' } else { ' ' },
             out.paint(Look::Id, shown::short_id(event.id)),
             out.paint(Look::Time, shown::time(event.time)),
-            out.paint(Look::Author, format_args!("{}:{}", self.names.show(event.author), event.seq)),
+            out.paint(
+                Look::Author,
+                format_args!("{}:{}", self.names.show(event.author), event.seq)
+            ),
         );
         out.line(line)?;
         Ok(true)
     }
 
     /// Whether the operation makes a part of what the key holds.
-    fn is_current(&self, event: &EventInfo, index: usize, operation: &Operation) -> Result<bool, Failure> {
+    fn is_current(
+        &self,
+        event: &EventInfo,
+        index: usize,
+        operation: &Operation,
+    ) -> Result<bool, Failure> {
         let later = event.body.data().get(index + 1..).unwrap_or_default();
         Ok(match operation {
             Operation::Put { key, .. } => {
                 let again = |other: &Operation| {
-                    matches!(other, Operation::Put { .. } | Operation::Del { .. }) && other.key() == key
+                    matches!(other, Operation::Put { .. } | Operation::Del { .. })
+                        && other.key() == key
                 };
                 self.standing.contains(&event.id) && !later.iter().any(again)
             }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use quipu_merge::{CutExpression, Role};
 use quipu_store::{Ledger, MergeReport, Options};
 
-use crate::context::{Context, find_cut, store_in};
+use crate::context::{Context, find_cut, source_store};
 use crate::exit::Failure;
 use crate::output::{self, Progress};
 
@@ -41,7 +41,7 @@ pub struct Args {
 pub fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
     let dir = context.new_store(args.dir);
     let options = context.new_options(args.encrypt)?;
-    let (ledger, report) = match store_in(&args.source) {
+    let (ledger, report) = match source_store(&args.source)? {
         Some(source) => {
             let source = context.open_at(&source, Options::new())?;
             from_store(&source, &dir, &options, args.at.as_ref(), args.grant)?
@@ -53,7 +53,11 @@ pub fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
         None => from_file(&args.source, &dir, &options, args.at.as_ref())?,
     };
     print_new(&ledger, &mut context.out)?;
-    output::note(format_args!("a new replica in {} with {} events", dir.display(), report.new_events));
+    output::note(format_args!(
+        "a new replica in {} with {} events",
+        dir.display(),
+        report.new_events
+    ));
     for waiting in &report.waiting {
         output::note(crate::report::waiting_line(waiting));
     }
@@ -78,7 +82,8 @@ fn from_store(
     }
     let cut = find_cut(&source.snapshot()?, at)?;
     let progress = Progress::new("cloning");
-    let (ledger, mut report) = options.clone_ledger(dir, source, &cut, &mut |done, total| progress.report(done, total))?;
+    let (ledger, mut report) =
+        options.clone_ledger(dir, source, &cut, &mut |done, total| progress.report(done, total))?;
     if let Some(role) = grant {
         source.grant(ledger.author(), role)?;
         let granted = ledger.merge(source, &mut |done, total| progress.report(done, total))?;
@@ -93,9 +98,13 @@ fn from_file(file: &Path, dir: &Path, options: &Options, at: Option<&CutExpressi
     let mut report = |done, total| progress.report(done, total);
     let Some(at) = at else { return Ok(options.clone_file(dir, open()?, &mut report)?) };
     // A file has no order to cut by: all of it goes into a store beside the new one first.
-    let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let parent =
+        dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(parent).map_err(Failure::file(parent))?;
-    let whole = tempfile::Builder::new().prefix(".quipu-clone-").tempdir_in(parent).map_err(Failure::file(parent))?;
+    let whole = tempfile::Builder::new()
+        .prefix(".quipu-clone-")
+        .tempdir_in(parent)
+        .map_err(Failure::file(parent))?;
     let (source, _) = Options::new().clone_file(whole.path().join("all"), open()?, &mut report)?;
     let cut = find_cut(&source.snapshot()?, Some(at))?;
     Ok(options.clone_ledger(dir, &source, &cut, &mut report)?)

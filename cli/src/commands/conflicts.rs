@@ -38,7 +38,10 @@ pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
     for key in snapshot.conflicts(&args.prefix)? {
         let writes = snapshot.register(&key)?;
         if out.is_json() {
-            out.json(&ConflictJson { key: &key, values: writes.iter().map(WriteJson::from).collect() })?;
+            out.json(&ConflictJson {
+                key: &key,
+                values: writes.iter().map(WriteJson::from).collect(),
+            })?;
             continue;
         }
         let title = out.paint(Look::Key, shown::clean(&key));

@@ -115,7 +115,8 @@ fn compare(
 type Changed = Option<(What, Lines)>;
 
 fn registers(before: &[RegisterWrite], after: &[RegisterWrite]) -> Changed {
-    let events = |writes: &[RegisterWrite]| writes.iter().map(|write| write.event).collect::<Vec<_>>();
+    let events =
+        |writes: &[RegisterWrite]| writes.iter().map(|write| write.event).collect::<Vec<_>>();
     if events(before) == events(after) {
         return None;
     }
@@ -174,13 +175,17 @@ fn elements(snapshot: &Snapshot<'_>, key: &str) -> Result<Vec<((EventId, usize),
 }
 
 fn lists(before: &[((EventId, usize), Value)], after: &[((EventId, usize), Value)]) -> Changed {
-    let places = |list: &[((EventId, usize), Value)]| list.iter().map(|(place, _)| *place).collect::<BTreeSet<_>>();
+    let places = |list: &[((EventId, usize), Value)]| {
+        list.iter().map(|(place, _)| *place).collect::<BTreeSet<_>>()
+    };
     let (old, new) = (places(before), places(after));
     if old == new {
         return None;
     }
-    let added: Vec<_> = after.iter().filter(|(place, _)| !old.contains(place)).map(|(_, value)| value).collect();
-    let removed: Vec<_> = before.iter().filter(|(place, _)| !new.contains(place)).map(|(_, value)| value).collect();
+    let added: Vec<_> =
+        after.iter().filter(|(place, _)| !old.contains(place)).map(|(_, value)| value).collect();
+    let removed: Vec<_> =
+        before.iter().filter(|(place, _)| !new.contains(place)).map(|(_, value)| value).collect();
     let lines = |values: &[&Value]| values.iter().map(|value| shown::value(value)).collect();
     let lines = Lines { minus: lines(&removed), plus: lines(&added) };
     let json = |values: Vec<&Value>| values.into_iter().map(ValueJson::from).collect();

@@ -29,7 +29,9 @@ pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
     let mut certified: Vec<Cut> = Vec::new();
     for cut in &args.certified {
         if !matches!(cut, CutExpression::Heads(_)) {
-            return Err(Failure::Usage("--certified takes ids of events, joined by `+`".to_owned()));
+            return Err(Failure::Usage(
+                "--certified takes ids of events, joined by `+`".to_owned(),
+            ));
         }
         certified.push(find_cut(&now, Some(cut))?);
     }

@@ -50,7 +50,9 @@ pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
     let progress = Progress::new("exporting");
     let mut export = |out: &mut dyn Write| -> Result<(ExportReport, u64), ExportError> {
         let mut counted = Counted { out, bytes: 0 };
-        let report = ledger.export(&mut counted, &cut, since.as_ref(), &mut |done, total| progress.report(done, total))?;
+        let report = ledger.export(&mut counted, &cut, since.as_ref(), &mut |done, total| {
+            progress.report(done, total)
+        })?;
         Ok((report, counted.bytes))
     };
     let (report, bytes) =
@@ -80,7 +82,10 @@ fn to_stdout_whole(export: Export<'_>) -> Result<(ExportReport, u64), Failure> {
 /// Writes the file as a whole, or leaves what was there.
 fn to_file(path: &Path, export: Export<'_>) -> Result<(ExportReport, u64), Failure> {
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let fresh = tempfile::Builder::new().prefix(".quipu-export-").tempfile_in(dir).map_err(Failure::file(dir))?;
+    let fresh = tempfile::Builder::new()
+        .prefix(".quipu-export-")
+        .tempfile_in(dir)
+        .map_err(Failure::file(dir))?;
     let mut writer = BufWriter::with_capacity(1 << 20, fresh);
     let report = export(&mut writer)?;
     let fresh = writer.into_inner().map_err(|error| Failure::file(path)(error.into_error()))?;

@@ -59,7 +59,8 @@ fn choose(snapshot: &Snapshot<'_>, args: &Args) -> Result<KeyKind, Failure> {
         [kind] => Ok(*kind),
         several => {
             let words: Vec<_> = several.iter().copied().map(shown::kind).collect();
-            let message = format!("{:?} is a {}: say which, with --type", args.key, words.join(" and a "));
+            let message =
+                format!("{:?} is a {}: say which, with --type", args.key, words.join(" and a "));
             Err(Failure::Usage(message))
         }
     }
@@ -96,7 +97,9 @@ fn register(snapshot: &Snapshot<'_>, key: &str, out: &mut Output) -> Result<(), 
 fn all_writes(snapshot: &Snapshot<'_>, key: &str, out: &mut Output) -> Result<(), Failure> {
     let writes = snapshot.register(key)?;
     let gone = |write: &RegisterWrite| write.value.as_ref().and_then(long::unavailable);
-    if let Some(why) = writes.iter().map(gone).collect::<Option<Vec<_>>>().and_then(|all| all.first().copied()) {
+    if let Some(why) =
+        writes.iter().map(gone).collect::<Option<Vec<_>>>().and_then(|all| all.first().copied())
+    {
         return Err(Failure::Unavailable { what: key.to_owned(), why });
     }
     let names = Names::of(snapshot)?;

@@ -72,7 +72,11 @@ pub fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
                 (false, None) => Some(ask_twice("New passphrase: ")?),
             };
             ledger.set_passphrase(passphrase.as_ref())?;
-            output::note(if remove { "the key has no passphrase now" } else { "the passphrase is set" });
+            output::note(if remove {
+                "the key has no passphrase now"
+            } else {
+                "the passphrase is set"
+            });
             Ok(())
         }
         Command::Keep => {
@@ -104,7 +108,11 @@ fn show(context: &mut Context) -> Result<(), Failure> {
 
 fn rotate(context: &mut Context) -> Result<(), Failure> {
     let ledger = context.open()?;
-    let passphrase = if ledger.has_passphrase()? { Some(context.passphrase_or_ask("Passphrase for the new key: ")?) } else { None };
+    let passphrase = if ledger.has_passphrase()? {
+        Some(context.passphrase_or_ask("Passphrase for the new key: ")?)
+    } else {
+        None
+    };
     let rotation = ledger.rotate_identity(passphrase.as_ref())?;
     let out = &mut context.out;
     let granted: Vec<_> = rotation.granted.iter().copied().map(Role::word).collect();

@@ -41,7 +41,11 @@ pub struct Args {
 pub fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
     let ledger = context.open()?;
     let snapshot = snapshot(&ledger, args.at.at.as_ref())?;
-    let since = args.since.as_ref().map(|since| crate::context::snapshot(&ledger, Some(since))).transpose()?;
+    let since = args
+        .since
+        .as_ref()
+        .map(|since| crate::context::snapshot(&ledger, Some(since)))
+        .transpose()?;
     let is_old = |id: EventId| match &since {
         Some(since) => since.contains(id),
         None => Ok(false),
@@ -98,7 +102,11 @@ impl Printer<'_, '_> {
     ) -> Result<(), Failure> {
         let mut parents = Vec::new();
         for &parent in event.prev.iter().chain(&event.parents) {
-            parents.push(if is_old(parent)? { Ancestor::Anonymous } else { Ancestor::Parent(parent) });
+            parents.push(if is_old(parent)? {
+                Ancestor::Anonymous
+            } else {
+                Ancestor::Parent(parent)
+            });
         }
         let glyph = if event.void { "x" } else { "o" };
         let row = graph.0.next_row(event.id, parents, glyph.to_owned(), self.line(event)?);
@@ -107,12 +115,16 @@ impl Printer<'_, '_> {
 
     fn line(&self, event: &EventInfo) -> Result<String, Failure> {
         let out = &self.out;
-        let void = if event.void { format!("{} ", out.paint(Look::Warn, "void")) } else { String::new() };
+        let void =
+            if event.void { format!("{} ", out.paint(Look::Warn, "void")) } else { String::new() };
         Ok(format!(
             "{} {} {} {void}{}",
             out.paint(Look::Id, shown::short_id(event.id)),
             out.paint(Look::Time, shown::time(event.time)),
-            out.paint(Look::Author, format_args!("{}:{}", self.names.show(event.author), event.seq)),
+            out.paint(
+                Look::Author,
+                format_args!("{}:{}", self.names.show(event.author), event.seq)
+            ),
             shown::summary(self.snapshot, self.names, event)?,
         ))
     }

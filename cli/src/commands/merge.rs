@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use quipu_store::{Ledger, MergeReport, Options};
 
-use crate::context::{Context, store_in};
+use crate::context::{Context, source_store};
 use crate::exit::Failure;
 use crate::output::Progress;
 use crate::report;
@@ -27,7 +27,7 @@ pub struct Args {
 
 pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
     let ledger = if args.dry_run { context.open()? } else { context.open_to_write()? };
-    let report = match store_in(&args.source) {
+    let report = match source_store(&args.source)? {
         Some(source) if is_same(&source, ledger.dir()) => {
             return Err(Failure::Usage("a store cannot be merged into itself".to_owned()));
         }

@@ -39,7 +39,11 @@ use crate::output::Output;
 use crate::shown::EventJson;
 
 /// Prints an event that has been written: its id, or all of it as JSON.
-fn print_committed(ledger: &Ledger, committed: &Committed, out: &mut Output) -> Result<(), Failure> {
+fn print_committed(
+    ledger: &Ledger,
+    committed: &Committed,
+    out: &mut Output,
+) -> Result<(), Failure> {
     if out.is_json() {
         let snapshot = ledger.snapshot()?;
         let event = snapshot.event(committed.event)?;

@@ -58,7 +58,8 @@ pub fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
     let mut transaction = ledger.transaction();
     if let Some(expected) = args.only_if {
         let snapshot = ledger.snapshot()?;
-        let events = expected.split('+').map(|part| snapshot.find_event(part)).collect::<Result<_, _>>()?;
+        let events =
+            expected.split('+').map(|part| snapshot.find_event(part)).collect::<Result<_, _>>()?;
         transaction.require(&key, Expected::Writes(events))?;
     } else if args.if_absent {
         transaction.require(&key, Expected::Absent)?;

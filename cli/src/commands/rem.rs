@@ -25,7 +25,10 @@ pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
     for member in &args.member {
         transaction.rem(&args.key, member.as_bytes())?;
         if !snapshot.has_member(&args.key, member.as_bytes())? {
-            return Err(Failure::NotFound(format!("no member {member:?} in the set {:?}", args.key)));
+            return Err(Failure::NotFound(format!(
+                "no member {member:?} in the set {:?}",
+                args.key
+            )));
         }
     }
     let committed = transaction.commit()?;

@@ -34,7 +34,9 @@ pub struct Args {
 pub fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
     let (key, take, source) = (args.key, args.take, args.value.source());
     if take.is_none() && source.is_none() {
-        return Err(Failure::Usage("a VALUE or --take EVENT is needed; `quipu conflicts` lists them".to_owned()));
+        return Err(Failure::Usage(
+            "a VALUE or --take EVENT is needed; `quipu conflicts` lists them".to_owned(),
+        ));
     }
     let ledger = context.open_to_write()?;
     let snapshot = ledger.snapshot()?;

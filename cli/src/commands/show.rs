@@ -31,7 +31,10 @@ pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
     let void = if event.void { out.paint(Look::Warn, " void") } else { String::new() };
     out.line(format_args!("event   {id}{void}"))?;
     let author = out.paint(Look::Author, event.author);
-    let name = names.name(event.author).map(|name| format!(" ({})", shown::clean(name))).unwrap_or_default();
+    let name = names
+        .name(event.author)
+        .map(|name| format!(" ({})", shown::clean(name)))
+        .unwrap_or_default();
     out.line(format_args!("author  {author}{name}"))?;
     out.line(format_args!("seq     {}", event.seq))?;
     out.line(format_args!("time    {}", shown::time(event.time)))?;

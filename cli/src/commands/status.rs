@@ -74,11 +74,16 @@ fn json(ledger: &Ledger, status: &Status) -> StatusJson {
 }
 
 fn print(ledger: &Ledger, status: &Status, out: &mut Output) -> Result<(), Failure> {
-    let name = if status.name.is_empty() { "without a name".to_owned() } else { clean(&status.name) };
+    let name =
+        if status.name.is_empty() { "without a name".to_owned() } else { clean(&status.name) };
     let id = out.paint(Look::Id, status.ledger);
     out.line(format_args!("ledger     {id} {name}"))?;
     out.line(format_args!("in         {} (format {})", ledger.dir().display(), status.format))?;
-    out.line(format_args!("policy     {}, forks: {}", status.policy.word(), status.forks_policy.word()))?;
+    out.line(format_args!(
+        "policy     {}, forks: {}",
+        status.policy.word(),
+        status.forks_policy.word()
+    ))?;
     let key = out.paint(Look::Author, status.author);
     let roles = if status.roles.is_empty() { "no role".to_owned() } else { status.roles.join(" ") };
     out.line(format_args!("key        {key} {roles}"))?;
@@ -94,7 +99,11 @@ fn print(ledger: &Ledger, status: &Status, out: &mut Output) -> Result<(), Failu
         out.line(warning)?;
     }
     if !status.waiting.is_empty() {
-        out.line(format_args!("waiting    {} events, {} bytes", status.waiting.len(), status.waiting_bytes))?;
+        out.line(format_args!(
+            "waiting    {} events, {} bytes",
+            status.waiting.len(),
+            status.waiting_bytes
+        ))?;
     }
     for waiting in &status.waiting {
         out.line(format_args!("    {}", waiting_line(waiting)))?;

@@ -34,7 +34,12 @@ pub fn run(_: &Args, context: &mut Context) -> Result<(), Failure> {
     let count = findings.len();
     let out = &mut context.out;
     if out.is_json() {
-        out.json(&VerifyJson { events: report.events, openings: report.openings, blocks: report.blocks, findings })?;
+        out.json(&VerifyJson {
+            events: report.events,
+            openings: report.openings,
+            blocks: report.blocks,
+            findings,
+        })?;
     } else {
         for finding in &findings {
             out.line(finding)?;
