@@ -1,10 +1,12 @@
 //! The fast code against the model, over random histories that arrive in random orders.
 
 mod cases;
+mod dumps;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cases::{Case, certified, cut, deliver, on_each, openings, same_dump};
+use cases::{Case, certified, cut, deliver, on_each};
+use dumps::{openings, same_dump};
 use quipu_fuzz::{Dice, GeneratedEvent, ModelCut};
 use quipu_merge::{EventId, History as Fast, Lane, Reason};
 
