@@ -2,12 +2,14 @@
 
 mod cases;
 mod dumps;
+mod fast;
 
 use std::collections::BTreeMap;
 
-use cases::{Case, deliver, on_each};
+use cases::{Case, on_each};
 use dumps::{openings, same_dump};
 use ed25519_dalek::SigningKey;
+use fast::deliver;
 use quipu_fuzz::{Dice, GeneratedEvent, Model, ModelCut};
 use quipu_merge::{
     AuthorKey, Body, BodyId, Control, Event, EventId, History as Fast, MAX_PARENTS, Micros,

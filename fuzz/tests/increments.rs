@@ -1,10 +1,12 @@
 //! What is kept up to date event by event must be what is computed from scratch.
 
 mod cases;
+mod fast;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cases::{certified, cut, deliver, on_each};
+use cases::on_each;
+use fast::{certified, cut, deliver};
 use quipu_fuzz::{Model, ModelCut};
 use quipu_merge::{
     AuthorKey, Cut, Dump, Effect, Entry, EventId, ForkPolicy, History as Fast, Overview, Place,

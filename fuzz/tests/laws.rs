@@ -2,11 +2,13 @@
 
 mod cases;
 mod dumps;
+mod fast;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cases::{Case, certified, cut, deliver, on_each};
+use cases::{Case, on_each};
 use dumps::{openings, same_dump};
+use fast::{certified, cut, deliver};
 use quipu_fuzz::{Dice, GeneratedEvent, ModelCut};
 use quipu_merge::{EventId, History as Fast, Lane, Reason};
 

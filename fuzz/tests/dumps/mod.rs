@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use quipu_fuzz::{History, Model, ModelCut};
 use quipu_merge::{EventId, History as Fast, OpeningId, Shown, ValueRef};
 
-use crate::cases::{certified, cut};
+use crate::fast::{certified, cut};
 
 /// The openings that come with a history.
 pub fn openings(history: &History) -> BTreeMap<OpeningId, Vec<u8>> {
