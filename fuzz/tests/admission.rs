@@ -1,5 +1,12 @@
 //! What is admitted and what is refused, and why: the fast code against the model.
 
+#![expect(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test that panics has done its work"
+)]
+#![expect(clippy::cast_possible_truncation, reason = "the numbers of a test are small")]
+
 mod cases;
 mod dumps;
 mod fast;

@@ -1,5 +1,13 @@
 //! The strict encodings against an independent codec of DAG-CBOR.
 
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test that panics has done its work"
+)]
+#![expect(clippy::cast_possible_truncation, reason = "the numbers of a test are small")]
+
 mod cases;
 
 use cases::{Case, on_each};

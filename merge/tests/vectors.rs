@@ -1,5 +1,12 @@
 //! Histories in memory against what an independent implementation of the format wrote down.
 
+#![expect(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test that panics has done its work"
+)]
+#![expect(clippy::cast_possible_truncation, reason = "the numbers of a test are small")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
