@@ -23,9 +23,16 @@ pub fn on_each(first: u64, count: u64, check: impl Fn(&mut Case)) {
     let wanted = std::env::var("QUIPU_LAW_CASES").ok();
     let count = wanted.map_or(count, |number| number.parse().unwrap());
     for seed in first..first + count {
+        check(&mut Case::new(seed));
+    }
+}
+
+impl Case {
+    /// The history that this seed makes.
+    pub fn new(seed: u64) -> Self {
         let mut dice = Dice::seeded(seed);
         let shape = Shape { authors: 1 + dice.below(8), events: 1 + dice.below(70) };
         let history = History::generate(&mut dice, shape);
-        check(&mut Case { seed, history, dice });
+        Self { seed, history, dice }
     }
 }
