@@ -213,8 +213,8 @@ fn database_options(create: bool, tuning: Tuning) -> Options {
 fn family_options(family: Family, cache: &Cache, tuning: Tuning) -> Options {
     let mut blocks = BlockBasedOptions::default();
     blocks.set_block_cache(cache);
-    blocks.set_cache_index_and_filter_blocks(true);
-    blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    // Indexes and filters stay with their open files (about two bytes a key): in the cache, whose
+    // shards are small, one that is larger than a shard would be read again for every look-up.
     let mut options = Options::default();
     options.set_write_buffer_size(tuning.write_buffer / 2);
     options.set_compression_type(DBCompressionType::Lz4);
