@@ -231,8 +231,8 @@ fn family_options(family: Family, cache: &Cache, tuning: Tuning) -> Options {
         Family::Events | Family::Openings | Family::Order => blocks.set_block_size(16 * 1024),
         Family::Meta | Family::Versions => {}
     }
-    if family == Family::Ids {
-        // Digests do not compress.
+    if matches!(family, Family::Ids | Family::State) {
+        // Digests hardly compress, and what is read most is to be read fast.
         options.set_bottommost_compression_type(DBCompressionType::Lz4);
     }
     options.set_block_based_table_factory(&blocks);
