@@ -110,14 +110,14 @@ impl Writer {
         db: &Db,
         new: &NewEvent<'_>,
         dot: Dot,
-        erased: &[u16],
+        erased: &BTreeMap<u16, bool>,
     ) -> Result<(), StorageError> {
         for (slot, opening) in new.openings {
-            if !erased.contains(slot) {
+            if erased.get(slot) != Some(&true) {
                 self.put(db, Family::Openings, &schema::opening_key(dot, *slot), opening)?;
             }
         }
-        for slot in erased {
+        for slot in erased.keys() {
             self.put(db, Family::Meta, &meta::erased(dot, *slot), &[])?;
         }
         Ok(())
@@ -130,7 +130,7 @@ impl Writer {
         new: &NewEvent<'_>,
         known: &Known,
         void: bool,
-        erased: &[u16],
+        erased: &BTreeMap<u16, bool>,
     ) -> Result<(), StorageError> {
         let (standing, sums, lists) = changes(new, known.dot, known.time, erased);
         for change in standing {
@@ -254,11 +254,11 @@ type Sums = Vec<(Vec<u8>, i128)>;
 type Lists = Vec<(Vec<u8>, Vec<(u16, Written)>)>;
 
 /// What the operations of an event come to, key by key.
-fn changes(new: &NewEvent<'_>, dot: Dot, time: Micros, erased: &[u16]) -> (Standings, Sums, Lists) {
+fn changes(new: &NewEvent<'_>, dot: Dot, time: Micros, erased: &BTreeMap<u16, bool>) -> (Standings, Sums, Lists) {
     let author = new.event.event().author;
     let value = |slot: u16| {
         let opening = new.openings.binary_search_by_key(&slot, |(slot, _)| *slot).ok();
-        let opening = opening.and_then(|at| new.openings.get(at)).filter(|_| !erased.contains(&slot));
+        let opening = opening.and_then(|at| new.openings.get(at)).filter(|_| !erased.contains_key(&slot));
         Written::Value { slot, beside: opening.and_then(|(_, bytes)| beside(author, bytes)) }
     };
     let mut standing = Vec::with_capacity(new.body.data().len());
