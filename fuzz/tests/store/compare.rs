@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use quipu_fuzz::{Dice, Model, ModelCut};
 use quipu_merge::{Cut, EventId, Micros, Operation, Shown};
-use quipu_store::{EventInfo, KeyKind, Ledger, LogFilter, Snapshot, Value as Held};
+use quipu_store::{EventInfo, KeyKind, Ledger, LogFilter, ReadError, Snapshot, Value as Held};
 use serde_json::{Value, json};
 
 /// A key that nothing writes.
@@ -166,6 +166,9 @@ fn check_log(snapshot: &Snapshot<'_>, model: &Model, cut: &ModelCut, what: &str)
     let mut order = model.order(cut, &[]);
     order.reverse();
     assert_eq!(ids(&all.iter().collect::<Vec<_>>()), order, "log of {what}");
+    for id in model.order(&ModelCut::All, &[]).into_iter().filter(|id| !order.contains(id)) {
+        assert!(matches!(snapshot.event(id), Err(ReadError::NoSuchEvent(_))), "{id} of {what}");
+    }
     let void = model.void(cut, &[]);
     let mut keys = BTreeSet::from([ABSENT.to_owned()]);
     let mut authors = BTreeSet::new();
