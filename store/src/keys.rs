@@ -127,7 +127,8 @@ impl Snapshot<'_> {
     pub fn counter(&self, key: &str) -> Result<Option<i128>, ReadError> {
         let state_key = schema::state_key(Kind::Counter, key, None);
         if matches!(self.extent(), Extent::Everything) {
-            return Ok(self.record(&state_key, Sum::decode)?.map(|sum| sum.sum));
+            let sum = self.record(&state_key, Sum::decode)?.filter(|sum| sum.events > 0);
+            return Ok(sum.map(|sum| sum.sum));
         }
         let (mut sum, mut bounds) = (None, BTreeMap::new());
         self.older(&state_key, |version| {

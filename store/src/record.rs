@@ -305,7 +305,8 @@ impl Standing {
     }
 }
 
-/// What stands of a counter: the sum, and how many events that count have added to it.
+/// What stands of a counter: the sum, and how many events that count have added to it. Without
+/// any there is no such counter, but there may have been one at an earlier cut.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sum {
     /// The sum.

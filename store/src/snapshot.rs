@@ -171,9 +171,12 @@ impl<'l> Snapshot<'l> {
     /// The event with this id, if the cut holds it.
     ///
     /// # Errors
-    /// [`ReadError::NoSuchEvent`].
+    /// [`ReadError::NoSuchEvent`] where the cut does not hold it.
     pub fn event(&self, id: EventId) -> Result<EventInfo, ReadError> {
         let dot = lookup::dot_of(self.reader(), id)?.ok_or(ReadError::NoSuchEvent(id))?;
+        if self.seq_on(dot.lane)? < dot.seq.0 {
+            return Err(ReadError::NoSuchEvent(id));
+        }
         self.event_at(dot)
     }
 
