@@ -227,12 +227,12 @@ fn family_options(family: Family, cache: &Cache, tuning: Tuning) -> Options {
             options.set_memtable_whole_key_filtering(true);
             blocks.set_data_block_index_type(DataBlockIndexType::BinaryAndHash);
         }
-        // Read in runs, or by a key that is known to be there: larger blocks compress better.
-        Family::Events | Family::Openings | Family::Order => blocks.set_block_size(16 * 1024),
-        Family::Meta | Family::Versions => {}
+        // Mostly read in runs: larger blocks compress better.
+        Family::Openings | Family::Order => blocks.set_block_size(16 * 1024),
+        Family::Events | Family::Meta | Family::Versions => {}
     }
-    if family == Family::Ids {
-        // Digests do not compress.
+    if matches!(family, Family::Ids | Family::State) {
+        // Digests hardly compress, and what is read most is to be read fast.
         options.set_bottommost_compression_type(DBCompressionType::Lz4);
     }
     options.set_block_based_table_factory(&blocks);

@@ -54,7 +54,7 @@ impl Writer {
         };
         self.lanes.insert(content.author, new.admission.placement);
         self.judge_new(db, new)?;
-        self.write_event(db, new, EventRecord { clock: stored, event: new.event.bytes(), body: new.body_bytes })?;
+        self.write_event(db, new, EventRecord { clock: stored, time: content.time, event: new.event.bytes(), body: new.body_bytes })?;
         let void = self.verdicts.is_void(
             self.lanes.table(),
             &Subject { author: known.author, dot, clock: &known.clock, acts: &new.admission.acts },
@@ -110,14 +110,14 @@ impl Writer {
         db: &Db,
         new: &NewEvent<'_>,
         dot: Dot,
-        erased: &[u16],
+        erased: &BTreeMap<u16, bool>,
     ) -> Result<(), StorageError> {
         for (slot, opening) in new.openings {
-            if !erased.contains(slot) {
+            if erased.get(slot) != Some(&true) {
                 self.put(db, Family::Openings, &schema::opening_key(dot, *slot), opening)?;
             }
         }
-        for slot in erased {
+        for slot in erased.keys() {
             self.put(db, Family::Meta, &meta::erased(dot, *slot), &[])?;
         }
         Ok(())
@@ -130,7 +130,7 @@ impl Writer {
         new: &NewEvent<'_>,
         known: &Known,
         void: bool,
-        erased: &[u16],
+        erased: &BTreeMap<u16, bool>,
     ) -> Result<(), StorageError> {
         let (standing, sums, lists) = changes(new, known.dot, known.time, erased);
         for change in standing {
@@ -140,12 +140,12 @@ impl Writer {
             let version = Version { dot: known.dot, time: known.time, written: Written::Amount(amount) };
             let key = schema::version_key(&state_key, known.dot.lane, known.time);
             self.put(db, Family::Versions, &key, &version.encode_tail())?;
+            let mut sum = self.state(db, &state_key, Sum::decode)?.unwrap_or_default();
             if !void {
-                let mut sum = self.state(db, &state_key, Sum::decode)?.unwrap_or_default();
                 sum.sum += amount;
                 sum.events += 1;
-                self.put(db, Family::State, &state_key, &sum.encode())?;
             }
+            self.put(db, Family::State, &state_key, &sum.encode())?;
         }
         for (state_key, values) in lists {
             let added = values.len() as u64;
@@ -154,9 +154,7 @@ impl Writer {
                 let version = Version { dot: known.dot, time: known.time, written };
                 self.put(db, Family::Versions, &key, &version.encode_tail())?;
             }
-            if !void {
-                self.add_to_count(db, &state_key, added.cast_signed())?;
-            }
+            self.add_to_count(db, &state_key, if void { 0 } else { added.cast_signed() })?;
         }
         Ok(())
     }
@@ -217,12 +215,10 @@ impl Writer {
         }
     }
 
-    /// Changes the number of members of a set or of values of a list; 0 means that it is not there.
+    /// Changes the number of members of a set or of values of a list. One with 0 does not exist,
+    /// but it may have existed at an earlier cut: the record is how its key is found there.
     pub fn add_to_count(&mut self, db: &Db, state_key: &[u8], by: i64) -> Result<(), StorageError> {
         let count = self.state(db, state_key, decode_count)?.unwrap_or(0).saturating_add_signed(by);
-        if count == 0 {
-            return self.delete(db, Family::State, state_key);
-        }
         let mut record = Vec::with_capacity(8);
         put_number(&mut record, count);
         self.put(db, Family::State, state_key, &record)
@@ -254,11 +250,11 @@ type Sums = Vec<(Vec<u8>, i128)>;
 type Lists = Vec<(Vec<u8>, Vec<(u16, Written)>)>;
 
 /// What the operations of an event come to, key by key.
-fn changes(new: &NewEvent<'_>, dot: Dot, time: Micros, erased: &[u16]) -> (Standings, Sums, Lists) {
+fn changes(new: &NewEvent<'_>, dot: Dot, time: Micros, erased: &BTreeMap<u16, bool>) -> (Standings, Sums, Lists) {
     let author = new.event.event().author;
     let value = |slot: u16| {
         let opening = new.openings.binary_search_by_key(&slot, |(slot, _)| *slot).ok();
-        let opening = opening.and_then(|at| new.openings.get(at)).filter(|_| !erased.contains(&slot));
+        let opening = opening.and_then(|at| new.openings.get(at)).filter(|_| !erased.contains_key(&slot));
         Written::Value { slot, beside: opening.and_then(|(_, bytes)| beside(author, bytes)) }
     };
     let mut standing = Vec::with_capacity(new.body.data().len());

@@ -127,7 +127,8 @@ impl Snapshot<'_> {
     pub fn counter(&self, key: &str) -> Result<Option<i128>, ReadError> {
         let state_key = schema::state_key(Kind::Counter, key, None);
         if matches!(self.extent(), Extent::Everything) {
-            return Ok(self.record(&state_key, Sum::decode)?.map(|sum| sum.sum));
+            let sum = self.record(&state_key, Sum::decode)?.filter(|sum| sum.events > 0);
+            return Ok(sum.map(|sum| sum.sum));
         }
         let (mut sum, mut bounds) = (None, BTreeMap::new());
         self.older(&state_key, |version| {
@@ -357,10 +358,16 @@ impl Snapshot<'_> {
         let bound = match self.extent() {
             Extent::Everything => return Ok(None),
             Extent::Time(time) => *time,
-            Extent::Frontier(clock) => match clock.seq(lane) {
+            Extent::Frontier { clock, heads } => match clock.seq(lane) {
                 0 => return Ok(None),
                 // Versions are kept by time, which grows along a lane as positions do.
-                seq => self.time_at(Dot { lane, seq: quipu_merge::Seq(seq) })?,
+                seq => {
+                    let dot = Dot { lane, seq: quipu_merge::Seq(seq) };
+                    match heads.iter().find(|(head, _)| *head == dot) {
+                        Some((_, time)) => *time,
+                        None => self.time_at(dot)?,
+                    }
+                }
             },
         };
         let standing = record.writes.iter().find(|write| write.dot.lane == lane && write.time <= bound);
@@ -390,7 +397,7 @@ impl Snapshot<'_> {
     }
 
     fn time_at(&self, dot: Dot) -> Result<Micros, StorageError> {
-        Ok(Stored::read(self.reader(), dot)?.event()?.event().time)
+        Ok(Stored::read(self.reader(), dot)?.record()?.time)
     }
 
     /// The lanes that wrote a key, found by skipping from one to the next.

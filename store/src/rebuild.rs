@@ -71,9 +71,6 @@ impl Writer {
             }
             walk.next()?;
         }
-        if sum.events == 0 {
-            return self.delete(db, Family::State, state_key);
-        }
         self.put(db, Family::State, state_key, &sum.encode())
     }
 

@@ -4,17 +4,17 @@
 //! the current group. The first of those that wait takes the group and writes it with one fsync;
 //! the others stamp the next group meanwhile. Readers see an event only when it is written.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use quipu_merge::{
-    Ancestor, Authority, AuthorKey, Body, Control, Dot, EventId, LaneTable, Lanes, OpeningId, Verdicts,
+    Ancestor, Authority, AuthorKey, Body, Control, Dot, EventId, LaneTable, Lanes, Verdicts,
 };
 use rocksdb::WriteBatch;
 
 use crate::db::{Db, Reader};
 use crate::error::StorageError;
-use crate::judge::Redacted;
+use crate::judge::{Erased, Redacted, redacted};
 use crate::lookup::{self, Known, Recent, Stored};
 use crate::record::{self, put_dot, put_number};
 use crate::schema::{Family, meta};
@@ -55,9 +55,9 @@ pub struct Writer {
     /// The number of the group that is being filled.
     pub group: u64,
     /// The events whose values are erased.
-    pub redacted: BTreeSet<Redacted>,
+    pub redacted: Redacted,
     /// What their authors must not show again, for the authors that have been asked for.
-    pub erased_openings: BTreeMap<AuthorKey, BTreeSet<OpeningId>>,
+    pub erased_openings: BTreeMap<AuthorKey, Erased>,
     /// The events that wait for others or for their time.
     pub pool: Pool,
     batch: WriteBatch,
@@ -70,10 +70,7 @@ pub struct Writer {
 impl Writer {
     /// Starts from what was published at `commit`.
     pub fn new(published: &Published, lanes: Lanes, own: Option<Known>) -> Self {
-        let redacted = {
-            let within = |lane| lanes.tip(lane);
-            published.verdicts.redacted(&published.authority, &within).into_iter().collect()
-        };
+        let redacted = redacted(&published.authority, &published.verdicts);
         Self {
             lanes,
             authority: published.authority.clone(),
