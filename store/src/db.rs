@@ -213,8 +213,8 @@ fn database_options(create: bool, tuning: Tuning) -> Options {
 fn family_options(family: Family, cache: &Cache, tuning: Tuning) -> Options {
     let mut blocks = BlockBasedOptions::default();
     blocks.set_block_cache(cache);
-    blocks.set_cache_index_and_filter_blocks(true);
-    blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    // Indexes and filters stay with their open files (about two bytes a key): in the cache, whose
+    // shards are small, one that is larger than a shard would be read again for every look-up.
     let mut options = Options::default();
     options.set_write_buffer_size(tuning.write_buffer / 2);
     options.set_compression_type(DBCompressionType::Lz4);
@@ -227,12 +227,12 @@ fn family_options(family: Family, cache: &Cache, tuning: Tuning) -> Options {
             options.set_memtable_whole_key_filtering(true);
             blocks.set_data_block_index_type(DataBlockIndexType::BinaryAndHash);
         }
-        // Read in runs, or by a key that is known to be there: larger blocks compress better.
-        Family::Events | Family::Openings | Family::Order => blocks.set_block_size(16 * 1024),
-        Family::Meta | Family::Versions => {}
+        // Mostly read in runs: larger blocks compress better.
+        Family::Openings | Family::Order => blocks.set_block_size(16 * 1024),
+        Family::Events | Family::Meta | Family::Versions => {}
     }
-    if family == Family::Ids {
-        // Digests do not compress.
+    if matches!(family, Family::Ids | Family::State) {
+        // Digests hardly compress, and what is read most is to be read fast.
         options.set_bottommost_compression_type(DBCompressionType::Lz4);
     }
     options.set_block_based_table_factory(&blocks);

@@ -54,7 +54,7 @@ impl Writer {
         };
         self.lanes.insert(content.author, new.admission.placement);
         self.judge_new(db, new)?;
-        self.write_event(db, new, EventRecord { clock: stored, event: new.event.bytes(), body: new.body_bytes })?;
+        self.write_event(db, new, EventRecord { clock: stored, time: content.time, event: new.event.bytes(), body: new.body_bytes })?;
         let void = self.verdicts.is_void(
             self.lanes.table(),
             &Subject { author: known.author, dot, clock: &known.clock, acts: &new.admission.acts },

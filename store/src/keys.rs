@@ -6,6 +6,7 @@ use quipu_merge::{AuthorKey, Dot, EventId, Lane, Micros};
 
 use crate::error::{ReadError, StorageError};
 use crate::index::decode_count;
+use crate::ledger::Ledger;
 use crate::lookup::{self, Stored};
 use crate::record::{OlderLanes, Standing, Sum, Version, Written};
 use crate::schema::{self, Family, Kind, meta};
@@ -50,6 +51,27 @@ pub struct Element {
     pub time: Micros,
     /// The value.
     pub value: Value,
+}
+
+impl Ledger {
+    /// The value of a register now: the first of its values, see [`Snapshot::register`]. One
+    /// look-up where the value is short and does not conflict.
+    ///
+    /// # Errors
+    /// The disk, the database or its content.
+    pub fn get(&self, key: &str) -> Result<Option<Value>, ReadError> {
+        let state_key = schema::state_key(Kind::Register, key, None);
+        let Some(bytes) = self.latest().get(Family::State, &state_key)? else { return Ok(None) };
+        let damaged = || StorageError::damaged("a record of the current state");
+        let record = Standing::decode(&bytes).ok_or_else(damaged)?;
+        match record.writes.as_slice() {
+            [Version { written: Written::Value { beside: Some(value), .. }, .. }] => {
+                Ok(Some(Value::Bytes(value.to_vec())))
+            }
+            [] | [Version { written: Written::Gone, .. }] => Ok(None),
+            _ => self.snapshot()?.get(key),
+        }
+    }
 }
 
 impl Snapshot<'_> {
@@ -336,10 +358,16 @@ impl Snapshot<'_> {
         let bound = match self.extent() {
             Extent::Everything => return Ok(None),
             Extent::Time(time) => *time,
-            Extent::Frontier(clock) => match clock.seq(lane) {
+            Extent::Frontier { clock, heads } => match clock.seq(lane) {
                 0 => return Ok(None),
                 // Versions are kept by time, which grows along a lane as positions do.
-                seq => self.time_at(Dot { lane, seq: quipu_merge::Seq(seq) })?,
+                seq => {
+                    let dot = Dot { lane, seq: quipu_merge::Seq(seq) };
+                    match heads.iter().find(|(head, _)| *head == dot) {
+                        Some((_, time)) => *time,
+                        None => self.time_at(dot)?,
+                    }
+                }
             },
         };
         let standing = record.writes.iter().find(|write| write.dot.lane == lane && write.time <= bound);
@@ -369,7 +397,7 @@ impl Snapshot<'_> {
     }
 
     fn time_at(&self, dot: Dot) -> Result<Micros, StorageError> {
-        Ok(Stored::read(self.reader(), dot)?.event()?.event().time)
+        Ok(Stored::read(self.reader(), dot)?.record()?.time)
     }
 
     /// The lanes that wrote a key, found by skipping from one to the next.

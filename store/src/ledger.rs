@@ -15,6 +15,7 @@ use crate::db::{Db, Reader, Tuning};
 use crate::error::{IdentityError, OpenError, StorageError};
 use crate::identity::{Identity, Passphrase};
 use crate::load;
+use crate::lookup::Clocks;
 use crate::schema::FORMAT;
 use crate::waiting::Pool;
 use crate::writer::{Published, Writer};
@@ -248,6 +249,8 @@ pub struct Ledger {
     /// The number of the last commit that is written. Held while one is being written.
     committed: Mutex<u64>,
     published: RwLock<Arc<Published>>,
+    /// Clocks that were read lately.
+    pub(crate) clocks: Clocks,
 }
 
 impl Ledger {
@@ -287,6 +290,7 @@ impl Ledger {
             writer: Mutex::new(writer),
             committed: Mutex::new(published.commit),
             published: RwLock::new(Arc::new(published)),
+            clocks: Clocks::default(),
         };
         ledger.lock_writer().pool = pool;
         ledger.admit_due()?;

@@ -44,6 +44,7 @@ mod schema;
 mod snapshot;
 mod status;
 mod transaction;
+mod verify;
 mod waiting;
 mod writer;
 
@@ -61,4 +62,5 @@ pub use merge::Progress;
 pub use snapshot::{LongError, Snapshot, Value};
 pub use status::Status;
 pub use transaction::{Committed, Expected, Transaction};
+pub use verify::{Finding, MAX_FINDINGS, VerifyReport};
 pub use waiting::{MAX_WAITING, MAX_WAITING_BYTES, WaitingInfo, WaitingReason};

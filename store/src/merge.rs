@@ -174,7 +174,7 @@ impl<'s> Reading<'s, '_> {
         let mut earliest = None;
         for (lane, (first, last)) in (0..).map(Lane).zip(&self.missing) {
             if first <= last {
-                let time = Stored::read(self.from.reader(), Dot { lane, seq: Seq(*first) })?.event()?.event().time;
+                let time = Stored::read(self.from.reader(), Dot { lane, seq: Seq(*first) })?.record()?.time;
                 earliest = Some(earliest.map_or(time, |least: quipu_merge::Micros| least.min(time)));
             }
         }

@@ -33,8 +33,8 @@ pub struct Snapshot<'l> {
 pub(crate) enum Extent {
     /// Everything that is held.
     Everything,
-    /// What these positions cover.
-    Frontier(Clock),
+    /// What these positions cover, and the times of the events that named them.
+    Frontier { clock: Clock, heads: Vec<(Dot, Micros)> },
     /// Everything up to this time.
     Time(Micros),
 }
@@ -159,6 +159,15 @@ impl<'l> Snapshot<'l> {
         Ok(self.verdicts()?.roles())
     }
 
+    /// Whether the cut holds this event.
+    ///
+    /// # Errors
+    /// The disk, the database or its content.
+    pub fn contains(&self, id: EventId) -> Result<bool, ReadError> {
+        let Some(dot) = lookup::dot_of(self.reader(), id)? else { return Ok(false) };
+        Ok(dot.seq.0 <= self.seq_on(dot.lane)?)
+    }
+
     /// The event with this id, if the cut holds it.
     ///
     /// # Errors
@@ -234,7 +243,7 @@ impl<'l> Snapshot<'l> {
     /// The largest position that the cut holds on each lane.
     pub(crate) fn frontier(&self) -> Result<Clock, StorageError> {
         match &self.extent {
-            Extent::Frontier(clock) => Ok(clock.clone()),
+            Extent::Frontier { clock, .. } => Ok(clock.clone()),
             Extent::Everything => {
                 let mut all = Clock::new();
                 self.published.heads.iter().for_each(|head| all.join(&head.clock));
@@ -256,7 +265,7 @@ impl<'l> Snapshot<'l> {
     pub(crate) fn seq_on(&self, lane: Lane) -> Result<u64, StorageError> {
         match &self.extent {
             Extent::Everything => Ok(u64::MAX),
-            Extent::Frontier(clock) => Ok(clock.seq(lane)),
+            Extent::Frontier { clock, .. } => Ok(clock.seq(lane)),
             Extent::Time(time) => Ok(self.last_by(lane, *time)?.map_or(0, |dot| dot.seq.0)),
         }
     }
@@ -356,14 +365,17 @@ impl<'l> Snapshot<'l> {
             Cut::Everything => Extent::Everything,
             Cut::Time(time) => Extent::Time(*time),
             Cut::Heads(heads) => {
-                let mut frontier = Clock::new();
+                let (mut clock, mut named) = (Clock::new(), Vec::with_capacity(heads.len()));
                 for &id in heads {
                     let dot = lookup::dot_of(self.reader(), id)?.ok_or(ReadError::NoSuchEvent(id))?;
-                    frontier.join(&lookup::clock_at(self.reader(), dot)?);
+                    let stored = Stored::read(self.reader(), dot)?;
+                    let record = stored.record()?;
+                    named.push((dot, record.time));
+                    clock.join(&self.ledger.clocks.of(self.reader(), dot, record.clock)?);
                 }
-                Extent::Frontier(frontier)
+                Extent::Frontier { clock, heads: named }
             }
-            Cut::Clock(limit) => Extent::Frontier(self.below(limit)?),
+            Cut::Clock(limit) => Extent::Frontier { clock: self.below(limit)?, heads: Vec::new() },
         })
     }
 
@@ -400,7 +412,7 @@ impl<'l> Snapshot<'l> {
         while low < high {
             let middle = low.midpoint(high);
             let dot = Dot { lane, seq: quipu_merge::Seq(middle) };
-            let at = Stored::read(self.reader(), dot)?.event()?.event().time;
+            let at = Stored::read(self.reader(), dot)?.record()?.time;
             if at <= time { low = middle + 1 } else { high = middle }
         }
         Ok((low > first).then_some(Dot { lane, seq: quipu_merge::Seq(low - 1) }))

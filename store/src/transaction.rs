@@ -125,6 +125,16 @@ impl<'l> Transaction<'l> {
         Ok(self.push(Pending::Append(key, content)))
     }
 
+    /// Adds to a list all that can be read from `input`, which is never held as a whole.
+    ///
+    /// # Errors
+    /// [`WriteError::Limit`] for a bad key, [`WriteError::Content`] where reading fails; the
+    /// transaction is as it was.
+    pub fn append_from(&mut self, key: &str, input: impl Read) -> Result<&mut Self, WriteError> {
+        let (key, content) = (checked(Key::new(key))?, self.content(input)?);
+        Ok(self.push(Pending::Append(key, content)))
+    }
+
     /// Commits only where the register `key` is as expected at that moment.
     ///
     /// # Errors

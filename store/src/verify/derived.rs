@@ -1,0 +1,260 @@
+//! What the events come to: verdicts, erasures, and every key, from scratch.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use quipu_merge::{
+    AuthorKey, Authority, Body, Clock, Dot, Effect, EventId, Lanes, Micros, OpeningId, Operation,
+    Place, State, Subject, UNCERTIFIED, Verdicts,
+};
+
+use super::expected::Expected;
+use super::{Check, order};
+use crate::error::StorageError;
+use crate::index::beside;
+use crate::judge::key_of;
+use crate::lookup::{self, Stored};
+use crate::record::{Version, Written};
+use crate::schema::{self, Family, Kind, meta};
+
+/// Derives everything again and compares.
+pub fn check(
+    check: &mut Check<'_, '_, '_>,
+    lanes: &Lanes,
+    authority: &Authority,
+) -> Result<(), StorageError> {
+    let within = |lane| lanes.tip(lane);
+    let verdicts = Verdicts::new(authority, lanes.table(), &within, &[]);
+    let mut openings = BTreeSet::new();
+    for (author, _, dot) in verdicts.redacted(authority, &within) {
+        let body = Stored::read(check.reader(), dot).and_then(|stored| stored.body());
+        if let Some(body) = check.sound("a redacted event", body)? {
+            openings.extend(
+                body.data().iter().filter_map(|operation| Some((author, operation.value()?))),
+            );
+        }
+    }
+    let controls =
+        authority.events().iter().map(|event| (event.dot, event.acts.as_slice())).collect();
+    let mut derived = Derived {
+        lanes,
+        verdicts,
+        controls,
+        openings,
+        void: 0,
+        erased: 0,
+        expected: Expected::default(),
+        state: State::new(),
+    };
+    order::for_each(check, |check, dot, stored| derived.event(check, dot, stored))?;
+    let void = check.each(Family::Meta, b"V", |_, _, _| Ok(()))?;
+    if void != derived.void {
+        check.find(format!("{void} events are marked as void where {} are", derived.void));
+    }
+    let erased = check.each(Family::Meta, b"E", |_, _, _| Ok(()))?;
+    if erased != derived.erased {
+        check.find(format!("{erased} values are marked as erased where {} are", derived.erased));
+    }
+    if let Some(what) = derived.expected.disagrees(&derived.state) {
+        check.find(format!("two ways of folding disagree: {what}"));
+    }
+    derived.expected.compare(check, lanes)
+}
+
+struct Derived<'v> {
+    lanes: &'v Lanes,
+    verdicts: Verdicts,
+    controls: BTreeMap<Dot, &'v [quipu_merge::Act]>,
+    /// The openings that redacts erase, with their authors.
+    openings: BTreeSet<(AuthorKey, OpeningId)>,
+    void: u64,
+    erased: u64,
+    expected: Expected,
+    state: State,
+}
+
+impl Derived<'_> {
+    fn event(
+        &mut self,
+        check: &mut Check<'_, '_, '_>,
+        dot: Dot,
+        stored: &Stored<'_>,
+    ) -> Result<(), StorageError> {
+        // What cannot be read has been found already.
+        let (Ok(record), Ok(event), Ok(body)) = (stored.record(), stored.event(), stored.body())
+        else {
+            return Ok(());
+        };
+        let Ok(clock) = lookup::clock_of(check.reader(), dot, record.clock) else { return Ok(()) };
+        let (id, content) = (event.id(), event.event());
+        let author = content.author;
+        let acts = self.controls.get(&dot).copied().unwrap_or_default();
+        let void = self
+            .verdicts
+            .is_void(self.lanes.table(), &Subject { author, dot, clock: &clock, acts });
+        self.void += u64::from(void);
+        if check.get(Family::Meta, &meta::void(dot))?.is_some() != void {
+            check.find(format!(
+                "event {id}: it is {}void, and the mark says otherwise",
+                if void { "" } else { "not " }
+            ));
+        }
+        self.erasures(check, dot, id, author, &body)?;
+        let mut writer = Keys { check, lanes: self.lanes, expected: &mut self.expected };
+        writer.event(dot, content.time, &clock, void, &body)?;
+        if !void {
+            let place = Place { number: UNCERTIFIED, time: content.time, id };
+            self.state.apply(&Effect {
+                place,
+                author,
+                dot,
+                clock: &clock,
+                operations: body.data(),
+            });
+        }
+        Ok(())
+    }
+
+    fn erasures(
+        &mut self,
+        check: &mut Check<'_, '_, '_>,
+        dot: Dot,
+        id: EventId,
+        author: AuthorKey,
+        body: &Body,
+    ) -> Result<(), StorageError> {
+        if self.openings.is_empty() {
+            return Ok(());
+        }
+        for (slot, operation) in (0_u16..).zip(body.data()) {
+            let Some(value) = operation.value() else { continue };
+            let erased = self.openings.contains(&(author, value));
+            self.erased += u64::from(erased);
+            if check.get(Family::Meta, &meta::erased(dot, slot))?.is_some() != erased {
+                let is = if erased { "" } else { "not " };
+                check.find(format!(
+                    "event {id}: its value {slot} is {is}erased, and the mark says otherwise"
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Folds the keys of an event, and checks the records of versions on the way.
+struct Keys<'k, 's, 'l, 'p> {
+    check: &'k mut Check<'s, 'l, 'p>,
+    lanes: &'k Lanes,
+    expected: &'k mut Expected,
+}
+
+impl Keys<'_, '_, '_, '_> {
+    fn event(
+        &mut self,
+        dot: Dot,
+        time: Micros,
+        clock: &Clock,
+        void: bool,
+        body: &Body,
+    ) -> Result<(), StorageError> {
+        let mut last = BTreeMap::new();
+        let mut amounts = BTreeMap::<_, i128>::new();
+        for (slot, operation) in (0_u16..).zip(body.data()) {
+            let state_key = key_of(operation);
+            let written = match operation {
+                Operation::Put { .. } => Written::Value { slot, beside: None },
+                Operation::Add { .. } => Written::Member,
+                Operation::Del { .. } | Operation::Rem { .. } => Written::Gone,
+                Operation::Inc { by, .. } => {
+                    *amounts.entry(state_key).or_default() += i128::from(by.get());
+                    continue;
+                }
+                Operation::Append { .. } => {
+                    let key = schema::element_key(&state_key, time, dot.lane, slot);
+                    let version =
+                        Version { dot, time, written: Written::Value { slot, beside: None } };
+                    self.version(&key, &version)?;
+                    self.expected.add_element(state_key, void);
+                    continue;
+                }
+            };
+            last.insert(state_key, written);
+        }
+        for (state_key, amount) in amounts {
+            let version = Version { dot, time, written: Written::Amount(amount) };
+            self.shelved(&state_key, &version)?;
+            self.expected.add_amount(state_key, amount, void);
+        }
+        for (state_key, written) in last {
+            let version = Version { dot, time, written };
+            for shelved in self.expected.write(&state_key, version, clock, void) {
+                self.shelved(&state_key, &shelved)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn shelved(&mut self, state_key: &[u8], version: &Version) -> Result<(), StorageError> {
+        self.version(&schema::version_key(state_key, version.dot.lane, version.time), version)
+    }
+
+    /// There is a record of this version, and it is right.
+    fn version(&mut self, key: &[u8], expected: &Version) -> Result<(), StorageError> {
+        self.expected.versions += 1;
+        let record = self.check.get(Family::Versions, key)?;
+        let found =
+            record.and_then(|bytes| Version::decode_tail(expected.dot.lane, expected.time, &bytes));
+        let matches = match &found {
+            Some(found) => same(self.check, self.lanes, expected, found)?,
+            None => false,
+        };
+        if !matches {
+            let Dot { lane, seq } = expected.dot;
+            self.check.find(format!(
+                "the version of {} by event {seq} on lane {} is missing or wrong",
+                name(key),
+                lane.0
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Whether a record of a write is what it should be. A copy of the value may be missing in it,
+/// which costs a look-up; one that is there must be that of the opening, and not be erased.
+pub fn same(
+    check: &mut Check<'_, '_, '_>,
+    lanes: &Lanes,
+    expected: &Version,
+    found: &Version,
+) -> Result<bool, StorageError> {
+    let Written::Value { slot, beside: copy } = &found.written else {
+        return Ok(expected == found);
+    };
+    let Version { dot, time, .. } = *found;
+    let bare = Version { dot, time, written: Written::Value { slot: *slot, beside: None } };
+    if *expected != bare {
+        return Ok(false);
+    }
+    let (Some(copy), Some(info)) = (copy, lanes.table().get(dot.lane)) else {
+        return Ok(copy.is_none());
+    };
+    let opening = check.get(Family::Openings, &schema::opening_key(dot, *slot))?;
+    let original = opening.and_then(|bytes| beside(info.author, &bytes));
+    Ok(original.as_ref() == Some(copy)
+        && check.get(Family::Meta, &meta::erased(dot, *slot))?.is_none())
+}
+
+/// How a record's key appears in a finding.
+pub fn name(state_key: &[u8]) -> String {
+    let kind = match state_key.first() {
+        Some(&kind) if kind == Kind::Counter as u8 => "counter",
+        Some(&kind) if kind == Kind::List as u8 => "list",
+        Some(&kind) if kind == Kind::Member as u8 => "the member of set",
+        Some(&kind) if kind == Kind::Register as u8 => "register",
+        Some(&kind) if kind == Kind::Set as u8 => "set",
+        _ => return format!("record {}", super::hex(state_key)),
+    };
+    let text = state_key.get(1..).unwrap_or_default();
+    let end = text.windows(2).position(|pair| pair == [0, 0]).unwrap_or(text.len());
+    format!("{kind} {:?}", String::from_utf8_lossy(text.get(..end).unwrap_or_default()))
+}

@@ -1,0 +1,285 @@
+//! The raw events: encodings, hashes, signatures, places, and the indexes that find them.
+
+use quipu_merge::{
+    AuthorKey, Dot, EventId, Lane, LaneInfo, Lanes, OpeningId, Operation, ParsedEvent, Refusal, Seq,
+};
+
+use super::{Check, at};
+use crate::db::Walk;
+use crate::error::StorageError;
+use crate::ingest::{BATCH, Checked, Incoming, check_all};
+use crate::lookup::{self, Stored};
+use crate::record::{self, EventRecord, put_dot};
+use crate::schema::{self, Family, meta};
+
+/// Checks each event by itself, and tells what the branches are by the events alone.
+pub fn check(check: &mut Check<'_, '_, '_>) -> Result<Lanes, StorageError> {
+    let mut openings = check.reader().walk(Family::Openings, &[])?;
+    let moved = openings.first();
+    check.sound("column family openings", moved)?;
+    let mut raw = Raw { openings, batch: Vec::new(), lanes: Vec::new(), last: None };
+    check.report.events = check.each(Family::Events, &[], |check, key, value| {
+        let Some(dot) = schema::parse_dot(key) else {
+            check.find(format!("the key {} of an event", super::hex(key)));
+            return Ok(());
+        };
+        let record = EventRecord::decode(value);
+        let incoming = record.map(|r| Incoming {
+            event: r.event.to_vec(),
+            body: Some(r.body.to_vec()),
+            openings: Vec::new(),
+        });
+        raw.batch.push((dot, incoming));
+        if raw.batch.len() >= BATCH { raw.settle(check) } else { Ok(()) }
+    })?;
+    raw.settle(check)?;
+    while raw.stray(check, None)? {}
+    raw.check_lanes(check)?;
+    let events = check.report.events;
+    check_ids(check, events)?;
+    check_times(check, events)?;
+    Ok(Lanes::restore(raw.lanes))
+}
+
+/// The walk over the raw events, with that over the openings beside it.
+struct Raw<'s> {
+    openings: Walk<'s>,
+    batch: Vec<(Dot, Option<Incoming>)>,
+    lanes: Vec<(LaneInfo, Seq)>,
+    /// The event before, as far as it could be read.
+    last: Option<(Dot, EventId)>,
+}
+
+impl Raw<'_> {
+    /// Checks the events of a batch, their signatures on all cores.
+    fn settle(&mut self, check: &mut Check<'_, '_, '_>) -> Result<(), StorageError> {
+        let batch = std::mem::take(&mut self.batch);
+        let dots: Vec<_> = batch.iter().map(|(dot, incoming)| (*dot, incoming.is_some())).collect();
+        let mut checked =
+            check_all(batch.into_iter().filter_map(|(_, incoming)| incoming).collect()).into_iter();
+        for (dot, decoded) in dots {
+            check.step();
+            let found = if decoded { checked.next() } else { None };
+            self.event(check, dot, found)?;
+        }
+        Ok(())
+    }
+
+    fn event(
+        &mut self,
+        check: &mut Check<'_, '_, '_>,
+        dot: Dot,
+        found: Option<Result<Checked, Refusal>>,
+    ) -> Result<(), StorageError> {
+        let checked = match found {
+            Some(Ok(checked)) => Some(checked),
+            Some(Err(refusal)) => {
+                check.find(format!("{}: {refusal}", at(dot)));
+                None
+            }
+            None => {
+                check.find(format!("{}: its record cannot be read", at(dot)));
+                None
+            }
+        };
+        self.place(check, dot, checked.as_ref())?;
+        self.last = checked.as_ref().map(|checked| (dot, checked.event.id()));
+        let mut operations = None;
+        if let Some(checked) = &checked {
+            indexed(check, dot, checked)?;
+            match &checked.body {
+                Some(Ok(body)) => operations = Some(body.data()),
+                Some(Err(refusal)) => check.find(refusal.to_string()),
+                None => check.find(format!("{}: it has no body", at(dot))),
+            }
+        }
+        self.openings(check, dot, operations)
+    }
+
+    /// An event continues the one before it on its lane, or starts the next lane.
+    fn place(
+        &mut self,
+        check: &mut Check<'_, '_, '_>,
+        dot: Dot,
+        checked: Option<&Checked>,
+    ) -> Result<(), StorageError> {
+        let event = checked.map(|checked| checked.event.event());
+        if event.is_some_and(|event| event.seq != dot.seq) {
+            check.find(format!("{}: its event has another position", at(dot)));
+        }
+        let lane = dot.lane.0 as usize;
+        if let Some((info, tip)) = self.lanes.get_mut(lane) {
+            if dot.seq != tip.next() {
+                check.find(format!("{}: the one before it is missing", at(dot)));
+            }
+            *tip = dot.seq;
+            if event.is_some_and(|event| event.author != info.author) {
+                check.find(format!("{}: it is by another author than the lane", at(dot)));
+            }
+            let continues =
+                self.last.zip(event).is_none_or(|((_, last), event)| event.prev == Some(last));
+            if !continues {
+                check.find(format!("{}: it does not continue the one before it", at(dot)));
+            }
+            return Ok(());
+        }
+        if lane != self.lanes.len() {
+            check.find(format!(
+                "lanes {} to {} have no events",
+                self.lanes.len(),
+                lane.saturating_sub(1)
+            ));
+        }
+        // Lanes are numbered without gaps: what is missing stands empty, within reason.
+        if lane - self.lanes.len() > MAX_GAP {
+            return Ok(());
+        }
+        let nobody = LaneInfo { author: AuthorKey([0; 32]), leaves: None };
+        self.lanes.resize(lane, (nobody.clone(), Seq(0)));
+        let mut info =
+            event.map_or(nobody, |event| LaneInfo { author: event.author, leaves: None });
+        if let Some(prev) = event.and_then(|event| event.prev) {
+            let leaves = lookup::dot_of(check.reader(), prev);
+            info.leaves = check.sound(&at(dot), leaves)?.flatten();
+        }
+        if event.is_some() && info.first() != dot.seq {
+            check.find(format!("{}: it neither starts a chain nor leaves a lane", at(dot)));
+        }
+        self.lanes.push((info, dot.seq));
+        Ok(())
+    }
+
+    /// The openings of an event: each is what its operation names.
+    fn openings(
+        &mut self,
+        check: &mut Check<'_, '_, '_>,
+        dot: Dot,
+        operations: Option<&[Operation]>,
+    ) -> Result<(), StorageError> {
+        while self.stray(check, Some(dot))? {}
+        let prefix = schema::dot_key(dot);
+        while let Some((key, value)) = self.openings.item()
+            && let Some(slot) = key.strip_prefix(&prefix)
+        {
+            let slot = slot.try_into().map(u16::from_be_bytes).ok();
+            let operation = operations.zip(slot).and_then(|(all, slot)| all.get(usize::from(slot)));
+            let named = operation.and_then(Operation::value);
+            if operations.is_some() && named != Some(OpeningId::of(value)) {
+                check.find(format!(
+                    "{}: the opening {} is not what the event names",
+                    at(dot),
+                    super::hex(key)
+                ));
+            }
+            check.report.openings += 1;
+            let moved = self.openings.next();
+            check.sound("column family openings", moved)?;
+        }
+        Ok(())
+    }
+
+    /// Skips an opening that comes before those of `dot`: it belongs to no event.
+    fn stray(
+        &mut self,
+        check: &mut Check<'_, '_, '_>,
+        dot: Option<Dot>,
+    ) -> Result<bool, StorageError> {
+        let Some((key, _)) = self.openings.item() else { return Ok(false) };
+        if dot.is_some_and(|dot| key >= schema::dot_key(dot).as_slice()) {
+            return Ok(false);
+        }
+        check.find(format!("the opening {} belongs to no event", super::hex(key)));
+        check.report.openings += 1;
+        let moved = self.openings.next();
+        check.sound("column family openings", moved)?;
+        Ok(true)
+    }
+
+    /// The records of the lanes say what the events say.
+    fn check_lanes(&self, check: &mut Check<'_, '_, '_>) -> Result<(), StorageError> {
+        for (number, (info, _)) in (0..).zip(&self.lanes) {
+            let mut expected = info.author.0.to_vec();
+            if let Some(leaves) = info.leaves {
+                put_dot(&mut expected, leaves);
+                let left = self.lanes.get(leaves.lane.0 as usize);
+                if left.is_none_or(|(left, tip)| left.author != info.author || *tip <= leaves.seq) {
+                    check.find(format!(
+                        "lane {number} leaves its author's chain where it does not fork"
+                    ));
+                }
+            }
+            let record = check.get(Family::Meta, &meta::lane(Lane(number)))?;
+            if record.is_none_or(|record| *record != expected) {
+                check.find(format!("the record of lane {number} is not what its events say"));
+            }
+        }
+        let records = check.each(Family::Meta, b"L", |_, _, _| Ok(()))?;
+        if records != self.lanes.len() as u64 {
+            check.find(format!("{records} records of lanes for {} lanes", self.lanes.len()));
+        }
+        Ok(())
+    }
+}
+
+const MAX_GAP: usize = 1 << 16;
+
+/// The indexes by id and by time say where the event is.
+fn indexed(check: &mut Check<'_, '_, '_>, dot: Dot, checked: &Checked) -> Result<(), StorageError> {
+    let id = checked.event.id();
+    let place = lookup::dot_of(check.reader(), id);
+    if check.sound(&at(dot), place)?.is_some_and(|place| place != Some(dot)) {
+        check.find(format!("event {id}: the index by id does not say where it is"));
+    }
+    let key = schema::order_key(checked.event.event().time, dot.lane);
+    let entry = check.get(Family::Order, &key)?;
+    if entry.and_then(|bytes| record::Reader(&bytes).number()) != Some(dot.seq.0) {
+        check.find(format!("event {id}: the index by time does not list it"));
+    }
+    Ok(())
+}
+
+/// Each event has an entry; an index with more names what is not there.
+fn check_ids(check: &mut Check<'_, '_, '_>, events: u64) -> Result<(), StorageError> {
+    let entries = check.each(Family::Ids, &[], |_, _, _| Ok(()))?;
+    if entries <= events {
+        return Ok(());
+    }
+    check.find(format!("the index by id has {entries} entries for {events} events"));
+    check.each(Family::Ids, &[], |check, key, value| {
+        let dot = record::Reader(value).dot();
+        let stored = dot.and_then(|dot| Stored::find(check.reader(), dot).ok().flatten());
+        let event = stored.as_ref().and_then(|stored| stored.record().ok());
+        if event.is_none_or(|record| EventId::of(record.event).0 != key) {
+            check.find(format!("the index by id names {}, which is not there", super::hex(key)));
+        }
+        Ok(())
+    })?;
+    Ok(())
+}
+
+fn check_times(check: &mut Check<'_, '_, '_>, events: u64) -> Result<(), StorageError> {
+    let entries = check.each(Family::Order, &[], |_, _, _| Ok(()))?;
+    if entries <= events {
+        return Ok(());
+    }
+    check.find(format!("the index by time has {entries} entries for {events} events"));
+    check.each(Family::Order, &[], |check, key, value| {
+        let place = schema::parse_order(key).zip(record::Reader(value).number());
+        let time = match place {
+            Some(((_, lane), seq)) => {
+                let stored =
+                    Stored::find(check.reader(), Dot { lane, seq: Seq(seq) }).ok().flatten();
+                let bytes = stored.as_ref().and_then(|stored| stored.record().ok());
+                bytes
+                    .and_then(|record| ParsedEvent::decode(record.event).ok())
+                    .map(|event| event.event().time)
+            }
+            None => None,
+        };
+        if place.is_none_or(|((at, _), _)| time != Some(at)) {
+            check.find(format!("the index by time has an entry {} of no event", super::hex(key)));
+        }
+        Ok(())
+    })?;
+    Ok(())
+}

@@ -1,0 +1,47 @@
+//! What stands by itself: blocks of long values, events that wait, names.
+
+use quipu_merge::{BlockId, Codec, ParsedEvent};
+
+use super::{Check, hex};
+use crate::error::StorageError;
+use crate::record::WaitingRecord;
+use crate::schema::{self, Family, meta};
+
+/// Checks the blocks, and what else is in the family `meta`.
+pub fn check(check: &mut Check<'_, '_, '_>) -> Result<(), StorageError> {
+    check.report.blocks = check.each(Family::Blocks, &[], |check, key, value| {
+        let codec = match key.first() {
+            Some(0x55) => Some(Codec::Raw),
+            Some(0x71) => Some(Codec::DagCbor),
+            _ => None,
+        };
+        if codec.is_none_or(|codec| schema::block_key(BlockId::of(codec, value)) != key) {
+            check.find(format!("block {} is not what its id says", hex(key)));
+        }
+        Ok(())
+    })?;
+    check.each(Family::Meta, &[], |check, key, value| {
+        if !is_sound(key, value) {
+            check.find(format!("the record {} cannot be read", hex(key)));
+        }
+        Ok(())
+    })?;
+    Ok(())
+}
+
+/// Whether a record is one of those that there are, and can be read. What others follow from has
+/// been compared with them.
+fn is_sound(key: &[u8], value: &[u8]) -> bool {
+    match key {
+        meta::FORMAT | meta::LEDGER | meta::HEADS | meta::PLACE => true,
+        [b'W', id @ ..] => {
+            let record = WaitingRecord::decode(value);
+            let event =
+                record.and_then(|record| ParsedEvent::decode(&record.event).ok()?.verify().ok());
+            event.is_some_and(|event| event.id().0 == id)
+        }
+        [b'N', author @ ..] => author.len() == 32 && std::str::from_utf8(value).is_ok(),
+        [b'C' | b'E' | b'K' | b'L' | b'V', _, ..] => true,
+        _ => false,
+    }
+}

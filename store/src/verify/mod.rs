@@ -1,0 +1,182 @@
+//! Checking a store: everything again from the raw events up, as if nothing derived were there.
+
+mod derived;
+mod events;
+mod expected;
+mod marks;
+mod order;
+
+use quipu_merge::Dot;
+use rocksdb::DBPinnableSlice;
+
+use crate::db::Reader;
+use crate::error::{ReadError, StorageError};
+use crate::ledger::Ledger;
+use crate::merge::Progress;
+use crate::schema::Family;
+use crate::snapshot::Snapshot;
+
+/// How many findings are listed one by one.
+pub const MAX_FINDINGS: usize = 1_000;
+
+/// Events are walked over so many times.
+const PASSES: u64 = 3;
+const STEP: u64 = 1024;
+
+/// What checking a store has come to. The store is sound where there is no finding.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VerifyReport {
+    /// How many events were checked.
+    pub events: u64,
+    /// How many openings were checked.
+    pub openings: u64,
+    /// How many blocks of long values were checked.
+    pub blocks: u64,
+    /// How many records of earlier versions were checked.
+    pub versions: u64,
+    /// What is wrong, the first [`MAX_FINDINGS`] of it.
+    pub findings: Vec<Finding>,
+    /// How many findings there are beyond those.
+    pub unlisted: u64,
+}
+
+impl VerifyReport {
+    /// Whether nothing is wrong.
+    pub const fn is_sound(&self) -> bool {
+        self.findings.is_empty()
+    }
+}
+
+/// Something that is not as it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// What, and where.
+    pub what: String,
+}
+
+impl std::fmt::Display for Finding {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.what)
+    }
+}
+
+impl Ledger {
+    /// Checks every hash, signature, link, index and derived value, as of now. Others may write
+    /// meanwhile. Memory grows with the current state, not with the history.
+    ///
+    /// What is wrong with the content of the store is a finding, and the rest is checked all the
+    /// same; one fault may cause many findings.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn verify(&self, progress: Progress<'_>) -> Result<VerifyReport, ReadError> {
+        let snapshot = self.snapshot()?;
+        let total = snapshot.len()?.saturating_mul(PASSES);
+        let mut check = Check {
+            snapshot: &snapshot,
+            report: VerifyReport::default(),
+            progress,
+            done: 0,
+            total,
+        };
+        let lanes = events::check(&mut check)?;
+        if let Some(authority) = order::check(&mut check, &lanes)? {
+            derived::check(&mut check, &lanes, &authority)?;
+        }
+        marks::check(&mut check)?;
+        (check.progress)(total, total);
+        Ok(check.report)
+    }
+}
+
+/// A check that is under way.
+struct Check<'s, 'l, 'p> {
+    snapshot: &'s Snapshot<'l>,
+    report: VerifyReport,
+    progress: Progress<'p>,
+    done: u64,
+    total: u64,
+}
+
+impl<'s> Check<'s, '_, '_> {
+    fn reader(&self) -> Reader<'s> {
+        self.snapshot.reader()
+    }
+
+    fn find(&mut self, what: impl Into<String>) {
+        if self.report.findings.len() < MAX_FINDINGS {
+            self.report.findings.push(Finding { what: what.into() });
+        } else {
+            self.report.unlisted += 1;
+        }
+    }
+
+    /// Counts one event of a pass.
+    fn step(&mut self) {
+        self.done += 1;
+        if self.done.is_multiple_of(STEP) {
+            (self.progress)(self.done.min(self.total), self.total);
+        }
+    }
+
+    /// Makes a finding out of damage; `None` then. Only what keeps the disk from being read at all
+    /// is an error.
+    fn sound<T>(
+        &mut self,
+        whose: &str,
+        result: Result<T, StorageError>,
+    ) -> Result<Option<T>, StorageError> {
+        match result {
+            Ok(value) => Ok(Some(value)),
+            Err(StorageError::Damaged { what }) => {
+                self.find(format!("{whose}: {what}"));
+                Ok(None)
+            }
+            Err(StorageError::Database(error))
+                if error.kind() == rocksdb::ErrorKind::Corruption =>
+            {
+                self.find(format!("{whose}: {error}"));
+                Ok(None)
+            }
+            Err(other) => Err(other),
+        }
+    }
+
+    fn get(
+        &mut self,
+        family: Family,
+        key: &[u8],
+    ) -> Result<Option<DBPinnableSlice<'s>>, StorageError> {
+        let found = self.reader().get(family, key);
+        Ok(self.sound(&format!("column family {}", family.name()), found)?.flatten())
+    }
+
+    /// Visits the records that begin with `prefix`, as far as they can be read, and counts them.
+    fn each(
+        &mut self,
+        family: Family,
+        prefix: &[u8],
+        mut visit: impl FnMut(&mut Self, &[u8], &[u8]) -> Result<(), StorageError>,
+    ) -> Result<u64, StorageError> {
+        let mut walk = self.reader().walk(family, prefix)?;
+        let mut moved = walk.first();
+        let mut count = 0;
+        while self.sound(&format!("column family {}", family.name()), moved)?.is_some()
+            && let Some((key, value)) = walk.item()
+        {
+            count += 1;
+            visit(self, key, value)?;
+            moved = walk.next();
+        }
+        Ok(count)
+    }
+}
+
+/// An event in a finding, where its id cannot be told.
+fn at(dot: Dot) -> String {
+    format!("event {} on lane {}", dot.seq, dot.lane.0)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

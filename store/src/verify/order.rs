@@ -1,0 +1,224 @@
+//! The events in the total order: what they follow, the rules of admission, clocks, heads.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use quipu_merge::{
+    Ancestor, Ancestors, Authority, Body, Clock, Control, ControlEvent, Dot, EventId, Lanes, Seq,
+    SignedEvent, admit, admit_genesis,
+};
+
+use super::Check;
+use crate::error::StorageError;
+use crate::lookup::{self, Known, Recent, Stored};
+use crate::record;
+use crate::schema::{self, Family, meta};
+use crate::writer::read_heads;
+
+/// Admits all events again. Tells what that makes of the control events; `None` where there is
+/// no first event.
+pub fn check(
+    check: &mut Check<'_, '_, '_>,
+    lanes: &Lanes,
+) -> Result<Option<Authority>, StorageError> {
+    let mut replay =
+        Replay { authority: None, heads: BTreeMap::new(), recent: Recent::default(), lanes };
+    for_each(check, |check, dot, stored| {
+        // What cannot be read has been found already.
+        let (Ok(record), Ok(event), Ok(body)) = (stored.record(), stored.event(), stored.body())
+        else {
+            return Ok(());
+        };
+        let event = event.verified_before();
+        let clock = lookup::clock_of(check.reader(), dot, record.clock.clone());
+        let stored_clock = check.sound(&format!("event {}: its clock", event.id()), clock)?;
+        if let Some(known) = replay.admit(check, dot, &event, &body, record.body)? {
+            if stored_clock.is_some_and(|clock| clock != *known.clock) {
+                check.find(format!(
+                    "event {}: its clock is not that of what it follows",
+                    event.id()
+                ));
+            }
+            replay.recent.insert(known);
+            replay.recent.age();
+        }
+        Ok(())
+    })?;
+    let heads = read_heads(check.reader());
+    if let Some((_, heads)) = check.sound("meta", heads)?
+        && !heads.iter().eq(replay.heads.values())
+    {
+        check.find("the record of the heads does not list the events that no other follows");
+    }
+    if let Some(authority) = &replay.authority {
+        check_control(check, authority)?;
+    } else {
+        check.find("there is no first event");
+    }
+    Ok(replay.authority)
+}
+
+/// Visits the events that the index by time lists, each after those that it follows.
+pub fn for_each(
+    check: &mut Check<'_, '_, '_>,
+    mut visit: impl FnMut(&mut Check<'_, '_, '_>, Dot, &Stored<'_>) -> Result<(), StorageError>,
+) -> Result<(), StorageError> {
+    check.each(Family::Order, &[], |check, key, value| {
+        check.step();
+        let place = schema::parse_order(key).zip(record::Reader(value).number());
+        let Some(((_, lane), seq)) = place else {
+            check.find(format!("the entry {} of the index by time", super::hex(key)));
+            return Ok(());
+        };
+        let dot = Dot { lane, seq: Seq(seq) };
+        let stored = Stored::read(check.reader(), dot);
+        match check.sound("the index by time", stored)? {
+            Some(stored) => visit(check, dot, &stored),
+            None => Ok(()),
+        }
+    })?;
+    Ok(())
+}
+
+struct Replay<'v> {
+    authority: Option<Authority>,
+    heads: BTreeMap<EventId, Dot>,
+    recent: Recent,
+    lanes: &'v Lanes,
+}
+
+impl Replay<'_> {
+    /// Admits one event by the rules; `None` where they refuse it.
+    fn admit(
+        &mut self,
+        check: &mut Check<'_, '_, '_>,
+        dot: Dot,
+        event: &SignedEvent,
+        body: &Body,
+        body_bytes: &[u8],
+    ) -> Result<Option<Known>, StorageError> {
+        let content = event.event();
+        let known = |clock| Known {
+            id: event.id(),
+            author: content.author,
+            dot,
+            time: content.time,
+            clock,
+            base: (dot.seq, 0),
+        };
+        content.follows().for_each(|id| {
+            self.heads.remove(&id);
+        });
+        self.heads.insert(event.id(), dot);
+        let Some(authority) = &mut self.authority else {
+            match admit_genesis(event, body_bytes) {
+                Ok(genesis) => {
+                    self.authority = Some(Authority::new(
+                        genesis,
+                        event.id(),
+                        content.author,
+                        dot,
+                        content.time,
+                    ));
+                }
+                Err(refusal) => check.find(refusal.to_string()),
+            }
+            return Ok(Some(known(Arc::new(Clock::from_iter([dot])))));
+        };
+        let recent = &self.recent;
+        let ancestors = Ancestors::find(content, |id| find(check, recent, id));
+        let ancestors = match check.sound(&format!("event {}", event.id()), ancestors)? {
+            Some(Ok(ancestors)) => ancestors,
+            Some(Err(missing)) => {
+                check.find(format!(
+                    "event {}: it follows {}, which is not held",
+                    event.id(),
+                    list(&missing)
+                ));
+                return Ok(None);
+            }
+            None => return Ok(None),
+        };
+        let mut targets = BTreeMap::new();
+        for operation in body.control() {
+            if let Control::Redact { event: target } = operation {
+                let found = find(check, recent, *target);
+                let found = check.sound(&format!("event {}", event.id()), found)?;
+                targets.extend(found.flatten().map(|found| (*target, found)));
+            }
+        }
+        // Where it goes was settled when it arrived, and depends on what had come before.
+        let admission = match admit(event, Ok(body), &ancestors, authority, self.lanes, &targets) {
+            Ok(admission) => admission,
+            Err(refusal) => {
+                check.find(refusal.to_string());
+                return Ok(None);
+            }
+        };
+        let mut clock = Clock::from_iter([dot]);
+        ancestors
+            .prev
+            .iter()
+            .chain(&ancestors.parents)
+            .for_each(|ancestor| clock.join(&ancestor.clock));
+        let clock = Arc::new(clock);
+        if !admission.acts.is_empty() {
+            let (author, time) = (content.author, content.time);
+            let (clock, acts) = (clock.clone(), admission.acts);
+            authority.insert(Arc::new(ControlEvent {
+                id: event.id(),
+                author,
+                dot,
+                time,
+                clock,
+                acts,
+            }));
+        }
+        Ok(Some(known(clock)))
+    }
+}
+
+fn find(
+    check: &Check<'_, '_, '_>,
+    recent: &Recent,
+    id: EventId,
+) -> Result<Option<Ancestor>, StorageError> {
+    if let Some(known) = recent.get(&id) {
+        return Ok(Some(known.clone().into()));
+    }
+    let Some(dot) = lookup::dot_of(check.reader(), id)? else { return Ok(None) };
+    Ok(Some(lookup::known_at(check.reader(), dot)?.into()))
+}
+
+fn list(ids: &[EventId]) -> String {
+    ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// The list of control events holds them all, each once and after those that it follows.
+fn check_control(check: &mut Check<'_, '_, '_>, authority: &Authority) -> Result<(), StorageError> {
+    let mut left: BTreeMap<Dot, _> =
+        authority.events().iter().map(|event| (event.dot, event)).collect();
+    let mut seen = Clock::new();
+    let mut number = 0;
+    check.each(Family::Meta, b"C", |check, key, value| {
+        let event = record::Reader(value).dot().and_then(|dot| left.remove(&dot));
+        match event {
+            Some(event) if key == meta::control(number) && !seen.covers(event.dot) => {
+                seen.join(&event.clock)
+            }
+            _ => {
+                check.find(format!("entry {number} of the list of control events is out of place"))
+            }
+        }
+        number += 1;
+        Ok(())
+    })?;
+    for event in left.values() {
+        check.find(format!("event {} is missing in the list of control events", event.id));
+    }
+    let ledger = check.get(Family::Meta, meta::LEDGER)?;
+    if ledger.is_none_or(|id| *id != authority.ledger().0) {
+        check.find("the record of the ledger's id does not name the first event");
+    }
+    Ok(())
+}
