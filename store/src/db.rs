@@ -231,9 +231,15 @@ fn family_options(family: Family, cache: &Cache, tuning: Tuning) -> Options {
         Family::Openings | Family::Order => blocks.set_block_size(16 * 1024),
         Family::Events | Family::Meta | Family::Versions => {}
     }
-    if matches!(family, Family::Ids | Family::State) {
-        // Digests hardly compress, and what is read most is to be read fast.
-        options.set_bottommost_compression_type(DBCompressionType::Lz4);
+    match family {
+        // Digests do not compress.
+        Family::Ids => {
+            options.set_compression_type(DBCompressionType::None);
+            options.set_bottommost_compression_type(DBCompressionType::None);
+        }
+        // What is read at random is to be read fast, rather than to take the least room.
+        Family::State | Family::Events => options.set_bottommost_compression_type(DBCompressionType::Lz4),
+        _ => {}
     }
     options.set_block_based_table_factory(&blocks);
     options

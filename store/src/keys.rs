@@ -490,7 +490,7 @@ impl Snapshot<'_> {
                 void: self.is_void(version.dot)?,
             });
         }
-        writes.sort_by(|a, b| (b.time, b.event).cmp(&(a.time, a.event)));
+        writes.sort_by_key(|write| std::cmp::Reverse((write.time, write.event)));
         Ok(writes)
     }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use quipu_merge::{AuthorKey, EventId, ForkPolicy, Genesis, LaneTable, Micros, Policy};
+use quipu_merge::{AuthorKey, EventId, ForkPolicy, Genesis, Micros, Policy};
 
 use rocksdb::WriteBatch;
 
@@ -87,7 +87,7 @@ impl Default for Options {
             durability: Durability::Immediate,
             passphrase: None,
             cache: 64 << 20,
-            write_buffer: 48 << 20,
+            write_buffer: 32 << 20,
         }
     }
 }
@@ -119,7 +119,7 @@ impl Options {
         self
     }
 
-    /// Memory for what is not in table files yet, in bytes; 48 MiB unless set.
+    /// Memory for what is not in table files yet, in bytes; 32 MiB unless set.
     #[must_use]
     pub const fn write_buffer(mut self, bytes: usize) -> Self {
         self.write_buffer = bytes;
@@ -355,10 +355,6 @@ impl Ledger {
 
     pub(crate) fn published(&self) -> Arc<Published> {
         self.published.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    pub(crate) fn lanes(&self) -> Arc<LaneTable> {
-        self.published().lanes.clone()
     }
 
     pub(crate) const fn latest(&self) -> Reader<'_> {

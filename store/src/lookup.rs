@@ -110,7 +110,7 @@ pub fn clock_of(reader: Reader<'_>, dot: Dot, stored: StoredClock) -> Result<Clo
             }
         };
         // Bases lie strictly before, so that even a damaged record ends this.
-        if base >= at.seq || differences.len() > MAX_DEPTH as usize {
+        if base >= at.seq || differences.len() as u64 > MAX_DEPTH {
             return Err(damaged(at));
         }
         at.seq = base;

@@ -194,7 +194,7 @@ impl<'l> Snapshot<'l> {
     /// # Errors
     /// [`ReadError::NoSuchEvent`].
     pub fn precedes(&self, event: EventId, other: EventId) -> Result<bool, ReadError> {
-        let dot = |id| Ok::<_, ReadError>(lookup::dot_of(self.reader(), id)?.ok_or(ReadError::NoSuchEvent(id))?);
+        let dot = |id| lookup::dot_of(self.reader(), id)?.ok_or(ReadError::NoSuchEvent(id));
         let (event, other) = (dot(event)?, dot(other)?);
         Ok(event != other && lookup::clock_at(self.reader(), other)?.covers(event))
     }

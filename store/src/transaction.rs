@@ -49,6 +49,9 @@ pub struct Transaction<'l> {
     conditions: Vec<(Key, Expected)>,
 }
 
+/// Opening blocks, by the index of their operation.
+type Openings = Vec<(u16, Vec<u8>)>;
+
 enum Pending {
     Put(Key, Content),
     Append(Key, Content),
@@ -196,7 +199,7 @@ impl<'l> Transaction<'l> {
     }
 
     /// Hides the values in openings with fresh salts.
-    fn seal(&self, identity: &Identity) -> Result<(Body, Vec<(u16, Vec<u8>)>), WriteError> {
+    fn seal(&self, identity: &Identity) -> Result<(Body, Openings), WriteError> {
         let mut salts = vec![0; SALT_LEN * self.operations.len()];
         getrandom::fill(&mut salts).map_err(|e| WriteError::Content(std::io::Error::other(e)))?;
         let mut openings = Vec::with_capacity(self.operations.len());

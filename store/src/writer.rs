@@ -180,11 +180,6 @@ impl Writer {
         self.empty
     }
 
-    /// How many bytes wait to be written.
-    pub fn size(&self) -> usize {
-        self.batch.size_in_bytes()
-    }
-
     /// Takes the group to write it, and starts the next.
     pub fn take(&mut self, db: &Db) -> Result<(WriteBatch, Published), StorageError> {
         let mut batch = std::mem::take(&mut self.batch);
@@ -214,7 +209,7 @@ impl Writer {
 }
 
 /// Reads the commit number and the heads back.
-pub fn read_heads(reader: Reader<'_>) -> Result<(u64, Vec<quipu_merge::Dot>), StorageError> {
+pub fn read_heads(reader: Reader<'_>) -> Result<(u64, Vec<Dot>), StorageError> {
     let damaged = || StorageError::damaged("the record of the heads");
     let bytes = reader.get(Family::Meta, meta::HEADS)?.ok_or_else(damaged)?;
     let mut r = record::Reader(&bytes);
