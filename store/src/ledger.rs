@@ -161,10 +161,11 @@ impl Options {
         if !is_store(dir) {
             return Err(OpenError::NotFound(dir.to_owned()));
         }
-        let db = Db::open(&dir.join(DATABASE), false, self.tuning()).map_err(|error| match error {
-            OpenError::Locked(_) => OpenError::Locked(dir.to_owned()),
-            other => other,
-        })?;
+        let db =
+            Db::open(&dir.join(DATABASE), false, self.tuning()).map_err(|error| match error {
+                OpenError::Locked(_) => OpenError::Locked(dir.to_owned()),
+                other => other,
+            })?;
         load::check_format(db.latest())?;
         let identity = Identity::load(dir, self.passphrase.as_ref())?;
         let copied = !Place::of(dir)?.is_recorded(db.latest())?;
@@ -419,7 +420,11 @@ impl Ledger {
         self.committed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write_group(&self, committed: &mut u64, (batch, published): (WriteBatch, Published)) -> Result<(), StorageError> {
+    fn write_group(
+        &self,
+        committed: &mut u64,
+        (batch, published): (WriteBatch, Published),
+    ) -> Result<(), StorageError> {
         if let Err(error) = self.write_batch(batch) {
             self.lock_writer().poison(&error);
             return Err(error);

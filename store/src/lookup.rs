@@ -152,7 +152,12 @@ impl Clocks {
 
     /// The clock that the record of the event at `dot` describes. Most events share the stored
     /// clock of an earlier one of their lane, which is likely to be here.
-    pub fn of(&self, reader: Reader<'_>, dot: Dot, stored: StoredClock) -> Result<Clock, StorageError> {
+    pub fn of(
+        &self,
+        reader: Reader<'_>,
+        dot: Dot,
+        stored: StoredClock,
+    ) -> Result<Clock, StorageError> {
         let StoredClock::Same(base) = stored else { return clock_of(reader, dot, stored) };
         let base = Dot { lane: dot.lane, seq: base };
         let known = self.lock().get(&base).cloned();

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use quipu_merge::{
-    Ancestor, Authority, AuthorKey, Body, Control, Dot, EventId, LaneTable, Lanes, Verdicts,
+    Ancestor, AuthorKey, Authority, Body, Control, Dot, EventId, LaneTable, Lanes, Verdicts,
 };
 use rocksdb::WriteBatch;
 
@@ -101,7 +101,13 @@ impl Writer {
     }
 
     /// Adds a put to the group.
-    pub fn put(&mut self, db: &Db, family: Family, key: &[u8], value: &[u8]) -> Result<(), StorageError> {
+    pub fn put(
+        &mut self,
+        db: &Db,
+        family: Family,
+        key: &[u8],
+        value: &[u8],
+    ) -> Result<(), StorageError> {
         self.empty = false;
         if family == Family::State {
             self.states.insert(key.to_vec(), Some(value.to_vec()));
@@ -135,7 +141,11 @@ impl Writer {
     }
 
     /// An event that is held, written or not.
-    pub fn known(&mut self, reader: Reader<'_>, id: EventId) -> Result<Option<Known>, StorageError> {
+    pub fn known(
+        &mut self,
+        reader: Reader<'_>,
+        id: EventId,
+    ) -> Result<Option<Known>, StorageError> {
         if let Some(known) = self.recent.get(&id) {
             return Ok(Some(known.clone()));
         }
@@ -149,7 +159,11 @@ impl Writer {
     }
 
     /// The events that the redacts of a body name, as far as they are held.
-    pub fn targets(&mut self, reader: Reader<'_>, body: &Body) -> Result<BTreeMap<EventId, Ancestor>, StorageError> {
+    pub fn targets(
+        &mut self,
+        reader: Reader<'_>,
+        body: &Body,
+    ) -> Result<BTreeMap<EventId, Ancestor>, StorageError> {
         let mut targets = BTreeMap::new();
         for operation in body.control() {
             if let Control::Redact { event } = operation
