@@ -78,7 +78,7 @@ echo "packages recorded: $("$quipu" --store alice get packages)"
 say "5. The disagreement is kept until somebody settles it."
 run --store alice conflicts
 run --store alice get policy/duplicates --all
-before=$("$quipu" --store alice log --json -n 1 | field event)
+before=$("$quipu" --store alice status --json | sed 's/.*"heads":\[\([^]]*\)\].*/\1/; s/"//g; s/,/+/g')
 quiet --store alice resolve policy/duplicates "one version of each"
 run --store alice get policy/duplicates
 echo
@@ -95,7 +95,7 @@ run --store alice merge carol
 run --store alice merge carol-backup
 run --store alice status
 echo "both branches are kept, and the fork is proved by its two events; Carol goes on with a new key:"
-new=$("$quipu" --store carol-backup identity rotate --json | field new)
+new=$("$quipu" --store carol-backup identity rotate --json | field key)
 quiet --store alice member grant "$new" writer
 quiet --store carol-backup merge alice
 quiet --store carol-backup resolve carol/laptop "restored, with a key of its own"

@@ -282,7 +282,8 @@ impl Crowd {
 /// A replica may be out of its roles; nothing else may go wrong.
 fn allow(result: Result<(), WriteError>) {
     match result {
-        Ok(()) | Err(WriteError::Unauthorised(_) | WriteError::Refused(_) | WriteError::Copied) => {}
+        Ok(()) | Err(WriteError::Unauthorised(_) | WriteError::Refused(_) | WriteError::Copied) => {
+        }
         Err(error) => panic!("{error}"),
     }
 }
@@ -311,7 +312,8 @@ fn keys_of_void_events_are_found_before_they_were_void() {
     let new = NewLedger { policy: Policy::Open, ..NewLedger::default() };
     let admin = relaxed().create(place.path("admin"), &new).unwrap();
     let clone = |name| {
-        let cloned = relaxed().clone_ledger(place.path(name), &admin, &Cut::Everything, &mut |_, _| {});
+        let cloned =
+            relaxed().clone_ledger(place.path(name), &admin, &Cut::Everything, &mut |_, _| {});
         cloned.unwrap().0
     };
     let (early, late) = (clone("early"), clone("late"));
