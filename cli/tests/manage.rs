@@ -1,5 +1,11 @@
 //! Stores, members, names, keys, and what all commands have in common.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that panics has done its work"
+)]
+
 mod support;
 
 use std::io::{BufRead, BufReader};

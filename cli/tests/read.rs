@@ -1,5 +1,11 @@
 //! The commands that read one store.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that panics has done its work"
+)]
+
 mod support;
 
 use serde_json::{Value, json};
