@@ -47,7 +47,7 @@ impl Ledger {
             for id in batch {
                 checked.push(Ok(source.checked_before(self, *id)?));
             }
-            self.take_in_all(checked, &mut tally)?;
+            self.take_in_all(checked, true, &mut tally)?;
             progress((number * BATCH as u64).min(total), total);
         }
         tally.new_values += self.fill_values(&mut source)?;

@@ -11,6 +11,7 @@ use rayon::prelude::*;
 use crate::error::{MergeError, ReadError, StorageError};
 use crate::index::NewEvent;
 use crate::ledger::{Exclusive, Ledger, now};
+use crate::record::WaitingRecord;
 use crate::schema::Family;
 use crate::waiting::{WaitingInfo, WaitingReason};
 
@@ -51,6 +52,15 @@ impl Checked {
         let body = body_bytes.as_deref().map(|bytes| check_body(&event, bytes));
         Self { event, body, body_bytes, openings }
     }
+
+    /// The same event with what has been waiting of it, where that is more.
+    fn with(&self, waiting: WaitingRecord) -> Self {
+        let body =
+            self.body_bytes.clone().filter(|_| matches!(self.body, Some(Ok(_)))).or(waiting.body);
+        let openings: BTreeMap<_, _> =
+            waiting.openings.into_iter().chain(self.openings.clone()).collect();
+        Self::new(self.event.clone(), body, openings.into_iter().collect())
+    }
 }
 
 /// Checks encodings, hashes and signatures on all cores, in order.
@@ -75,7 +85,7 @@ pub struct Tally {
     pub new_values: u64,
     /// Events of this replica's own key, learned from elsewhere.
     pub adopted: u64,
-    /// Waiting events that were refused when their turn came.
+    /// Events that were refused after they had waited, or because they follow one that had.
     pub refused: u64,
     /// Events that were forgotten because too many wait.
     pub dropped: u64,
@@ -92,7 +102,7 @@ pub struct MergeReport {
     pub new_values: u64,
     /// Events of this replica's own key among the new ones: it was copied, or restored.
     pub adopted: u64,
-    /// Waiting events that were refused when their turn came.
+    /// Events that were refused after they had waited, or because they follow one that had.
     pub refused: u64,
     /// Events that were forgotten because too many wait: they have to be offered again.
     pub dropped: u64,
@@ -156,20 +166,32 @@ impl Ledger {
     }
 
     /// Takes in checked events in this order. Those that were waiting for them follow.
+    ///
+    /// Of `rehearsed` events, none is refused unless it follows one that was waiting: like the
+    /// waiting ones, it is dropped and counted then, for the rest has been taken in.
     pub(crate) fn take_in_all(
         &self,
         batch: Vec<Result<Checked, Refusal>>,
+        rehearsed: bool,
         tally: &mut Tally,
     ) -> Result<(), MergeError> {
         self.exclusively(|hold| {
             for checked in batch {
                 let checked = checked?;
                 let id = checked.event.id();
-                if self.take_in_one(hold, &checked, tally)? {
-                    let ready = Self::waiting_for(hold.writer(), id);
-                    if !ready.is_empty() {
-                        self.release(hold, ready, tally)?;
+                match self.take_in_one(hold, &checked, tally) {
+                    Ok(true) => {
+                        let ready = Self::waiting_for(hold.writer(), id);
+                        if !ready.is_empty() {
+                            self.release(hold, ready, tally)?;
+                        }
                     }
+                    Ok(false) => {}
+                    Err(MergeError::Refused(_)) if rehearsed => {
+                        hold.writer().stop_waiting(&self.db, id)?;
+                        tally.refused += 1;
+                    }
+                    Err(error) => return Err(error),
                 }
             }
             Ok(())
@@ -183,6 +205,10 @@ impl Ledger {
         checked: &Checked,
         tally: &mut Tally,
     ) -> Result<bool, MergeError> {
+        // An event that waits may come again with less than it came with before.
+        let completed =
+            self.waiting_record(hold, checked.event.id())?.map(|record| checked.with(record));
+        let checked = completed.as_ref().unwrap_or(checked);
         let event = &checked.event;
         if hold.writer().known(self.latest(), event.id())?.is_some() {
             tally.known_events += 1;

@@ -57,7 +57,7 @@ impl Ledger {
             let count = checked.len() as u64;
             // One batch is written while the next is read and checked.
             let (written, next) = rayon::join(
-                || self.take_in_all(checked, &mut tally),
+                || self.take_in_all(checked, false, &mut tally),
                 || reading.batch(self).map(check_all),
             );
             written?;

@@ -210,6 +210,23 @@ impl Ledger {
         admitted.map(|()| tally.new_events)
     }
 
+    /// What waits of an event, if it waits.
+    pub(crate) fn waiting_record(
+        &self,
+        hold: &mut Exclusive<'_>,
+        event: EventId,
+    ) -> Result<Option<WaitingRecord>, StorageError> {
+        if !hold.writer().pool.contains(event) {
+            return Ok(None);
+        }
+        hold.flush()?;
+        let Some(record) = self.latest().get(Family::Meta, &meta::waiting(event.0))? else {
+            return Ok(None);
+        };
+        let damaged = || StorageError::damaged("a waiting event");
+        WaitingRecord::decode(&record).map(Some).ok_or_else(damaged)
+    }
+
     /// Everything that waits.
     pub fn waiting(&self) -> Vec<WaitingInfo> {
         self.lock_writer().pool.iter().collect()
@@ -224,13 +241,9 @@ impl Ledger {
     ) -> Result<(), MergeError> {
         let mut ready = first;
         while let Some(event) = ready.pop() {
-            hold.flush()?;
-            let Some(record) = self.latest().get(Family::Meta, &meta::waiting(event.0))? else {
-                continue;
-            };
-            let damaged = || StorageError::damaged("a waiting event");
-            let record = WaitingRecord::decode(&record).ok_or_else(damaged)?;
-            let parsed = ParsedEvent::decode(&record.event).map_err(|_| damaged())?;
+            let Some(record) = self.waiting_record(hold, event)? else { continue };
+            let damaged = |_| StorageError::damaged("a waiting event");
+            let parsed = ParsedEvent::decode(&record.event).map_err(damaged)?;
             // Its signature held when it was put there.
             let checked = Checked::new(parsed.verified_before(), record.body, record.openings);
             hold.writer().stop_waiting(&self.db, event)?;

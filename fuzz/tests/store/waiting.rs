@@ -155,7 +155,7 @@ fn file(events: &[&SignedEvent], bodies: &[&[u8]]) -> File {
 fn adds(members: usize, seed: u8) -> Vec<u8> {
     let key = Key::new("s").unwrap();
     let member = |n: usize| {
-        let mut bytes = vec![seed; if members > 1 { 4096 } else { 1 }];
+        let mut bytes = vec![seed; if members > 1 { 4096 } else { 2 }];
         bytes[0] = n as u8;
         Member::new(&bytes).unwrap()
     };
@@ -263,6 +263,22 @@ fn what_was_let_in_too_early_is_dropped_when_its_turn_comes() {
     assert_eq!(report.unwrap().waiting.len(), 2);
     let report = import(&outsider.ledger, file(&[&first], &[&body])).unwrap();
     assert_eq!((report.new_events, report.refused, report.waiting.len()), (1, 1, 1));
+}
+
+/// A bad event that follows one in the pool is found out only when that one is admitted, and the
+/// file is being taken in then.
+#[test]
+fn what_follows_a_waiting_event_is_dropped_like_it() {
+    let outsider = Outsider::new();
+    let (body, start) = (adds(1, 1), now());
+    let at = |n: u64| Micros(start + n);
+    let first = outsider.sign(None, at(0), &body);
+    let second = outsider.sign(Some(&first), at(1), &body);
+    let bad = outsider.sign(Some(&second), at(1), &body);
+    let report = import(&outsider.ledger, file(&[&second], &[&body])).unwrap();
+    assert_eq!(report.waiting.len(), 1);
+    let report = import(&outsider.ledger, file(&[&bad, &first], &[&body])).unwrap();
+    assert_eq!((report.new_events, report.refused, report.waiting.len()), (2, 1, 0));
 }
 
 #[test]
