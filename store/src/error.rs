@@ -173,6 +173,9 @@ pub enum WriteError {
     /// The store looks like a copy, and writing would fork its author for good.
     #[error("this store looks like a copy of another: writing here with the same key would exclude its author. `quipu identity rotate` makes a key of its own")]
     Copied,
+    /// The replica's key was changed while the event was made.
+    #[error("this replica's key was changed meanwhile: try again")]
+    KeyChanged,
     /// The local clock is out of range, or an event that this one follows bars the way.
     #[error("no time can be given to the event: the largest time that the format knows has been reached")]
     Time,

@@ -40,6 +40,7 @@ impl Ledger {
         self.admit_due()?;
         let order = source.new_events(self)?;
         self.rehearse(&mut source, &order)?;
+        fail::fail_point!("after-rehearsal");
         let before = self.before()?;
         let mut tally = Tally { known_events: source.known, ..Tally::default() };
         let total = order.len() as u64;
@@ -49,6 +50,7 @@ impl Ledger {
                 checked.push(Ok(source.checked_before(self, *id)?));
             }
             self.take_in_all(checked, &mut tally)?;
+            fail::fail_point!("between-import-batches");
             progress((number * BATCH as u64).min(total), total);
         }
         self.sync()?;

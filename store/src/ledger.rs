@@ -16,11 +16,12 @@ use crate::error::{IdentityError, OpenError, StorageError};
 use crate::identity::{Identity, Passphrase};
 use crate::load;
 use crate::schema::FORMAT;
+use crate::unfinished::{Unfinished, is_unfinished};
 use crate::waiting::Pool;
 use crate::writer::{Published, Writer};
 
 /// The directory of the database in the store's directory.
-const DATABASE: &str = "db";
+pub(crate) const DATABASE: &str = "db";
 
 /// When a commit returns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -177,10 +178,8 @@ impl Options {
         first: impl FnOnce(&Identity, &Db) -> Result<(), OpenError>,
     ) -> Result<Ledger, OpenError> {
         let existed = dir.exists();
-        if existed && fs::read_dir(dir).map_err(StorageError::file(dir))?.next().is_some() {
-            return Err(OpenError::Exists(dir.to_owned()));
-        }
-        let built = self.build_in(dir, first);
+        let unfinished = Unfinished::start(dir)?;
+        let built = self.build_in(dir, unfinished, first);
         if built.is_err() {
             // Half a store is of no use; what cannot be removed is reported by the next attempt.
             let _ = fs::remove_dir_all(dir);
@@ -212,15 +211,20 @@ impl Options {
     fn build_in(
         &self,
         dir: &Path,
+        unfinished: Unfinished,
         first: impl FnOnce(&Identity, &Db) -> Result<(), OpenError>,
     ) -> Result<Ledger, OpenError> {
-        fs::create_dir_all(dir).map_err(StorageError::file(dir))?;
         let identity = Identity::generate()?;
         identity.save(dir, self.passphrase.as_ref())?;
+        fail::fail_point!("after-key-saved");
         let db = Db::open(&dir.join(DATABASE), true, self.tuning())?;
+        fail::fail_point!("after-database-made");
         first(&identity, &db)?;
+        fail::fail_point!("after-genesis");
         Place::of(dir)?.record(&db)?;
         db.sync()?;
+        fail::fail_point!("before-finished");
+        unfinished.finish()?;
         Ledger::start(self, dir, db, identity, false)
     }
 
@@ -231,7 +235,7 @@ impl Options {
 
 /// Whether there is a store in `dir`.
 pub fn is_store(dir: &Path) -> bool {
-    dir.join(DATABASE).join("CURRENT").is_file()
+    dir.join(DATABASE).join("CURRENT").is_file() && !is_unfinished(dir)
 }
 
 /// A ledger in a directory, opened by this process alone.

@@ -21,6 +21,7 @@
 //! ```
 
 mod copied;
+mod crash;
 mod cut;
 mod db;
 mod dump;
@@ -44,10 +45,13 @@ mod schema;
 mod snapshot;
 mod status;
 mod transaction;
+mod unfinished;
 mod verify;
 mod waiting;
 mod writer;
 
+#[doc(hidden)]
+pub use crash::CRASH_POINTS;
 pub use cut::CutError;
 pub use error::{IdentityError, MergeError, OpenError, ReadError, StorageError, WriteError};
 pub use event::{EventInfo, Log, LogFilter};

@@ -62,6 +62,7 @@ impl Ledger {
             );
             written?;
             checked = next?;
+            fail::fail_point!("between-merge-batches");
             done += count;
             progress(done, total);
         }
