@@ -352,7 +352,7 @@ impl FileSource {
                 && let Some(opening) = self.block(value.block())?
             {
                 self.copy_blocks(ledger, &opening)?;
-                openings.push((slot, opening));
+                openings.push((slot, opening::pack(event.event().author, &opening)));
             }
         }
         Ok(Checked { event, body, body_bytes: incoming.body, openings })

@@ -2,17 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use quipu_merge::{
-    Admission, Body, Content, Dot, Micros, Opening, Operation, SignedEvent, Subject,
-};
+use quipu_merge::{Admission, Body, Dot, Micros, Operation, SignedEvent, Subject};
 
 use crate::db::Db;
 use crate::error::StorageError;
 use crate::lookup::{self, Known};
 use crate::opening;
-use crate::record::{
-    EventRecord, MAX_BESIDE, Standing, Sum, Version, Written, put_dot, put_number,
-};
+use crate::record::{EventRecord, Standing, Sum, Version, Written, put_dot, put_number};
 use crate::schema::{self, Family, Kind, meta};
 use crate::writer::Writer;
 
@@ -25,7 +21,7 @@ pub struct NewEvent<'a> {
     pub body_bytes: &'a [u8],
     /// Its body.
     pub body: &'a Body,
-    /// The openings at hand, by the index of their operation.
+    /// The openings at hand, as they are stored, by the index of their operation.
     pub openings: &'a [(u16, Vec<u8>)],
     /// Where it goes, and what it has seen.
     pub admission: &'a Admission,
@@ -132,8 +128,7 @@ impl Writer {
     ) -> Result<(), StorageError> {
         for (slot, opening) in new.openings {
             if erased.get(slot) != Some(&true) {
-                let stored = opening::pack(new.event.event().author, opening);
-                self.put(db, Family::Openings, &schema::opening_key(dot, *slot), &stored)?;
+                self.put(db, Family::Openings, &schema::opening_key(dot, *slot), opening)?;
             }
         }
         for slot in erased.keys() {
@@ -153,7 +148,7 @@ impl Writer {
     ) -> Result<(), StorageError> {
         let (standing, sums, lists) = changes(new, known.dot, known.time, erased);
         for change in standing {
-            self.write_standing(db, &change, known, void)?;
+            self.write_standing(db, change, known, void)?;
         }
         for (state_key, amount) in sums {
             let version =
@@ -165,7 +160,7 @@ impl Writer {
                 sum.sum += amount;
                 sum.events += 1;
             }
-            self.put(db, Family::State, &state_key, &sum.encode())?;
+            self.put_state(db, state_key, sum.encode())?;
         }
         for (state_key, values) in lists {
             let added = values.len() as u64;
@@ -183,7 +178,7 @@ impl Writer {
     fn write_standing(
         &mut self,
         db: &Db,
-        change: &Change,
+        change: Change,
         known: &Known,
         void: bool,
     ) -> Result<(), StorageError> {
@@ -199,9 +194,9 @@ impl Writer {
                 self.shelve(db, &change.state_key, &mut record, version)?;
             }
             record.writes = standing;
-            record.writes.push(change.version.clone());
+            record.writes.push(change.version);
         }
-        self.put_standing(db, &change.state_key, &record, before)
+        self.put_standing(db, change.state_key, &record, before)
     }
 
     /// Moves a write that no longer stands to the versions.
@@ -222,24 +217,24 @@ impl Writer {
     pub fn put_standing(
         &mut self,
         db: &Db,
-        state_key: &[u8],
+        state_key: Vec<u8>,
         record: &Standing,
         before: usize,
     ) -> Result<(), StorageError> {
-        self.put(db, Family::State, state_key, &record.encode())?;
         let now = record.values();
-        match schema::parse_state_key(state_key) {
-            Some((Kind::Register, ..)) => match (before > 1, now > 1) {
-                (false, true) => self.put(db, Family::Meta, &meta::conflict(state_key), &[]),
-                (true, false) => self.delete(db, Family::Meta, &meta::conflict(state_key)),
-                _ => Ok(()),
-            },
-            Some((Kind::Member, key, _)) if (before > 0) != (now > 0) => {
-                let set = schema::state_key(Kind::Set, &key, None);
-                self.add_to_count(db, &set, if now > 0 { 1 } else { -1 })
+        if state_key.first() == Some(&(Kind::Register as u8)) {
+            match (before > 1, now > 1) {
+                (false, true) => self.put(db, Family::Meta, &meta::conflict(&state_key), &[])?,
+                (true, false) => self.delete(db, Family::Meta, &meta::conflict(&state_key))?,
+                _ => {}
             }
-            _ => Ok(()),
+        } else if (before > 0) != (now > 0) {
+            let parsed = schema::parse_state_key(&state_key);
+            let (_, key, _) = parsed.ok_or_else(|| StorageError::damaged("the key of a member"))?;
+            let set = schema::state_key(Kind::Set, &key, None);
+            self.add_to_count(db, &set, if now > 0 { 1 } else { -1 })?;
         }
+        self.put_state(db, state_key, record.encode())
     }
 
     /// Changes the number of members of a set or of values of a list. One with 0 does not exist,
@@ -248,28 +243,13 @@ impl Writer {
         let count = self.state(db, state_key, decode_count)?.unwrap_or(0).saturating_add_signed(by);
         let mut record = Vec::with_capacity(8);
         put_number(&mut record, count);
-        self.put(db, Family::State, state_key, &record)
+        self.put_state(db, state_key.to_vec(), record)
     }
 }
 
 /// Reads the number of members or values.
 pub fn decode_count(bytes: &[u8]) -> Option<u64> {
     crate::record::Reader(bytes).number()
-}
-
-/// What is kept of a value beside its key.
-pub fn beside(author: quipu_merge::AuthorKey, opening: &[u8]) -> Option<Box<[u8]>> {
-    if opening.len() > MAX_BESIDE + 64 {
-        return None;
-    }
-    match Opening::decode(opening) {
-        Ok(Opening { author: by, content: Content::Inline(bytes), .. })
-            if by == author && bytes.len() <= MAX_BESIDE =>
-        {
-            Some(bytes.into())
-        }
-        _ => None,
-    }
 }
 
 type Standings = Vec<Change>;
@@ -283,12 +263,11 @@ fn changes(
     time: Micros,
     erased: &BTreeMap<u16, bool>,
 ) -> (Standings, Sums, Lists) {
-    let author = new.event.event().author;
     let value = |slot: u16| {
-        let opening = new.openings.binary_search_by_key(&slot, |(slot, _)| *slot).ok();
+        let found = new.openings.binary_search_by_key(&slot, |(slot, _)| *slot).ok();
         let opening =
-            opening.and_then(|at| new.openings.get(at)).filter(|_| !erased.contains_key(&slot));
-        Written::Value { slot, beside: opening.and_then(|(_, bytes)| beside(author, bytes)) }
+            found.and_then(|at| new.openings.get(at)).filter(|_| !erased.contains_key(&slot));
+        Written::Value { slot, beside: opening.and_then(|(_, stored)| opening::beside(stored)) }
     };
     let mut standing = Vec::with_capacity(new.body.data().len());
     let mut sums = BTreeMap::<_, i128>::new();

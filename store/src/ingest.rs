@@ -12,6 +12,7 @@ use crate::commit::Exclusive;
 use crate::error::{MergeError, ReadError, StorageError};
 use crate::index::NewEvent;
 use crate::ledger::{Ledger, now};
+use crate::opening;
 use crate::record::WaitingRecord;
 use crate::schema::Family;
 use crate::waiting::{WaitingInfo, WaitingReason};
@@ -39,12 +40,12 @@ pub struct Checked {
     pub body: Option<Result<Body, Refusal>>,
     /// The encoding of its body.
     pub body_bytes: Option<Vec<u8>>,
-    /// Its openings, as far as they came along, by the index of their operation.
+    /// Its openings as they are stored, as far as they came along, by the index of their operation.
     pub openings: Vec<(u16, Vec<u8>)>,
 }
 
 impl Checked {
-    /// Reads the body of an event whose signature holds.
+    /// Reads the body of an event whose signature holds. The openings are in their stored form.
     pub fn new(
         event: SignedEvent,
         body_bytes: Option<Vec<u8>>,
@@ -70,7 +71,10 @@ pub fn check_all(batch: Vec<Incoming>) -> Vec<Result<Checked, Refusal>> {
         .into_par_iter()
         .map(|incoming| {
             let event = ParsedEvent::decode(&incoming.event)?.verify()?;
-            Ok(Checked::new(event, incoming.body, incoming.openings))
+            let author = event.event().author;
+            let openings = incoming.openings.into_iter();
+            let openings = openings.map(|(slot, block)| (slot, opening::pack(author, &block)));
+            Ok(Checked::new(event, incoming.body, openings.collect()))
         })
         .collect()
 }

@@ -2,6 +2,9 @@
 
 use quipu_merge::{AuthorKey, Content, Opening, SALT_LEN};
 
+/// Longest value that is also kept beside its key, so that reading it takes one look-up.
+pub const MAX_BESIDE: usize = 128;
+
 const WHOLE: u8 = 0;
 const INLINE: u8 = 1;
 
@@ -11,7 +14,7 @@ pub fn pack(author: AuthorKey, opening: &[u8]) -> Vec<u8> {
         Opening::decode(opening)
         && by == author
     {
-        return [&[INLINE], salt.as_slice(), &bytes].concat();
+        return pack_inline(&salt, &bytes);
     }
     // Long values are rare, and what is malformed must be kept to the byte.
     [&[WHOLE], opening].concat()
@@ -28,6 +31,17 @@ pub fn unpack(author: AuthorKey, stored: &[u8]) -> Option<Vec<u8>> {
         }
         _ => None,
     }
+}
+
+/// The stored form of an opening of the event's author with a short value.
+pub fn pack_inline(salt: &[u8; SALT_LEN], content: &[u8]) -> Vec<u8> {
+    [&[INLINE], salt.as_slice(), content].concat()
+}
+
+/// What is kept of a value beside its key: short values as they are.
+pub fn beside(stored: &[u8]) -> Option<Box<[u8]>> {
+    let (_, content) = stored.strip_prefix(&[INLINE])?.split_first_chunk::<SALT_LEN>()?;
+    (content.len() <= MAX_BESIDE).then(|| content.into())
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
 //! What a key comes to, from all its versions: where verdicts on earlier events have changed.
 
-use quipu_merge::{AuthorKey, Clock, Dot};
+use quipu_merge::{Clock, Dot};
 
 use crate::db::Db;
 use crate::error::StorageError;
-use crate::index::{beside, decode_count};
+use crate::index::decode_count;
 use crate::judge::Rejudged;
 use crate::lookup;
 use crate::opening;
@@ -67,7 +67,7 @@ impl Writer {
                 self.shelve(db, state_key, &mut rebuilt, &version)?;
             }
         }
-        self.put_standing(db, state_key, &rebuilt, before)
+        self.put_standing(db, state_key.to_vec(), &rebuilt, before)
     }
 
     fn rebuild_sum(
@@ -89,7 +89,7 @@ impl Writer {
             }
             walk.next()?;
         }
-        self.put(db, Family::State, state_key, &sum.encode())
+        self.put_state(db, state_key.to_vec(), sum.encode())
     }
 
     fn rebuild_list(
@@ -130,18 +130,11 @@ impl Writer {
             Some(false) => {
                 let opening =
                     db.latest().get(Family::Openings, &schema::opening_key(version.dot, *slot))?;
-                let author = self.author_of(version.dot)?;
-                *copy =
-                    opening.and_then(|stored| beside(author, &opening::unpack(author, &stored)?));
+                *copy = opening.and_then(|stored| opening::beside(&stored));
             }
             None => return Ok(false),
         }
         Ok(true)
-    }
-
-    fn author_of(&self, dot: Dot) -> Result<AuthorKey, StorageError> {
-        let info = self.lanes.table().get(dot.lane);
-        info.map(|info| info.author).ok_or_else(|| StorageError::damaged("an unknown lane"))
     }
 }
 

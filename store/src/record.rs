@@ -5,8 +5,6 @@ use std::sync::Arc;
 use quipu_merge::{Clock, Dot, Lane, Micros, Seq};
 use unsigned_varint::{decode, encode};
 
-/// Longest value that is also kept beside its key, so that reading it takes one look-up.
-pub const MAX_BESIDE: usize = 128;
 /// A record keeps the lanes of at most so many older versions; beyond that they are searched for.
 pub const MAX_LANES: usize = 16;
 
@@ -337,7 +335,7 @@ pub struct WaitingRecord {
     pub event: Vec<u8>,
     /// The encoding of its body, if it is at hand.
     pub body: Option<Vec<u8>>,
-    /// Its openings, as far as they are at hand, by slot.
+    /// Its openings as they are stored, as far as they are at hand, by slot.
     pub openings: Vec<(u16, Vec<u8>)>,
 }
 

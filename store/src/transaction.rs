@@ -6,9 +6,9 @@ use std::num::NonZeroI64;
 use quipu_merge::{
     Admission, Ancestor, Ancestors, AuthorKey, Body, BodyId, Content, ContentWriteError,
     ContentWriter, Control, Event, EventId, Key, Link, MAX_INLINE_LEN, MAX_PARENTS, Malformed,
-    Member, Micros, Opening, OpeningId, Operation, Role, SALT_LEN, Seq, SignedEvent, Subject,
-    admit,
+    Member, Micros, Opening, Operation, Role, SALT_LEN, Seq, SignedEvent, Subject, admit,
 };
+use rayon::prelude::*;
 use rocksdb::WriteBatch;
 
 use crate::error::{StorageError, WriteError};
@@ -16,6 +16,7 @@ use crate::identity::Identity;
 use crate::index::NewEvent;
 use crate::ledger::{Ledger, now};
 use crate::lookup::Known;
+use crate::opening;
 use crate::record::Standing;
 use crate::schema::{self, Family, Kind};
 use crate::writer::Writer;
@@ -50,7 +51,7 @@ pub struct Transaction<'l> {
     conditions: Vec<(Key, Expected)>,
 }
 
-/// Opening blocks, by the index of their operation.
+/// Openings as they are stored, by the index of their operation.
 type Openings = Vec<(u16, Vec<u8>)>;
 
 enum Pending {
@@ -58,6 +59,36 @@ enum Pending {
     Append(Key, Content),
     Ready(Operation),
 }
+
+impl Pending {
+    /// Hides the value, if there is one, in an opening with this salt. Gives the operation, and
+    /// the opening as it is stored.
+    fn seal(self, author: AuthorKey, salt: &[u8; SALT_LEN]) -> (Operation, Option<Vec<u8>>) {
+        let seal = |content| {
+            let opening = Opening { author, salt: *salt, content };
+            let (id, block) = opening.seal();
+            let stored = match &opening.content {
+                Content::Inline(bytes) => opening::pack_inline(salt, bytes),
+                Content::Linked(_) => opening::pack(author, &block),
+            };
+            (id, Some(stored))
+        };
+        match self {
+            Self::Put(key, content) => {
+                let (value, stored) = seal(content);
+                (Operation::Put { key, value }, stored)
+            }
+            Self::Append(key, content) => {
+                let (value, stored) = seal(content);
+                (Operation::Append { key, value }, stored)
+            }
+            Self::Ready(operation) => (operation, None),
+        }
+    }
+}
+
+/// From so many operations on, openings are sealed on all cores.
+const SEALED_ALONE: usize = 256;
 
 impl<'l> Transaction<'l> {
     pub(crate) const fn new(ledger: &'l Ledger) -> Self {
@@ -69,7 +100,7 @@ impl<'l> Transaction<'l> {
     /// # Errors
     /// [`WriteError::Limit`] for a bad key; the transaction is as it was.
     pub fn put(&mut self, key: &str, value: &[u8]) -> Result<&mut Self, WriteError> {
-        let (key, content) = (checked(Key::new(key))?, self.content(value)?);
+        let (key, content) = (checked(Key::new(key))?, self.content_of(value)?);
         Ok(self.push(Pending::Put(key, content)))
     }
 
@@ -125,7 +156,7 @@ impl<'l> Transaction<'l> {
     /// # Errors
     /// [`WriteError::Limit`] for a bad key; the transaction is as it was.
     pub fn append(&mut self, key: &str, value: &[u8]) -> Result<&mut Self, WriteError> {
-        let (key, content) = (checked(Key::new(key))?, self.content(value)?);
+        let (key, content) = (checked(Key::new(key))?, self.content_of(value)?);
         Ok(self.push(Pending::Append(key, content)))
     }
 
@@ -168,14 +199,14 @@ impl<'l> Transaction<'l> {
     /// on the disk, and the store must be opened again.
     pub fn commit(self) -> Result<Committed, WriteError> {
         let identity = self.ledger.identity();
-        let (body, openings) = self.seal(&identity)?;
+        let Self { ledger, operations, conditions } = self;
+        let (body, openings) = Self::seal(operations, identity.author())?;
         let bytes = checked(body.encode())?;
         if matches!(&body, Body::Data(operations) if operations.is_empty()) {
             return Err(WriteError::Limit("no operations".into()));
         }
-        let ledger = self.ledger;
         ledger.with_writer(|writer| {
-            for (key, expected) in &self.conditions {
+            for (key, expected) in &conditions {
                 check_condition(ledger, writer, key, expected)?;
             }
             write_event(ledger, writer, &identity, &body, &bytes, &openings)
@@ -185,6 +216,14 @@ impl<'l> Transaction<'l> {
     fn push(&mut self, operation: Pending) -> &mut Self {
         self.operations.push(operation);
         self
+    }
+
+    /// A value that is in memory already.
+    fn content_of(&self, value: &[u8]) -> Result<Content, WriteError> {
+        match value.len() {
+            0..=MAX_INLINE_LEN => Ok(Content::Inline(value.to_vec())),
+            _ => self.content(value),
+        }
     }
 
     /// Reads a value: a short one into memory, a long one into blocks.
@@ -200,34 +239,22 @@ impl<'l> Transaction<'l> {
     }
 
     /// Hides the values in openings with fresh salts.
-    fn seal(&self, identity: &Identity) -> Result<(Body, Openings), WriteError> {
-        let mut salts = vec![0; SALT_LEN * self.operations.len()];
+    fn seal(operations: Vec<Pending>, author: AuthorKey) -> Result<(Body, Openings), WriteError> {
+        let mut salts = vec![0; SALT_LEN * operations.len()];
         getrandom::fill(&mut salts).map_err(|e| WriteError::Content(std::io::Error::other(e)))?;
-        let mut openings = Vec::with_capacity(self.operations.len());
-        let mut operations = Vec::with_capacity(self.operations.len());
-        for (slot, (operation, salt)) in
-            (0_u16..).zip(self.operations.iter().zip(salts.chunks_exact(SALT_LEN)))
-        {
-            let mut seal = |content: &Content| -> OpeningId {
-                let mut opening = Opening {
-                    author: identity.author(),
-                    salt: [0; SALT_LEN],
-                    content: content.clone(),
-                };
-                opening.salt.copy_from_slice(salt);
-                let (id, bytes) = opening.seal();
-                openings.push((slot, bytes));
-                id
-            };
-            operations.push(match operation {
-                Pending::Put(key, content) => {
-                    Operation::Put { key: key.clone(), value: seal(content) }
-                }
-                Pending::Append(key, content) => {
-                    Operation::Append { key: key.clone(), value: seal(content) }
-                }
-                Pending::Ready(operation) => operation.clone(),
-            });
+        let (salts, _) = salts.as_chunks::<SALT_LEN>();
+        let seal = |(operation, salt): (Pending, &[u8; SALT_LEN])| operation.seal(author, salt);
+        // Hashing a few openings costs less than handing them out.
+        let sealed: Vec<_> = if operations.len() < SEALED_ALONE {
+            operations.into_iter().zip(salts).map(seal).collect()
+        } else {
+            operations.into_par_iter().zip(salts).map(seal).collect()
+        };
+        let mut openings = Vec::with_capacity(sealed.len());
+        let mut operations = Vec::with_capacity(sealed.len());
+        for (slot, (operation, opening)) in (0_u16..).zip(sealed) {
+            openings.extend(opening.map(|opening| (slot, opening)));
+            operations.push(operation);
         }
         Ok((Body::Data(operations), openings))
     }

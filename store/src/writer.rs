@@ -100,7 +100,20 @@ impl Writer {
         self.poisoned.get_or_insert_with(|| why.to_string());
     }
 
-    /// Adds a put to the group.
+    /// Adds a record of the family `state` to the group, where the next events will find it.
+    pub fn put_state(
+        &mut self,
+        db: &Db,
+        key: Vec<u8>,
+        record: Vec<u8>,
+    ) -> Result<(), StorageError> {
+        self.empty = false;
+        db.put(&mut self.batch, Family::State, &key, &record)?;
+        self.states.insert(key, Some(record));
+        Ok(())
+    }
+
+    /// Adds a put to a family other than `state` to the group.
     pub fn put(
         &mut self,
         db: &Db,
@@ -108,10 +121,8 @@ impl Writer {
         key: &[u8],
         value: &[u8],
     ) -> Result<(), StorageError> {
+        debug_assert!(family != Family::State, "records of the state are to be found again");
         self.empty = false;
-        if family == Family::State {
-            self.states.insert(key.to_vec(), Some(value.to_vec()));
-        }
         db.put(&mut self.batch, family, key, value)
     }
 

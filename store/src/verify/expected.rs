@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use quipu_merge::{Clock, Dot, Lane, Lanes, Seq, State};
+use quipu_merge::{Clock, Dot, Lane, Seq, State};
 
 use super::Check;
 use super::derived::{name, same};
@@ -140,11 +140,7 @@ impl Expected {
     }
 
     /// Compares with the records.
-    pub fn compare(
-        mut self,
-        check: &mut Check<'_, '_, '_>,
-        lanes: &Lanes,
-    ) -> Result<(), StorageError> {
+    pub fn compare(mut self, check: &mut Check<'_, '_, '_>) -> Result<(), StorageError> {
         for (state_key, writes) in &self.standing {
             if let Some((Kind::Member, set, _)) = schema::parse_state_key(state_key)
                 && writes.values().next().is_some()
@@ -159,7 +155,7 @@ impl Expected {
                 Some((Kind::Register | Kind::Member, ..)) => {
                     let expected = self.standing.remove(state_key);
                     match expected.zip(Standing::decode(value)) {
-                        Some((expected, found)) => stands(check, lanes, expected, found)?,
+                        Some((expected, found)) => stands(check, expected, found)?,
                         None => false,
                     }
                 }
@@ -277,7 +273,6 @@ impl Expected {
 /// Whether the record of a register or a member is what it should be.
 fn stands(
     check: &mut Check<'_, '_, '_>,
-    lanes: &Lanes,
     mut expected: Writes,
     mut found: Standing,
 ) -> Result<bool, StorageError> {
@@ -291,7 +286,7 @@ fn stands(
     expected.standing.sort_unstable_by_key(|version| version.dot);
     found.writes.sort_unstable_by_key(|version| version.dot);
     for (expected, found) in expected.standing.iter().zip(&found.writes) {
-        if !same(check, lanes, expected, found)? {
+        if !same(check, expected, found)? {
             return Ok(false);
         }
     }
