@@ -17,7 +17,6 @@ pub enum Look {
     Time,
     Key,
     Warn,
-    Dim,
 }
 
 impl Look {
@@ -25,7 +24,7 @@ impl Look {
         match self {
             Self::Id => AnsiColor::Yellow.on_default(),
             Self::Author => AnsiColor::Cyan.on_default(),
-            Self::Time | Self::Dim => Style::new().dimmed(),
+            Self::Time => Style::new().dimmed(),
             Self::Key => AnsiColor::Green.on_default(),
             Self::Warn => AnsiColor::Red.on_default(),
         }

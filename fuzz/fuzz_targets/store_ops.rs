@@ -19,7 +19,8 @@ fuzz_target!(|bytes: &[u8]| {
     let mut dice = Dice::from_bytes(bytes);
     let dir = tempfile::tempdir().expect("a scratch folder");
     let path = dir.path().join("ledger");
-    let options = Options::new().durability(Durability::Relaxed).cache(1 << 20).write_buffer(1 << 20);
+    let options =
+        Options::new().durability(Durability::Relaxed).cache(1 << 20).write_buffer(1 << 20);
     let mut ledger = options.create(&path, &NewLedger::default()).expect("a new store");
     let mut maps = Maps::default();
     for _ in 0..64 {

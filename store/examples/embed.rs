@@ -7,10 +7,14 @@ use quipu_store::{Expected, Ledger, NewLedger, Options, Value, WriteError};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let dir = std::env::temp_dir().join(format!("quipu-embed-{}", std::process::id()));
-    let depot = Ledger::create(dir.join("depot"), &NewLedger { name: "custody".into(), ..NewLedger::default() })?;
+    let depot = Ledger::create(
+        dir.join("depot"),
+        &NewLedger { name: "custody".into(), ..NewLedger::default() },
+    )?;
 
     // A replica on another device has a key of its own, and a role from the first.
-    let (truck, _) = Options::new().clone_ledger(dir.join("truck"), &depot, &Cut::Everything, &mut |_, _| {})?;
+    let (truck, _) =
+        Options::new().clone_ledger(dir.join("truck"), &depot, &Cut::Everything, &mut |_, _| {})?;
     depot.grant(truck.author(), Role::Writer)?;
     truck.merge(&depot, &mut |_, _| {})?;
 
@@ -38,7 +42,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     // Settle exactly what was seen; a value that has come meanwhile would make this fail.
     let mut transaction = depot.transaction();
-    transaction.require("parcel/7/holder", Expected::Writes(writes.iter().map(|write| write.event).collect()))?;
+    transaction.require(
+        "parcel/7/holder",
+        Expected::Writes(writes.iter().map(|write| write.event).collect()),
+    )?;
     transaction.put("parcel/7/holder", b"truck")?;
     match transaction.commit() {
         Ok(committed) => println!("settled by {}", committed.event),

@@ -29,8 +29,9 @@ impl Db {
     /// Opens the database in `path`, or makes one there.
     pub fn open(path: &Path, create: bool, tuning: Tuning) -> Result<Self, OpenError> {
         let cache = Cache::new_lru_cache(tuning.cache);
-        let families = Family::ALL
-            .map(|family| ColumnFamilyDescriptor::new(family.name(), family_options(family, &cache, tuning)));
+        let families = Family::ALL.map(|family| {
+            ColumnFamilyDescriptor::new(family.name(), family_options(family, &cache, tuning))
+        });
         match DB::open_cf_descriptors(&database_options(create, tuning), path, families) {
             Ok(db) => Ok(Self { db }),
             Err(error) if is_lock(&error) => Err(OpenError::Locked(path.to_owned())),
@@ -61,13 +62,24 @@ impl Db {
     }
 
     /// Adds a put to a batch.
-    pub fn put(&self, batch: &mut WriteBatch, family: Family, key: &[u8], value: &[u8]) -> Result<(), StorageError> {
+    pub fn put(
+        &self,
+        batch: &mut WriteBatch,
+        family: Family,
+        key: &[u8],
+        value: &[u8],
+    ) -> Result<(), StorageError> {
         batch.put_cf(self.family(family)?, key, value);
         Ok(())
     }
 
     /// Adds a delete to a batch.
-    pub fn delete(&self, batch: &mut WriteBatch, family: Family, key: &[u8]) -> Result<(), StorageError> {
+    pub fn delete(
+        &self,
+        batch: &mut WriteBatch,
+        family: Family,
+        key: &[u8],
+    ) -> Result<(), StorageError> {
         batch.delete_cf(self.family(family)?, key);
         Ok(())
     }
@@ -85,7 +97,8 @@ impl Db {
     }
 
     fn family(&self, family: Family) -> Result<&ColumnFamily, StorageError> {
-        let missing = || StorageError::damaged(format!("column family {} is missing", family.name()));
+        let missing =
+            || StorageError::damaged(format!("column family {} is missing", family.name()));
         self.db.cf_handle(family.name()).ok_or_else(missing)
     }
 }
@@ -104,7 +117,11 @@ impl<'a> Reader<'a> {
     }
 
     /// The value of a key.
-    pub fn get(&self, family: Family, key: &[u8]) -> Result<Option<DBPinnableSlice<'a>>, StorageError> {
+    pub fn get(
+        &self,
+        family: Family,
+        key: &[u8],
+    ) -> Result<Option<DBPinnableSlice<'a>>, StorageError> {
         let handle = self.db.family(family)?;
         Ok(match self.snapshot {
             Some(snapshot) => snapshot.get_pinned_cf(handle, key)?,
@@ -231,9 +248,17 @@ fn family_options(family: Family, cache: &Cache, tuning: Tuning) -> Options {
         Family::Openings | Family::Order => blocks.set_block_size(16 * 1024),
         Family::Events | Family::Meta | Family::Versions => {}
     }
-    if matches!(family, Family::Ids | Family::State) {
-        // Digests hardly compress, and what is read most is to be read fast.
-        options.set_bottommost_compression_type(DBCompressionType::Lz4);
+    match family {
+        // Digests do not compress.
+        Family::Ids => {
+            options.set_compression_type(DBCompressionType::None);
+            options.set_bottommost_compression_type(DBCompressionType::None);
+        }
+        // What is read at random is to be read fast, rather than to take the least room.
+        Family::State | Family::Events => {
+            options.set_bottommost_compression_type(DBCompressionType::Lz4)
+        }
+        _ => {}
     }
     options.set_block_based_table_factory(&blocks);
     options

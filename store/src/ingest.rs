@@ -3,18 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use quipu_merge::{
-    Ancestor, Ancestors, AuthorKey, Body, EventId, MAX_AHEAD, ParsedEvent, Refusal, SignedEvent,
-    admit, check_body, check_follows,
+    Ancestor, Ancestors, AuthorKey, Body, MAX_AHEAD, ParsedEvent, Refusal, SignedEvent, admit,
+    check_body, check_follows,
 };
 use rayon::prelude::*;
 
-use crate::db::Db;
 use crate::error::{MergeError, ReadError, StorageError};
 use crate::index::NewEvent;
 use crate::ledger::{Exclusive, Ledger, now};
-use crate::lookup;
 use crate::record::WaitingRecord;
-use crate::schema::{self, Family};
+use crate::schema::Family;
 use crate::waiting::{WaitingInfo, WaitingReason};
 
 /// How many events are checked and written together.
@@ -46,16 +44,21 @@ pub struct Checked {
 
 impl Checked {
     /// Reads the body of an event whose signature holds.
-    pub fn new(event: SignedEvent, body_bytes: Option<Vec<u8>>, openings: Vec<(u16, Vec<u8>)>) -> Self {
+    pub fn new(
+        event: SignedEvent,
+        body_bytes: Option<Vec<u8>>,
+        openings: Vec<(u16, Vec<u8>)>,
+    ) -> Self {
         let body = body_bytes.as_deref().map(|bytes| check_body(&event, bytes));
         Self { event, body, body_bytes, openings }
     }
 
     /// The same event with what has been waiting of it, where that is more.
     fn with(&self, waiting: WaitingRecord) -> Self {
-        let body = self.body_bytes.clone().filter(|_| matches!(self.body, Some(Ok(_)))).or(waiting.body);
-        let openings: BTreeMap<_, _> = waiting.openings.into_iter().chain(self.openings.clone()).collect();
-        Self::new(self.event.clone(), body, openings.into_iter().collect())
+        let own = self.body_bytes.clone().filter(|_| matches!(self.body, Some(Ok(_))));
+        let openings = waiting.openings.into_iter().chain(self.openings.clone());
+        let openings = openings.collect::<BTreeMap<_, _>>().into_iter().collect();
+        Self::new(self.event.clone(), own.or(waiting.body), openings)
     }
 }
 
@@ -202,7 +205,8 @@ impl Ledger {
         tally: &mut Tally,
     ) -> Result<bool, MergeError> {
         // An event that waits may come again with less than it came with before.
-        let completed = self.waiting_record(hold, checked.event.id())?.map(|record| checked.with(record));
+        let waiting = self.waiting_record(hold, checked.event.id())?;
+        let completed = waiting.map(|record| checked.with(record));
         let checked = completed.as_ref().unwrap_or(checked);
         let event = &checked.event;
         if hold.writer().known(self.latest(), event.id())?.is_some() {
@@ -215,7 +219,9 @@ impl Ledger {
         })?;
         let ancestors = match found {
             Ok(ancestors) => ancestors,
-            Err(missing) => return self.let_wait(hold, checked, WaitingReason::Missing(missing), tally),
+            Err(missing) => {
+                return self.let_wait(hold, checked, WaitingReason::Missing(missing), tally);
+            }
         };
         let Some(body) = &checked.body else {
             return self.let_wait(hold, checked, WaitingReason::BodyMissing, tally);
@@ -274,24 +280,4 @@ impl Ledger {
         }
         Ok(false)
     }
-}
-
-/// Adds openings that are at hand now to an event that is held and lacks them.
-pub fn add_openings(
-    db: &Db,
-    hold: &mut Exclusive<'_>,
-    id: EventId,
-    openings: &[(u16, Vec<u8>)],
-) -> Result<u64, StorageError> {
-    let Some(dot) = lookup::dot_of(db.latest(), id)? else { return Ok(0) };
-    let mut added = 0;
-    for (slot, opening) in openings {
-        let key = schema::opening_key(dot, *slot);
-        let erased = db.latest().has(Family::Meta, &schema::meta::erased(dot, *slot))?;
-        if !erased && !db.latest().has(Family::Openings, &key)? {
-            hold.writer().put(db, Family::Openings, &key, opening)?;
-            added += 1;
-        }
-    }
-    Ok(added)
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use quipu_merge::{
-    Act, Authority, AuthorKey, Body, Dot, EventId, ForkPolicy, Lane, OpeningId, Subject, Verdicts,
+    Act, AuthorKey, Authority, Body, Dot, EventId, ForkPolicy, Lane, OpeningId, Subject, Verdicts,
 };
 
 use crate::db::Db;
@@ -28,10 +28,13 @@ pub fn redacted(authority: &Authority, verdicts: &Verdicts) -> Redacted {
     // Nobody can certify a redact in a ledger without validators.
     let uncertifiable = authority.genesis().validators.is_empty();
     let mut redacted = Redacted::new();
-    for control in authority.events().iter().filter(|control| !verdicts.is_void_control(control.dot)) {
+    for control in
+        authority.events().iter().filter(|control| !verdicts.is_void_control(control.dot))
+    {
         for act in &control.acts {
             if let Act::Redact { event, author, dot } = *act {
-                *redacted.entry((author, event, dot)).or_default() |= uncertifiable || control.author == author;
+                *redacted.entry((author, event, dot)).or_default() |=
+                    uncertifiable || control.author == author;
             }
         }
     }
@@ -85,17 +88,23 @@ impl Writer {
 
     /// The slots of a new event whose openings its author has had erased before; and whether
     /// their bytes are to be dropped.
-    pub fn erased_slots(&mut self, db: &Db, new: &NewEvent<'_>) -> Result<BTreeMap<u16, bool>, StorageError> {
+    pub fn erased_slots(
+        &mut self,
+        db: &Db,
+        new: &NewEvent<'_>,
+    ) -> Result<BTreeMap<u16, bool>, StorageError> {
         let author = new.event.event().author;
         if !self.erased_openings.contains_key(&author) {
             let erased = erased_of(db, &self.redacted, author)?;
             self.erased_openings.insert(author, erased);
         }
-        let Some(erased) = self.erased_openings.get(&author).filter(|erased| !erased.is_empty()) else {
+        let Some(erased) = self.erased_openings.get(&author).filter(|erased| !erased.is_empty())
+        else {
             return Ok(BTreeMap::new());
         };
         let slots = (0_u16..).zip(new.body.data());
-        let hit = slots.filter_map(|(slot, operation)| Some((slot, *erased.get(&operation.value()?)?)));
+        let hit =
+            slots.filter_map(|(slot, operation)| Some((slot, *erased.get(&operation.value()?)?)));
         Ok(hit.collect())
     }
 
@@ -112,7 +121,8 @@ impl Writer {
         rejudged: &mut Rejudged,
     ) -> Result<(), StorageError> {
         let lanes = self.lanes.table().clone();
-        let acts: BTreeMap<Dot, _> = self.authority.events().iter().map(|e| (e.dot, e.clone())).collect();
+        let acts: BTreeMap<Dot, _> =
+            self.authority.events().iter().map(|e| (e.dot, e.clone())).collect();
         for author in self.verdicts.changed_since(before) {
             for &lane in lanes.of(author) {
                 for_each_event(db, lane, |dot, body| {
@@ -121,7 +131,9 @@ impl Writer {
                     }
                     let clock = lookup::clock_at(db.latest(), dot)?;
                     let acts = acts.get(&dot).map_or(&[][..], |control| &control.acts);
-                    let is = self.verdicts.is_void(&lanes, &Subject { author, dot, clock: &clock, acts });
+                    let is = self
+                        .verdicts
+                        .is_void(&lanes, &Subject { author, dot, clock: &clock, acts });
                     if is != db.latest().has(Family::Meta, &meta::void(dot))? {
                         rejudged.void.insert(dot, is);
                         rejudged.keys.extend(keys_of(body));
@@ -145,7 +157,8 @@ impl Writer {
             let changed = a.iter().filter(|(target, drop)| b.get(target) != Some(drop));
             changed.map(|(target, _)| target.0).collect::<Vec<_>>()
         };
-        let authors: BTreeSet<_> = [changed(&before, &now), changed(&now, &before)].concat().into_iter().collect();
+        let authors: BTreeSet<_> =
+            [changed(&before, &now), changed(&now, &before)].concat().into_iter().collect();
         let lanes = self.lanes.table().clone();
         let mut dropped = Vec::new();
         for author in authors {

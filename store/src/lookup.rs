@@ -110,7 +110,7 @@ pub fn clock_of(reader: Reader<'_>, dot: Dot, stored: StoredClock) -> Result<Clo
             }
         };
         // Bases lie strictly before, so that even a damaged record ends this.
-        if base >= at.seq || differences.len() > MAX_DEPTH as usize {
+        if base >= at.seq || differences.len() as u64 > MAX_DEPTH {
             return Err(damaged(at));
         }
         at.seq = base;
@@ -152,7 +152,12 @@ impl Clocks {
 
     /// The clock that the record of the event at `dot` describes. Most events share the stored
     /// clock of an earlier one of their lane, which is likely to be here.
-    pub fn of(&self, reader: Reader<'_>, dot: Dot, stored: StoredClock) -> Result<Clock, StorageError> {
+    pub fn of(
+        &self,
+        reader: Reader<'_>,
+        dot: Dot,
+        stored: StoredClock,
+    ) -> Result<Clock, StorageError> {
         let StoredClock::Same(base) = stored else { return clock_of(reader, dot, stored) };
         let base = Dot { lane: dot.lane, seq: base };
         let known = self.lock().get(&base).cloned();

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
 use quipu_merge::{
-    Act, AuthorKey, BlockId, Clock, Content, ContentReadError, ControlEvent, Cut, Dot, EventId, Lane, Link,
-    Micros, Opening, Subject, Verdicts, read_content,
+    Act, AuthorKey, BlockId, Clock, Content, ContentReadError, ControlEvent, Cut, Dot, EventId,
+    Lane, Link, Micros, Opening, Subject, Verdicts, read_content,
 };
 
 use crate::db::Reader;
@@ -128,8 +128,10 @@ impl<'l> Snapshot<'l> {
             .iter()
             .map(|dot| lookup::known_at(self.reader(), dot))
             .collect::<Result<_, _>>()?;
-        let followed = |tip: &Known| tips.iter().any(|t| t.dot != tip.dot && t.clock.covers(tip.dot));
-        let mut heads: Vec<_> = tips.iter().filter(|tip| !followed(tip)).map(|tip| tip.id).collect();
+        let followed =
+            |tip: &Known| tips.iter().any(|t| t.dot != tip.dot && t.clock.covers(tip.dot));
+        let mut heads: Vec<_> =
+            tips.iter().filter(|tip| !followed(tip)).map(|tip| tip.id).collect();
         heads.sort_unstable();
         Ok(heads)
     }
@@ -194,7 +196,7 @@ impl<'l> Snapshot<'l> {
     /// # Errors
     /// [`ReadError::NoSuchEvent`].
     pub fn precedes(&self, event: EventId, other: EventId) -> Result<bool, ReadError> {
-        let dot = |id| Ok::<_, ReadError>(lookup::dot_of(self.reader(), id)?.ok_or(ReadError::NoSuchEvent(id))?);
+        let dot = |id| lookup::dot_of(self.reader(), id)?.ok_or(ReadError::NoSuchEvent(id));
         let (event, other) = (dot(event)?, dot(other)?);
         Ok(event != other && lookup::clock_at(self.reader(), other)?.covers(event))
     }
@@ -217,7 +219,10 @@ impl<'l> Snapshot<'l> {
         mut write: impl FnMut(&[u8]) -> std::io::Result<()>,
     ) -> Result<Result<(), BlockId>, LongError> {
         let fetch = |id: BlockId| {
-            let block = self.reader().get(Family::Blocks, &schema::block_key(id)).map_err(LongError::Storage)?;
+            let block = self
+                .reader()
+                .get(Family::Blocks, &schema::block_key(id))
+                .map_err(LongError::Storage)?;
             Ok(block.map(|bytes| bytes.to_vec()))
         };
         match read_content(link, fetch, |bytes| write(bytes).map_err(LongError::Output)) {
@@ -281,7 +286,12 @@ impl<'l> Snapshot<'l> {
         }
         let authority = &self.published.authority;
         let mut needed = BTreeMap::new();
-        let forked = self.published.lanes.authors().filter(|(_, lanes)| lanes.len() > 1).flat_map(|(_, lanes)| lanes);
+        let forked = self
+            .published
+            .lanes
+            .authors()
+            .filter(|(_, lanes)| lanes.len() > 1)
+            .flat_map(|(_, lanes)| lanes);
         for lane in authority.events().iter().map(|event| event.dot.lane).chain(forked.copied()) {
             if let std::collections::btree_map::Entry::Vacant(entry) = needed.entry(lane) {
                 entry.insert(self.seq_on(lane)?);
@@ -310,12 +320,15 @@ impl<'l> Snapshot<'l> {
         }
         let clock = lookup::clock_at(self.reader(), dot)?;
         let acts = self.acts_of(dot);
-        Ok(verdicts.is_void(lanes, &Subject { author: info.author, dot, clock: &clock, acts: &acts }))
+        Ok(verdicts
+            .is_void(lanes, &Subject { author: info.author, dot, clock: &clock, acts: &acts }))
     }
 
     /// Whether any value has been erased.
     pub(crate) fn has_erased(&self) -> bool {
-        let redacts = |event: &Arc<ControlEvent>| event.acts.iter().any(|act| matches!(act, Act::Redact { .. }));
+        let redacts = |event: &Arc<ControlEvent>| {
+            event.acts.iter().any(|act| matches!(act, Act::Redact { .. }))
+        };
         self.published.authority.events().iter().any(redacts)
     }
 
@@ -367,7 +380,8 @@ impl<'l> Snapshot<'l> {
             Cut::Heads(heads) => {
                 let (mut clock, mut named) = (Clock::new(), Vec::with_capacity(heads.len()));
                 for &id in heads {
-                    let dot = lookup::dot_of(self.reader(), id)?.ok_or(ReadError::NoSuchEvent(id))?;
+                    let dot =
+                        lookup::dot_of(self.reader(), id)?.ok_or(ReadError::NoSuchEvent(id))?;
                     let stored = Stored::read(self.reader(), dot)?;
                     let record = stored.record()?;
                     named.push((dot, record.time));
@@ -386,7 +400,11 @@ impl<'l> Snapshot<'l> {
             let version = lanes.version(&lookup::clock_at(self.reader(), dot)?);
             Ok(version.iter().all(|(author, seq)| limit.get(author).is_some_and(|max| seq <= max)))
         };
-        let tips = { let mut all = Clock::new(); self.published.heads.iter().for_each(|h| all.join(&h.clock)); all };
+        let tips = {
+            let mut all = Clock::new();
+            self.published.heads.iter().for_each(|h| all.join(&h.clock));
+            all
+        };
         let mut frontier = Clock::new();
         for (lane, info) in lanes.iter() {
             let Some(&max) = limit.get(&info.author) else { continue };

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use quipu_merge::{
-    Ancestor, Authority, AuthorKey, Body, Control, Dot, EventId, LaneTable, Lanes, Verdicts,
+    Ancestor, AuthorKey, Authority, Body, Control, Dot, EventId, LaneTable, Lanes, Verdicts,
 };
 use rocksdb::WriteBatch;
 
@@ -101,7 +101,13 @@ impl Writer {
     }
 
     /// Adds a put to the group.
-    pub fn put(&mut self, db: &Db, family: Family, key: &[u8], value: &[u8]) -> Result<(), StorageError> {
+    pub fn put(
+        &mut self,
+        db: &Db,
+        family: Family,
+        key: &[u8],
+        value: &[u8],
+    ) -> Result<(), StorageError> {
         self.empty = false;
         if family == Family::State {
             self.states.insert(key.to_vec(), Some(value.to_vec()));
@@ -135,7 +141,11 @@ impl Writer {
     }
 
     /// An event that is held, written or not.
-    pub fn known(&mut self, reader: Reader<'_>, id: EventId) -> Result<Option<Known>, StorageError> {
+    pub fn known(
+        &mut self,
+        reader: Reader<'_>,
+        id: EventId,
+    ) -> Result<Option<Known>, StorageError> {
         if let Some(known) = self.recent.get(&id) {
             return Ok(Some(known.clone()));
         }
@@ -149,7 +159,11 @@ impl Writer {
     }
 
     /// The events that the redacts of a body name, as far as they are held.
-    pub fn targets(&mut self, reader: Reader<'_>, body: &Body) -> Result<BTreeMap<EventId, Ancestor>, StorageError> {
+    pub fn targets(
+        &mut self,
+        reader: Reader<'_>,
+        body: &Body,
+    ) -> Result<BTreeMap<EventId, Ancestor>, StorageError> {
         let mut targets = BTreeMap::new();
         for operation in body.control() {
             if let Control::Redact { event } = operation
@@ -178,11 +192,6 @@ impl Writer {
     /// Whether nothing waits to be written.
     pub const fn is_empty(&self) -> bool {
         self.empty
-    }
-
-    /// How many bytes wait to be written.
-    pub fn size(&self) -> usize {
-        self.batch.size_in_bytes()
     }
 
     /// Takes the group to write it, and starts the next.
@@ -214,7 +223,7 @@ impl Writer {
 }
 
 /// Reads the commit number and the heads back.
-pub fn read_heads(reader: Reader<'_>) -> Result<(u64, Vec<quipu_merge::Dot>), StorageError> {
+pub fn read_heads(reader: Reader<'_>) -> Result<(u64, Vec<Dot>), StorageError> {
     let damaged = || StorageError::damaged("the record of the heads");
     let bytes = reader.get(Family::Meta, meta::HEADS)?.ok_or_else(damaged)?;
     let mut r = record::Reader(&bytes);

@@ -55,8 +55,8 @@ fn gone(
     out: &mut Output,
 ) -> Result<(), Failure> {
     let left = after.kinds(key)?;
-    let gone = kinds.iter().filter(|kind| !left.contains(kind));
-    gone.map(|kind| compare(before, after, key, *kind, out)).collect()
+    let mut gone = kinds.iter().filter(|kind| !left.contains(kind));
+    gone.try_for_each(|kind| compare(before, after, key, *kind, out))
 }
 
 /// A change of one thing.
@@ -161,8 +161,11 @@ fn sets(before: &BTreeSet<Vec<u8>>, after: &BTreeSet<Vec<u8>>) -> Changed {
     Some((What::Set { added: json(added), removed: json(removed) }, lines))
 }
 
+/// A value of a list, with the event and the place in it that make it another than its equals.
+type ListEntry = ((EventId, usize), Value);
+
 /// The values of a list, each with its event and its place among those of the event.
-fn elements(snapshot: &Snapshot<'_>, key: &str) -> Result<Vec<((EventId, usize), Value)>, Failure> {
+fn elements(snapshot: &Snapshot<'_>, key: &str) -> Result<Vec<ListEntry>, Failure> {
     let mut elements = Vec::new();
     let mut seen = BTreeMap::new();
     snapshot.list(key, |element| {
@@ -174,10 +177,8 @@ fn elements(snapshot: &Snapshot<'_>, key: &str) -> Result<Vec<((EventId, usize),
     Ok(elements)
 }
 
-fn lists(before: &[((EventId, usize), Value)], after: &[((EventId, usize), Value)]) -> Changed {
-    let places = |list: &[((EventId, usize), Value)]| {
-        list.iter().map(|(place, _)| *place).collect::<BTreeSet<_>>()
-    };
+fn lists(before: &[ListEntry], after: &[ListEntry]) -> Changed {
+    let places = |list: &[ListEntry]| list.iter().map(|(place, _)| *place).collect::<BTreeSet<_>>();
     let (old, new) = (places(before), places(after));
     if old == new {
         return None;

@@ -43,6 +43,7 @@ pub fn cuts(ledger: &Ledger, model: &Model, dice: &mut Dice) -> Vec<ModelCut> {
 
 /// Compares a store with the model at some cuts.
 pub fn check(ledger: &Ledger, model: &Model, cuts: &[ModelCut], what: &str) {
+    verify(ledger, what);
     for cut in cuts {
         let what = &format!("{what}, {cut:?}");
         let snapshot = ledger.at(&store_cut(cut)).unwrap();
@@ -60,6 +61,12 @@ pub fn check(ledger: &Ledger, model: &Model, cuts: &[ModelCut], what: &str) {
         check_indexes(&snapshot, &want, *cut == ModelCut::All, what);
         check_log(&snapshot, model, cut, what);
     }
+}
+
+/// Has the store check itself.
+pub fn verify(ledger: &Ledger, what: &str) {
+    let report = ledger.verify(&mut |_, _| {}).unwrap();
+    assert!(report.is_sound(), "{what}: {:?}", report.findings);
 }
 
 fn text<K: ToString, V: Clone + Into<Value>>(map: &BTreeMap<K, V>) -> Value {
@@ -84,13 +91,18 @@ pub fn check_indexes(snapshot: &Snapshot<'_>, dump: &Value, everything: bool, wh
         let want = kinds.iter().filter(|(key, _)| key.starts_with(prefix));
         let want = want.map(|(key, kinds)| (key.clone(), kinds.clone())).collect::<Vec<_>>();
         assert_eq!(keys, want, "keys {prefix:?} of {what}");
-        let conflicting = |key: &&String| dump["registers"][*key].as_array().map_or(0, Vec::len) > 1;
+        let conflicting =
+            |key: &&String| dump["registers"][*key].as_array().map_or(0, Vec::len) > 1;
         let want = want.iter().map(|(key, _)| key).filter(conflicting).collect::<Vec<&String>>();
         assert_eq!(snapshot.conflicts(prefix).unwrap().iter().collect::<Vec<_>>(), want, "{what}");
     }
     for key in kinds.keys().map(String::as_str).chain([ABSENT]) {
         check_key(snapshot, dump, key, &format!("{key:?} of {what}"));
-        assert_eq!(snapshot.kinds(key).unwrap(), kinds.get(key).cloned().unwrap_or_default(), "{what}");
+        assert_eq!(
+            snapshot.kinds(key).unwrap(),
+            kinds.get(key).cloned().unwrap_or_default(),
+            "{what}"
+        );
         if everything {
             let counted = |field: &str| dump[field][key].as_array().map_or(0, Vec::len) as u64;
             for (kind, field) in
@@ -120,9 +132,7 @@ fn kinds_of(dump: &Value) -> BTreeMap<String, Vec<KeyKind>> {
 fn check_key(snapshot: &Snapshot<'_>, dump: &Value, key: &str, what: &str) {
     let writes = snapshot.register(key).unwrap();
     assert!(writes.iter().all(|write| !write.void), "{what}");
-    let shown_write = |write: quipu_store::RegisterWrite| {
-        json!({ "event": write.event.to_string(), "value": write.value.map(shown) })
-    };
+    let shown_write = |write: quipu_store::RegisterWrite| json!({ "event": write.event.to_string(), "value": write.value.map(shown) });
     let writes = writes.into_iter().map(shown_write).collect::<Vec<Value>>();
     assert_eq!(json!(writes), or_empty(&dump["registers"][key]), "register {what}");
     let value = snapshot.get(key).unwrap().map(shown);
@@ -191,9 +201,8 @@ fn check_log(snapshot: &Snapshot<'_>, model: &Model, cut: &ModelCut, what: &str)
         let got = log(LogFilter { key: Some(key.clone()), author: None });
         assert_eq!(ids(&got.iter().collect::<Vec<_>>()), ids(&want), "log of {key:?} of {what}");
         let writes = |o: &Operation| matches!(o, Operation::Put { .. } | Operation::Del { .. });
-        let written = |event: &&EventInfo| {
-            event.body.data().iter().any(|o| of_key(&o) && writes(o))
-        };
+        let written =
+            |event: &&EventInfo| event.body.data().iter().any(|o| of_key(&o) && writes(o));
         let want = all.iter().filter(written).map(|event| event.id).collect::<Vec<EventId>>();
         let history = snapshot.register_history(&key).unwrap();
         let got = history.iter().map(|write| write.event).collect::<Vec<EventId>>();

@@ -39,7 +39,11 @@ fn run(seed: u64, shape: Shape) {
         };
         let new = take_in(&ledger, &archive, (&heads, &events), &held, &mut dice);
         held.extend(events);
-        assert_eq!(new, held.len() as u64 - model.order(&quipu_fuzz::ModelCut::All, &[]).len() as u64, "{what}");
+        assert_eq!(
+            new,
+            held.len() as u64 - model.order(&quipu_fuzz::ModelCut::All, &[]).len() as u64,
+            "{what}"
+        );
     }
 }
 

@@ -59,9 +59,7 @@ fn the_key_is_its_owners_alone() {
     assert!(fs::read_to_string(&file).unwrap().starts_with("-----BEGIN PRIVATE KEY-----"));
     mode(0o640);
     let opened = relaxed().open(&dir);
-    assert!(
-        matches!(opened, Err(OpenError::Identity(IdentityError::Exposed { mode: 0o640, .. })))
-    );
+    assert!(matches!(opened, Err(OpenError::Identity(IdentityError::Exposed { mode: 0o640, .. }))));
     mode(0o600);
     // A passphrase that nothing asks for does no harm.
     let opened = relaxed().passphrase(passphrase("unneeded")).open(&dir).unwrap();

@@ -10,7 +10,7 @@ use quipu_merge::{
 use quipu_store::{Ledger, NewLedger, WriteError};
 use serde_json::{Value, json};
 
-use crate::compare::{check, check_indexes, cuts, store_cut};
+use crate::compare::{check, check_indexes, cuts, store_cut, verify};
 use crate::files::{Archive, Place, copy_dir, file_of, import, merge, relaxed};
 
 const KEYS: [&str; 4] = ["a", "b", "k/0", "k/1"];
@@ -265,6 +265,7 @@ impl Crowd {
         let model = model_of(&self.stores[0].1);
         for (number, (_, ledger)) in self.stores.iter().enumerate() {
             let what = format!("{what}, store {number}");
+            verify(ledger, &what);
             for cut in cuts(ledger, &model, &mut self.dice) {
                 let own = dump(ledger, &store_cut(&cut));
                 let want = self.comparable(model.dump(&cut, &[]));
@@ -282,7 +283,8 @@ impl Crowd {
 /// A replica may be out of its roles; nothing else may go wrong.
 fn allow(result: Result<(), WriteError>) {
     match result {
-        Ok(()) | Err(WriteError::Unauthorised(_) | WriteError::Refused(_) | WriteError::Copied) => {}
+        Ok(()) | Err(WriteError::Unauthorised(_) | WriteError::Refused(_) | WriteError::Copied) => {
+        }
         Err(error) => panic!("{error}"),
     }
 }
@@ -311,7 +313,8 @@ fn keys_of_void_events_are_found_before_they_were_void() {
     let new = NewLedger { policy: Policy::Open, ..NewLedger::default() };
     let admin = relaxed().create(place.path("admin"), &new).unwrap();
     let clone = |name| {
-        let cloned = relaxed().clone_ledger(place.path(name), &admin, &Cut::Everything, &mut |_, _| {});
+        let cloned =
+            relaxed().clone_ledger(place.path(name), &admin, &Cut::Everything, &mut |_, _| {});
         cloned.unwrap().0
     };
     let (early, late) = (clone("early"), clone("late"));

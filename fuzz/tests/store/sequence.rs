@@ -4,9 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use quipu_fuzz::Dice;
 use quipu_merge::{Cut, EventId};
-use quipu_store::{
-    Expected, KeyKind, Ledger, NewLedger, Snapshot, Transaction, Value, WriteError,
-};
+use quipu_store::{Expected, KeyKind, Ledger, NewLedger, Snapshot, Transaction, Value, WriteError};
 
 use crate::files::{Place, relaxed};
 
@@ -177,12 +175,7 @@ fn run(seed: u64) {
     }
 }
 
-fn write(
-    ledger: &Ledger,
-    maps: &mut Maps,
-    then: &mut Vec<(EventId, Maps)>,
-    dice: &mut Dice,
-) {
+fn write(ledger: &Ledger, maps: &mut Maps, then: &mut Vec<(EventId, Maps)>, dice: &mut Dice) {
     let mut transaction = ledger.transaction();
     let mut changes = Vec::new();
     for _ in 0..=dice.below(6) {

@@ -5,9 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use quipu_merge::{Cut, EventId};
-use quipu_store::{
-    Committed, Expected, Ledger, LogFilter, NewLedger, Options, Value, WriteError,
-};
+use quipu_store::{Committed, Expected, Ledger, LogFilter, NewLedger, Options, Value, WriteError};
 
 use crate::compare::check_indexes;
 use crate::files::{Place, merge, relaxed};
