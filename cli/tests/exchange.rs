@@ -1,5 +1,11 @@
 //! Replicas that diverge, merge, and exchange files.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that panics has done its work"
+)]
+
 mod support;
 
 use serde_json::json;

@@ -1,5 +1,11 @@
 //! The commands that read one store.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that panics has done its work"
+)]
+
 mod support;
 
 use serde_json::{Value, json};
@@ -216,9 +222,41 @@ fn status_is_an_overview() {
 fn verify_finds_nothing_wrong() {
     let (s, _) = history();
     let report = s.a(&["verify", "--json"]).json();
-    assert_eq!(fields(&report), ["blocks", "events", "findings", "openings"]);
+    assert_eq!(
+        fields(&report),
+        ["blocks", "events", "findings", "openings", "unlisted", "versions"]
+    );
     assert_eq!((&report["events"], &report["findings"]), (&json!(7), &json!([])));
     assert!(s.a(&["verify"]).ok().ends_with("0 faults\n"));
+}
+
+#[test]
+fn verify_notices_a_flipped_bit() {
+    let (s, _) = history();
+    s.write(
+        "in",
+        "{\"op\":\"put\",\"key\":\"k\",\"value\":\"some text to be damaged\"}\n"
+            .repeat(3000)
+            .as_bytes(),
+    );
+    s.a(&["put", "--batch", "in", "--group", "1000"]).ok();
+    // Whatever file it is in, a flipped bit is noticed or has no meaning.
+    let mut noticed = 0;
+    for entry in std::fs::read_dir(s.path("a/db")).unwrap() {
+        let path = entry.unwrap().path();
+        let whole = std::fs::read(&path).unwrap();
+        if !path.extension().is_some_and(|kind| kind == "sst" || kind == "log")
+            || whole.len() < 100_000
+        {
+            continue;
+        }
+        let mut flipped = whole.clone();
+        flipped[whole.len() / 2] ^= 1;
+        std::fs::write(&path, flipped).unwrap();
+        noticed += usize::from(s.a(&["verify"]).code == 21);
+        std::fs::write(&path, whole).unwrap();
+    }
+    assert!(noticed > 0);
 }
 
 #[test]

@@ -1,5 +1,11 @@
 //! The commands that write to one store.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that panics has done its work"
+)]
+
 mod support;
 
 use std::io::{BufRead, BufReader};

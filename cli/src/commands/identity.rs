@@ -54,8 +54,8 @@ struct IdentityJson {
 
 #[derive(Serialize)]
 struct RotationJson {
-    key: String,
     old: String,
+    new: String,
     granted: Vec<&'static str>,
     event: Option<String>,
 }
@@ -118,8 +118,8 @@ fn rotate(context: &mut Context) -> Result<(), Failure> {
     let granted: Vec<_> = rotation.granted.iter().copied().map(Role::word).collect();
     if out.is_json() {
         out.json(&RotationJson {
-            key: rotation.new.to_string(),
             old: rotation.old.to_string(),
+            new: rotation.new.to_string(),
             granted,
             event: rotation.event.map(|committed| committed.event.to_string()),
         })?;

@@ -1,6 +1,11 @@
 //! Runs the real binary in a scratch directory.
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that panics has done its work"
+)]
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
