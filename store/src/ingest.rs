@@ -55,18 +55,11 @@ impl Checked {
 
     /// The same event with what has been waiting of it, where that is more.
     fn with(&self, waiting: WaitingRecord) -> Self {
-<<<<<<< HEAD
-        let own = self.body_bytes.clone().filter(|_| matches!(self.body, Some(Ok(_))));
-        let openings = waiting.openings.into_iter().chain(self.openings.clone());
-        let openings = openings.collect::<BTreeMap<_, _>>().into_iter().collect();
-        Self::new(self.event.clone(), own.or(waiting.body), openings)
-=======
         let body =
             self.body_bytes.clone().filter(|_| matches!(self.body, Some(Ok(_)))).or(waiting.body);
         let openings: BTreeMap<_, _> =
             waiting.openings.into_iter().chain(self.openings.clone()).collect();
         Self::new(self.event.clone(), body, openings.into_iter().collect())
->>>>>>> main
     }
 }
 
@@ -213,13 +206,8 @@ impl Ledger {
         tally: &mut Tally,
     ) -> Result<bool, MergeError> {
         // An event that waits may come again with less than it came with before.
-<<<<<<< HEAD
-        let waiting = self.waiting_record(hold, checked.event.id())?;
-        let completed = waiting.map(|record| checked.with(record));
-=======
         let completed =
             self.waiting_record(hold, checked.event.id())?.map(|record| checked.with(record));
->>>>>>> main
         let checked = completed.as_ref().unwrap_or(checked);
         let event = &checked.event;
         if hold.writer().known(self.latest(), event.id())?.is_some() {

@@ -169,7 +169,7 @@ impl Expected {
                 }
                 Some((Kind::List | Kind::Set, ..)) => {
                     let count = self.counts.remove(state_key);
-                    decode_count(value) == Some(count.unwrap_or(0))
+                    count.is_some() && count == decode_count(value)
                 }
                 None => false,
             };
