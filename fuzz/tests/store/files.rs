@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{Seek, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use quipu_fuzz::{Dice, GeneratedEvent, History, Model, ModelCut};
@@ -13,6 +14,13 @@ use tempfile::TempDir;
 /// Fast enough for many seeds: nothing here pulls the plug.
 pub fn relaxed() -> Options {
     Options::new().durability(Durability::Relaxed).cache(1 << 20).write_buffer(1 << 20)
+}
+
+/// The seeds to run: those given, or those that `QUIPU_SEEDS` names, as in `5000..6000`.
+pub fn seeds(default: Range<u64>) -> Range<u64> {
+    let Ok(text) = std::env::var("QUIPU_SEEDS") else { return default };
+    let (from, to) = text.split_once("..").expect("QUIPU_SEEDS is like 5000..6000");
+    from.parse().unwrap()..to.parse().unwrap()
 }
 
 /// A directory for stores, which goes away with it.

@@ -1,17 +1,20 @@
 //! Replicas that write, fork, merge and exchange files, and what they agree on in the end.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroI64;
 use std::path::PathBuf;
 
+use ed25519_dalek::SigningKey;
 use quipu_fuzz::{Dice, History, Model, ModelCut, Shape};
 use quipu_merge::{
-    AuthorKey, BlockId, CarReader, Cut, EventId, ForkPolicy, ParsedEvent, Policy, Role,
+    AuthorKey, BlockId, Body, BodyId, CarReader, Cut, Event, EventId, ForkPolicy, Key, Micros,
+    Operation, ParsedEvent, Policy, Role, Seq,
 };
 use quipu_store::{Ledger, NewLedger, WriteError};
 use serde_json::{Value, json};
 
 use crate::compare::{check, check_indexes, cuts, store_cut, verify};
-use crate::files::{Archive, Place, copy_dir, file_of, import, merge, relaxed};
+use crate::files::{Archive, Place, car, copy_dir, file_of, import, merge, relaxed, seeds};
 
 const KEYS: [&str; 4] = ["a", "b", "k/0", "k/1"];
 const MEMBERS: [&[u8]; 3] = [b"", b"x", b"\xff"];
@@ -44,7 +47,7 @@ fn model_of(ledger: &Ledger) -> Model {
 
 #[test]
 fn any_order_of_merging_means_the_same() {
-    for seed in 0..20 {
+    for seed in seeds(0..20) {
         let mut dice = Dice::seeded(seed);
         let history = History::generate(&mut dice, Shape { authors: 5, events: 50 });
         let archive = Archive::new(&history, &mut dice);
@@ -87,7 +90,7 @@ fn merge_twice(to: &Ledger, from: &Ledger) {
 
 #[test]
 fn a_file_of_a_cut_is_that_cut() {
-    for seed in 50..65 {
+    for seed in seeds(50..65) {
         let mut dice = Dice::seeded(seed);
         let history = History::generate(&mut dice, Shape { authors: 4, events: 40 });
         let archive = Archive::new(&history, &mut dice);
@@ -291,7 +294,7 @@ fn allow(result: Result<(), WriteError>) {
 
 #[test]
 fn replicas_that_write_agree() {
-    for seed in 0..25 {
+    for seed in seeds(0..25) {
         let mut crowd = Crowd::new(seed);
         for step in 0..40 {
             crowd.step();
@@ -303,6 +306,64 @@ fn replicas_that_write_agree() {
             }
         }
         crowd.agree(&format!("seed {seed}"));
+    }
+}
+
+/// An event follows at most 64 others beside its own: what is more is tied together first.
+#[test]
+fn many_heads_are_tied_together() {
+    let place = Place::new();
+    let new = NewLedger { policy: Policy::Open, ..NewLedger::default() };
+    let hub = relaxed().create(place.path("hub"), &new).unwrap();
+    let first = hub.snapshot().unwrap().heads().unwrap()[0];
+    let many = 150;
+    for seed in 0..many {
+        let key = SigningKey::from_bytes(&[seed; 32]);
+        let body = Body::Data(vec![Operation::Inc {
+            key: Key::new("n").unwrap(),
+            by: NonZeroI64::new(1).unwrap(),
+        }]);
+        let body = body.encode().unwrap();
+        let event = Event {
+            author: AuthorKey(key.verifying_key().to_bytes()),
+            seq: Seq::FIRST,
+            prev: None,
+            parents: vec![first],
+            time: Micros(hub.snapshot().unwrap().event(first).unwrap().time.0 + 1),
+            body: BodyId::of(&body),
+            size: body.len() as u32,
+        };
+        let event = event.sign(&key).unwrap();
+        let blocks =
+            [(event.id().block(), event.bytes().to_vec()), (BodyId::of(&body).block(), body)];
+        import(&hub, car(&[event.id()], &blocks)).unwrap();
+    }
+    let heads = || hub.snapshot().unwrap().heads().unwrap();
+    assert_eq!(heads().len(), many as usize);
+    let stores = ["data", "control", "tied"].map(|name| {
+        let clone =
+            relaxed().clone_ledger(place.path(name), &hub, &Cut::Everything, &mut |_, _| {});
+        clone.unwrap().0
+    });
+    let mut transaction = stores[0].transaction();
+    transaction.inc("n", 1).unwrap();
+    let written = transaction.commit().unwrap();
+    let tied = stores[2].tie().unwrap().unwrap();
+    // Two events that tie 64 heads each, and one that does the rest.
+    assert_eq!((written.seq.0, tied.seq.0), (3, 3));
+    let revoked = AuthorKey(SigningKey::from_bytes(&[7; 32]).verifying_key().to_bytes());
+    let control = hub.revoke(revoked).unwrap();
+    assert_eq!(heads(), [control.event]);
+    for (store, event) in [(&stores[0], written), (&stores[2], tied)] {
+        assert_eq!(store.snapshot().unwrap().heads().unwrap(), [event.event]);
+        merge(&hub, store);
+        merge(store, &hub);
+        merge(&stores[1], store);
+    }
+    merge(&stores[0], &hub);
+    let model = model_of(&hub);
+    for store in [&hub, &stores[0], &stores[1], &stores[2]] {
+        check(store, &model, &[ModelCut::All], "many heads");
     }
 }
 
