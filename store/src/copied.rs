@@ -8,13 +8,13 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rocksdb::WriteBatch;
 
 use crate::db::{Db, Reader};
 use crate::error::StorageError;
-use crate::identity::KEY_FILE;
+use crate::identity::{FRESH_KEY_FILE, KEY_FILE};
 use crate::schema::{Family, meta};
 
 /// Which files a store consists of.
@@ -27,7 +27,10 @@ pub struct Place {
 impl Place {
     /// The place of the store in `dir`.
     pub fn of(dir: &Path) -> Result<Self, StorageError> {
-        let path = dir.join(KEY_FILE);
+        Self::of_file(dir.join(KEY_FILE))
+    }
+
+    fn of_file(path: PathBuf) -> Result<Self, StorageError> {
         let data = fs::metadata(&path).map_err(StorageError::file(&path))?;
         Ok(Self { device: data.dev(), inode: data.ino() })
     }
@@ -35,13 +38,26 @@ impl Place {
     /// Whether this place is the one that was recorded, or none was.
     pub fn is_recorded(self, reader: Reader<'_>) -> Result<bool, StorageError> {
         let recorded = reader.get(Family::Meta, meta::PLACE)?;
-        Ok(recorded.is_none_or(|bytes| *bytes == self.encode()))
+        let own = self.encode();
+        Ok(recorded.is_none_or(|bytes| bytes.chunks(own.len()).any(|place| place == own)))
     }
 
     /// Records this place.
     pub fn record(self, db: &Db) -> Result<(), StorageError> {
         let mut batch = WriteBatch::default();
         db.put(&mut batch, Family::Meta, meta::PLACE, &self.encode())?;
+        db.write(batch, true)
+    }
+
+    /// Records the place that the store in `dir` will have with the key that is written beside its
+    /// own, too: a crash before or after the replacement must not look like a copy.
+    pub fn record_next(dir: &Path, db: &Db) -> Result<(), StorageError> {
+        let next = Self::of_file(dir.join(FRESH_KEY_FILE))?;
+        let recorded = db.latest().get(Family::Meta, meta::PLACE)?;
+        let mut places = recorded.map_or_else(Vec::new, |bytes| bytes.to_vec());
+        places.extend(next.encode());
+        let mut batch = WriteBatch::default();
+        db.put(&mut batch, Family::Meta, meta::PLACE, &places)?;
         db.write(batch, true)
     }
 

@@ -179,6 +179,9 @@ pub enum WriteError {
         "this store looks like a copy of another: writing here with the same key would exclude its author. `quipu identity rotate` makes a key of its own"
     )]
     Copied,
+    /// The replica's key was changed while the event was made.
+    #[error("this replica's key was changed meanwhile: try again")]
+    KeyChanged,
     /// The local clock is out of range, or an event that this one follows bars the way.
     #[error(
         "no time can be given to the event: the largest time that the format knows has been reached"

@@ -15,6 +15,8 @@ use crate::error::IdentityError;
 
 /// The file with the key, in the store's directory.
 pub const KEY_FILE: &str = "identity.pem";
+/// The file with a key that is to replace it.
+pub const FRESH_KEY_FILE: &str = "identity.pem.new";
 
 const MODE: u32 = 0o600;
 const MAX_KEY_FILE: u64 = 64 * 1024;
@@ -74,6 +76,16 @@ impl Identity {
 
     /// Writes the key to the store in `dir`, and replaces one that is there only as a whole.
     pub fn save(&self, dir: &Path, passphrase: Option<&Passphrase>) -> Result<(), IdentityError> {
+        self.write_beside(dir, passphrase)?;
+        Self::replace(dir)
+    }
+
+    /// Writes the key beside the one of the store in `dir`.
+    pub fn write_beside(
+        &self,
+        dir: &Path,
+        passphrase: Option<&Passphrase>,
+    ) -> Result<(), IdentityError> {
         let path = dir.join(KEY_FILE);
         let encoded = match passphrase {
             None => self.key.to_pkcs8_pem(LineEnding::LF),
@@ -82,9 +94,13 @@ impl Identity {
             }
         };
         let pem = encoded.map_err(|_| IdentityError::NotAKey(path.clone()))?;
-        let fresh = dir.join(format!("{KEY_FILE}.new"));
-        write_private(&fresh, pem.as_bytes())?;
-        fs::rename(&fresh, &path).map_err(file(&path))?;
+        write_private(&dir.join(FRESH_KEY_FILE), pem.as_bytes())
+    }
+
+    /// Replaces the key of the store in `dir` by the one that was written beside it.
+    pub fn replace(dir: &Path) -> Result<(), IdentityError> {
+        let path = dir.join(KEY_FILE);
+        fs::rename(dir.join(FRESH_KEY_FILE), &path).map_err(file(&path))?;
         File::open(dir).and_then(|dir| dir.sync_all()).map_err(file(dir))
     }
 

@@ -20,6 +20,7 @@ use crate::ledger::{Ledger, Options};
 use crate::load;
 use crate::lookup::{self, Known};
 use crate::merge::Progress;
+use crate::opening;
 use crate::schema::{self, Family};
 
 /// How many new events are taken in from one file at most.
@@ -39,6 +40,7 @@ impl Ledger {
         self.admit_due()?;
         let order = source.new_events(self)?;
         self.rehearse(&mut source, &order)?;
+        fail::fail_point!("after-rehearsal");
         let before = self.before()?;
         let mut tally = Tally { known_events: source.held.len() as u64, ..Tally::default() };
         let total = order.len() as u64;
@@ -48,6 +50,7 @@ impl Ledger {
                 checked.push(Ok(source.checked_before(self, *id)?));
             }
             self.take_in_all(checked, true, &mut tally)?;
+            fail::fail_point!("between-import-batches");
             progress((number * BATCH as u64).min(total), total);
         }
         tally.new_values += self.fill_values(&mut source)?;
@@ -77,7 +80,8 @@ impl Ledger {
         let (mut added, mut openings) = (0, Vec::new());
         for id in std::mem::take(&mut source.held) {
             let Some(dot) = lookup::dot_of(self.latest(), id)? else { continue };
-            let body = lookup::Stored::read(self.latest(), dot)?.body()?;
+            let stored = lookup::Stored::read(self.latest(), dot)?;
+            let (author, body) = (stored.event()?.event().author, stored.body()?);
             for (slot, operation) in (0_u16..).zip(body.data()) {
                 let Some(value) = operation.value() else { continue };
                 let (key, erased) =
@@ -89,7 +93,7 @@ impl Ledger {
                 }
                 if let Some(opening) = source.block(value.block())? {
                     source.copy_blocks(self, &opening)?;
-                    openings.push((key, opening));
+                    openings.push((key, opening::pack(author, &opening)));
                 }
             }
             if openings.len() >= BATCH {
@@ -100,7 +104,7 @@ impl Ledger {
     }
 
     fn add_openings(&self, openings: Vec<([u8; 14], Vec<u8>)>) -> Result<u64, StorageError> {
-        self.exclusively(|hold| {
+        self.in_bulk(|hold| {
             for (key, opening) in &openings {
                 hold.writer().put(&self.db, Family::Openings, key, opening)?;
             }

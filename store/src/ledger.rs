@@ -8,8 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use quipu_merge::{AuthorKey, EventId, ForkPolicy, Genesis, Micros, Policy};
 
-use rocksdb::WriteBatch;
-
+use crate::commit::Commits;
 use crate::copied::Place;
 use crate::db::{Db, Reader, Tuning};
 use crate::error::{IdentityError, OpenError, StorageError};
@@ -17,11 +16,12 @@ use crate::identity::{Identity, Passphrase};
 use crate::load;
 use crate::lookup::Clocks;
 use crate::schema::FORMAT;
+use crate::unfinished::{Unfinished, is_unfinished};
 use crate::waiting::Pool;
 use crate::writer::{Published, Writer};
 
 /// The directory of the database in the store's directory.
-const DATABASE: &str = "db";
+pub(crate) const DATABASE: &str = "db";
 
 /// When a commit returns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -179,10 +179,8 @@ impl Options {
         first: impl FnOnce(&Identity, &Db) -> Result<(), OpenError>,
     ) -> Result<Ledger, OpenError> {
         let existed = dir.exists();
-        if existed && fs::read_dir(dir).map_err(StorageError::file(dir))?.next().is_some() {
-            return Err(OpenError::Exists(dir.to_owned()));
-        }
-        let built = self.build_in(dir, first);
+        let unfinished = Unfinished::start(dir)?;
+        let built = self.build_in(dir, unfinished, first);
         if built.is_err() {
             // Half a store is of no use; what cannot be removed is reported by the next attempt.
             let _ = fs::remove_dir_all(dir);
@@ -214,15 +212,20 @@ impl Options {
     fn build_in(
         &self,
         dir: &Path,
+        unfinished: Unfinished,
         first: impl FnOnce(&Identity, &Db) -> Result<(), OpenError>,
     ) -> Result<Ledger, OpenError> {
-        fs::create_dir_all(dir).map_err(StorageError::file(dir))?;
         let identity = Identity::generate()?;
         identity.save(dir, self.passphrase.as_ref())?;
+        fail::fail_point!("after-key-saved");
         let db = Db::open(&dir.join(DATABASE), true, self.tuning())?;
+        fail::fail_point!("after-database-made");
         first(&identity, &db)?;
+        fail::fail_point!("after-genesis");
         Place::of(dir)?.record(&db)?;
         db.sync()?;
+        fail::fail_point!("before-finished");
+        unfinished.finish()?;
         Ledger::start(self, dir, db, identity, false)
     }
 
@@ -233,7 +236,7 @@ impl Options {
 
 /// Whether there is a store in `dir`.
 pub fn is_store(dir: &Path) -> bool {
-    dir.join(DATABASE).join("CURRENT").is_file()
+    dir.join(DATABASE).join("CURRENT").is_file() && !is_unfinished(dir)
 }
 
 /// A ledger in a directory, opened by this process alone.
@@ -247,8 +250,8 @@ pub struct Ledger {
     /// Whether the store looks like a copy of another.
     pub(crate) copied: AtomicBool,
     pub(crate) writer: Mutex<Writer>,
-    /// The number of the last commit that is written. Held while one is being written.
-    committed: Mutex<u64>,
+    /// Who writes the groups of the writer.
+    pub(crate) commits: Commits,
     published: RwLock<Arc<Published>>,
     /// Clocks that were read lately.
     pub(crate) clocks: Clocks,
@@ -289,7 +292,7 @@ impl Ledger {
             identity: RwLock::new(Arc::new(identity)),
             copied: AtomicBool::new(copied),
             writer: Mutex::new(writer),
-            committed: Mutex::new(published.commit),
+            commits: Commits::new(published.commit),
             published: RwLock::new(Arc::new(published)),
             clocks: Clocks::default(),
         };
@@ -375,107 +378,8 @@ impl Ledger {
         })
     }
 
-    /// Runs `fill` under the writer's lock; it may add to the group. Then waits until the group is
-    /// written, or writes it.
-    pub(crate) fn with_writer<T, E: From<StorageError>>(
-        &self,
-        fill: impl FnOnce(&mut Writer) -> Result<T, E>,
-    ) -> Result<T, E> {
-        let (group, value) = {
-            let mut writer = self.lock_writer();
-            writer.check()?;
-            let value = fill(&mut writer)?;
-            (writer.group, value)
-        };
-        let mut committed = self.lock_committed();
-        // Whoever came first has written the whole group.
-        if *committed < group {
-            let taken = {
-                let mut writer = self.lock_writer();
-                writer.check()?;
-                writer.take(&self.db)?
-            };
-            self.write_group(&mut committed, taken)?;
-        }
-        Ok(value)
-    }
-
-    /// Runs `fill` while nobody else writes and everything is written that was before.
-    pub(crate) fn exclusively<T, E: From<StorageError>>(
-        &self,
-        fill: impl FnOnce(&mut Exclusive<'_>) -> Result<T, E>,
-    ) -> Result<T, E> {
-        let committed = self.lock_committed();
-        let writer = self.lock_writer();
-        writer.check()?;
-        let mut hold = Exclusive { ledger: self, writer, committed };
-        hold.flush()?;
-        let value = fill(&mut hold);
-        // What was taken in before an error is whole, or the writer is poisoned.
-        hold.flush()?;
-        value
-    }
-
-    fn lock_committed(&self) -> MutexGuard<'_, u64> {
-        self.committed.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn write_group(
-        &self,
-        committed: &mut u64,
-        (batch, published): (WriteBatch, Published),
-    ) -> Result<(), StorageError> {
-        if let Err(error) = self.write_batch(batch) {
-            self.lock_writer().poison(&error);
-            return Err(error);
-        }
-        *committed = published.commit;
-        self.publish(published);
-        self.lock_writer().written();
-        Ok(())
-    }
-
-    /// Writes a batch. After an error nobody knows whether it is on the disk.
-    fn write_batch(&self, batch: WriteBatch) -> Result<(), StorageError> {
-        fail::fail_point!("before-write");
-        self.db.write(batch, self.durability == Durability::Immediate)?;
-        fail::fail_point!("after-write");
-        Ok(())
-    }
-
-    fn publish(&self, published: Published) {
-        *self.published.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(published);
-    }
-}
-
-/// The right to write alone. Holding it, the group can be written at any time.
-pub(crate) struct Exclusive<'l> {
-    ledger: &'l Ledger,
-    writer: MutexGuard<'l, Writer>,
-    committed: MutexGuard<'l, u64>,
-}
-
-impl Exclusive<'_> {
-    /// The writer.
-    pub(crate) fn writer(&mut self) -> &mut Writer {
-        &mut self.writer
-    }
-
-    /// Writes what the group holds.
-    pub(crate) fn flush(&mut self) -> Result<(), StorageError> {
-        self.writer.check()?;
-        if self.writer.is_empty() {
-            return Ok(());
-        }
-        let (batch, published) = self.writer.take(&self.ledger.db)?;
-        if let Err(error) = self.ledger.write_batch(batch) {
-            self.writer.poison(&error);
-            return Err(error);
-        }
-        self.writer.written();
-        *self.committed = published.commit;
-        self.ledger.publish(published);
-        Ok(())
+    pub(crate) fn publish(&self, published: Arc<Published>) {
+        *self.published.write().unwrap_or_else(PoisonError::into_inner) = published;
     }
 }
 

@@ -20,7 +20,9 @@
 //! # }
 //! ```
 
+mod commit;
 mod copied;
+mod crash;
 mod cut;
 mod db;
 mod dump;
@@ -38,16 +40,20 @@ mod load;
 mod lookup;
 mod manage;
 mod merge;
+mod opening;
 mod rebuild;
 mod record;
 mod schema;
 mod snapshot;
 mod status;
 mod transaction;
+mod unfinished;
 mod verify;
 mod waiting;
 mod writer;
 
+#[doc(hidden)]
+pub use crash::CRASH_POINTS;
 pub use cut::CutError;
 pub use error::{IdentityError, MergeError, OpenError, ReadError, StorageError, WriteError};
 pub use event::{EventInfo, Log, LogFilter};

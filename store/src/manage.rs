@@ -59,9 +59,9 @@ impl Ledger {
         } else {
             None
         };
-        next.save(self.dir(), passphrase)?;
+        fail::fail_point!("after-grant");
+        self.save_identity(&next, passphrase)?;
         self.replace_identity(next)?;
-        self.keep_place()?;
         Ok(Rotation { old, new, granted, event })
     }
 
@@ -70,8 +70,28 @@ impl Ledger {
     /// # Errors
     /// The key cannot be saved: it stays as it was.
     pub fn set_passphrase(&self, passphrase: Option<&Passphrase>) -> Result<(), IdentityError> {
-        self.identity().save(self.dir(), passphrase)?;
-        Ok(self.keep_place()?)
+        self.save_identity(&self.identity(), passphrase)
+    }
+
+    /// Puts a key in the place of the one there, or leaves that as it was.
+    fn save_identity(
+        &self,
+        identity: &Identity,
+        passphrase: Option<&Passphrase>,
+    ) -> Result<(), IdentityError> {
+        // A copy stays one as long as it has the key that it was copied with.
+        let own = !self.is_copied() || identity.author() != self.author();
+        identity.write_beside(self.dir(), passphrase)?;
+        if own {
+            Place::record_next(self.dir(), &self.db)?;
+        }
+        fail::fail_point!("before-key-replaced");
+        Identity::replace(self.dir())?;
+        fail::fail_point!("after-key-replaced");
+        if own {
+            self.keep_place()?;
+        }
+        Ok(())
     }
 
     /// Says that this store was moved and not copied, or that the other copy is gone: its key is

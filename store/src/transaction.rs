@@ -367,6 +367,10 @@ fn write_event(
     bytes: &[u8],
     openings: &[(u16, Vec<u8>)],
 ) -> Result<Committed, WriteError> {
+    // The chain that is continued is that of the key in use.
+    if ledger.author() != identity.author() {
+        return Err(WriteError::KeyChanged);
+    }
     let merge = checked(Body::Merge.encode())?;
     while writer.other_heads().count() > MAX_PARENTS {
         write_one(ledger, writer, identity, &Body::Merge, &merge, &[])?;

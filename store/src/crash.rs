@@ -1,0 +1,18 @@
+//! Places where a crash leaves something half done.
+
+/// The names of all places where tests end the process, to see what becomes of the store. They do
+/// nothing unless the `fail` crate is built with its feature `failpoints`.
+pub const CRASH_POINTS: [&str; 12] = [
+    "before-write",
+    "after-write",
+    "after-key-saved",
+    "after-database-made",
+    "after-genesis",
+    "before-finished",
+    "between-merge-batches",
+    "after-rehearsal",
+    "between-import-batches",
+    "after-grant",
+    "before-key-replaced",
+    "after-key-replaced",
+];

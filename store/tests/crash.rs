@@ -1,0 +1,371 @@
+//! A process that writes is killed, at random moments and at every named place: nothing that it
+//! acknowledged is lost, nothing is half there, and the store goes on.
+//!
+//! `QUIPU_KILLS` says how often to kill at random; a failure prints the seed, `QUIPU_SEED` repeats it.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use quipu_merge::{AuthorKey, Cut, EventId, Policy, Role};
+use quipu_store::{CRASH_POINTS, Ledger, NewLedger, OpenError, Options, WriteError};
+use tempfile::TempDir;
+
+const SIGABRT: i32 = 6;
+const SIGKILL: i32 = 9;
+const KILLS: u64 = 200;
+/// More than two batches of a merge.
+const SOURCE_EVENTS: usize = 1_300;
+
+// The process that is killed.
+
+/// Not a test: what the other tests start as a process of its own.
+#[test]
+#[ignore = "runs as a child of the other tests"]
+fn child() {
+    let Ok(task) = std::env::var("QUIPU_TASK") else { return };
+    let path = |name: &str| PathBuf::from(std::env::var(name).unwrap());
+    if let Ok(point) = std::env::var("QUIPU_CRASH") {
+        let after: u64 = std::env::var("QUIPU_AFTER").unwrap().parse().unwrap();
+        let passed = AtomicU64::new(0);
+        let crash = move || {
+            if passed.fetch_add(1, Ordering::SeqCst) == after {
+                std::process::abort();
+            }
+        };
+        fail::cfg_callback(point, crash).unwrap();
+    }
+    if task == "create" {
+        Ledger::create(path("QUIPU_STORE"), &NewLedger::default()).unwrap();
+        return;
+    }
+    let ledger = Ledger::open(path("QUIPU_STORE")).unwrap();
+    match task.as_str() {
+        "write" => write(&ledger, u64::MAX),
+        "threads" => std::thread::scope(|scope| {
+            (0..4).for_each(|_| drop(scope.spawn(|| write(&ledger, u64::MAX))))
+        }),
+        "control" => control(&ledger),
+        "rotate" => drop(ledger.rotate_identity(None).unwrap()),
+        "merge" => {
+            let source = Ledger::open(path("QUIPU_SOURCE")).unwrap();
+            ledger.merge(&source, &mut |_, _| {}).unwrap();
+            write(&ledger, u64::MAX);
+        }
+        "import" => {
+            ledger.import(File::open(path("QUIPU_SOURCE")).unwrap(), &mut |_, _| {}).unwrap();
+            write(&ledger, u64::MAX);
+        }
+        other => panic!("no task {other}"),
+    }
+}
+
+fn acknowledge(committed: &quipu_store::Committed) {
+    // One call, so that lines of threads do not mix.
+    let line = format!("\ncommitted {} {}\n", committed.event, committed.seq);
+    std::io::stdout().lock().write_all(line.as_bytes()).unwrap();
+}
+
+fn write(ledger: &Ledger, count: u64) {
+    for number in 0..count {
+        let mut transaction = ledger.transaction();
+        transaction.put(&format!("key/{}", number % 7), &number.to_be_bytes()).unwrap();
+        transaction.inc("count", 1).unwrap().append("list", b"value").unwrap();
+        transaction.add("set", &[u8::try_from(number % 5).unwrap()]).unwrap();
+        if number % 10 == 9 {
+            transaction.put("long", &vec![7; 10_000]).unwrap();
+        }
+        acknowledge(&transaction.commit().unwrap());
+    }
+}
+
+/// Roles given and taken, values erased: what changes earlier events.
+fn control(ledger: &Ledger) {
+    let other = AuthorKey([9; 32]);
+    loop {
+        acknowledge(&ledger.grant(other, Role::Writer).unwrap());
+        let mut transaction = ledger.transaction();
+        transaction.put("secret", b"to be erased").unwrap();
+        let secret = transaction.commit().unwrap();
+        acknowledge(&secret);
+        write(ledger, 2);
+        acknowledge(&ledger.redact(secret.event).unwrap());
+        acknowledge(&ledger.revoke(other).unwrap());
+    }
+}
+
+// The process that kills.
+
+struct Setting {
+    dir: TempDir,
+    file: PathBuf,
+}
+
+impl Setting {
+    /// A ledger with a long history, one that lacks it, and a file of it.
+    fn new() -> Self {
+        let dir = TempDir::new().unwrap();
+        let source = Ledger::create(
+            dir.path().join("source"),
+            &NewLedger { policy: Policy::Open, ..NewLedger::default() },
+        );
+        let source = source.unwrap();
+        let bulk = Options::new().durability(quipu_store::Durability::Relaxed);
+        drop(source);
+        let source = bulk.open(dir.path().join("source")).unwrap();
+        for number in 0..SOURCE_EVENTS {
+            let mut transaction = source.transaction();
+            transaction.put(&format!("key/{}", number % 100), b"of the source").unwrap();
+            transaction.commit().unwrap();
+        }
+        let file = dir.path().join("source.car");
+        source
+            .export(File::create(&file).unwrap(), &Cut::Everything, None, &mut |_, _| {})
+            .unwrap();
+        Self { dir, file }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn child(&self, task: &str, store: &Path) -> Command {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "child", "--ignored", "--nocapture", "--test-threads=1"]);
+        let source = if task == "import" { self.file.clone() } else { self.path("source") };
+        command.env("QUIPU_TASK", task).env("QUIPU_STORE", store).env("QUIPU_SOURCE", source);
+        command.stdout(Stdio::piped()).stderr(Stdio::null());
+        command
+    }
+}
+
+/// The events that a child acknowledged before it ended.
+fn acknowledged(child: &mut Child) -> Vec<(EventId, u64)> {
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let mut events = Vec::new();
+    for line in lines {
+        let words: Vec<_> = line.split(' ').collect();
+        if let ["committed", event, seq] = words[..] {
+            // The last line may be cut off.
+            events.extend(event.parse().ok().zip(seq.parse().ok()));
+        }
+    }
+    events
+}
+
+/// What a store promised so far: its own events by position.
+#[derive(Default)]
+struct Promised(BTreeMap<u64, EventId>);
+
+impl Promised {
+    fn extend(&mut self, events: Vec<(EventId, u64)>) {
+        for (event, seq) in events {
+            let before = self.0.insert(seq, event);
+            assert!(before.is_none_or(|before| before == event), "position {seq} was given twice");
+        }
+    }
+
+    /// Opens the store, looks whether all is there and sound, and writes on.
+    fn check(&mut self, store: &Path) {
+        let ledger = Ledger::open(store).unwrap();
+        assert!(!ledger.is_copied());
+        let snapshot = ledger.snapshot().unwrap();
+        for (seq, event) in &self.0 {
+            let held = snapshot.event(*event).unwrap();
+            assert_eq!(held.seq.0, *seq);
+        }
+        assert!(snapshot.forks().unwrap().is_empty());
+        drop(snapshot);
+        let report = ledger.verify(&mut |_, _| {}).unwrap();
+        assert!(report.is_sound(), "{:#?}", report.findings);
+        let mut transaction = ledger.transaction();
+        transaction.put("after", b"the crash").unwrap();
+        let committed = transaction.commit().unwrap();
+        assert!(self.0.keys().next_back().is_none_or(|last| committed.seq.0 > *last));
+        self.extend(vec![(committed.event, committed.seq.0)]);
+    }
+}
+
+fn random(state: &mut u64, below: u64) -> u64 {
+    // Xorshift: https://doi.org/10.18637/jss.v008.i14
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    *state % below
+}
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+#[test]
+fn random_kills() {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let seed = number("QUIPU_SEED").unwrap_or(now.as_secs()) | 1;
+    println!("QUIPU_SEED={seed}");
+    let mut state = seed;
+    let setting = Setting::new();
+    let (mut kills, mut promises) = (0, 0);
+    let total = number("QUIPU_KILLS").unwrap_or(KILLS);
+    while kills < total {
+        let mut round = BTreeMap::<&str, (PathBuf, Promised)>::new();
+        // Stores stay small: they start again from time to time.
+        for _ in 0..20.min(total - kills) {
+            let (task, base) = [
+                ("write", "write"),
+                ("threads", "write"),
+                ("control", "own"),
+                ("merge", "merge"),
+                ("import", "import"),
+            ][usize::try_from(random(&mut state, 5)).unwrap()];
+            let (store, promised) = round.entry(base).or_insert_with(|| {
+                let store = setting.path(&format!("{base}-{kills}"));
+                match base {
+                    "own" => drop(Ledger::create(&store, &NewLedger::default()).unwrap()),
+                    _ => {
+                        let source = Ledger::open(setting.path("source")).unwrap();
+                        let early = Cut::Heads(vec![source.id()]);
+                        Options::new()
+                            .clone_ledger(&store, &source, &early, &mut |_, _| {})
+                            .unwrap();
+                    }
+                }
+                (store, Promised::default())
+            });
+            let mut child = setting.child(task, store).spawn().unwrap();
+            std::thread::sleep(Duration::from_micros(5_000 + random(&mut state, 55_000)));
+            child.kill().unwrap();
+            let events = acknowledged(&mut child);
+            assert_eq!(child.wait().unwrap().signal(), Some(SIGKILL), "{task}");
+            promises += events.len();
+            promised.extend(events);
+            promised.check(store);
+            kills += 1;
+        }
+    }
+    println!("{kills} kills, {promises} events acknowledged before them");
+    assert!(promises > 0 || total < 20);
+}
+
+/// The tasks that come by a crash point, and how often it is passed before the crash.
+fn tasks(point: &str) -> &'static [(&'static str, u64)] {
+    match point {
+        "before-write" | "after-write" => &[
+            ("write", 0),
+            ("write", 5),
+            ("threads", 3),
+            ("control", 4),
+            ("merge", 1),
+            ("import", 1),
+        ],
+        "after-key-saved" | "after-database-made" | "after-genesis" | "before-finished" => {
+            &[("create", 0)]
+        }
+        "between-merge-batches" => &[("merge", 0), ("merge", 1)],
+        "after-rehearsal" => &[("import", 0)],
+        "between-import-batches" => &[("import", 0), ("import", 1)],
+        "after-grant" | "before-key-replaced" | "after-key-replaced" => &[("rotate", 0)],
+        other => panic!("nothing is known about {other}"),
+    }
+}
+
+#[test]
+fn every_crash_point() {
+    let setting = Setting::new();
+    for point in CRASH_POINTS {
+        for (number, &(task, after)) in tasks(point).iter().enumerate() {
+            let store = setting.path(&format!("{point}-{number}"));
+            match task {
+                "create" => {}
+                "control" | "rotate" => {
+                    drop(Ledger::create(&store, &NewLedger::default()).unwrap())
+                }
+                _ => {
+                    let source = Ledger::open(setting.path("source")).unwrap();
+                    let early = Cut::Heads(vec![source.id()]);
+                    Options::new().clone_ledger(&store, &source, &early, &mut |_, _| {}).unwrap();
+                }
+            }
+            let mut command = setting.child(task, &store);
+            let mut child = command
+                .env("QUIPU_CRASH", point)
+                .env("QUIPU_AFTER", after.to_string())
+                .spawn()
+                .unwrap();
+            let events = acknowledged(&mut child);
+            assert_eq!(child.wait().unwrap().signal(), Some(SIGABRT), "{point} {task}");
+            if task == "create" {
+                assert!(matches!(Ledger::open(&store), Err(OpenError::NotFound(_))), "{point}");
+                drop(Ledger::create(&store, &NewLedger::default()).unwrap());
+            }
+            let mut promised = Promised::default();
+            promised.extend(events);
+            promised.check(&store);
+            if task == "merge" || task == "import" {
+                let (ledger, source) =
+                    (Ledger::open(&store).unwrap(), Ledger::open(setting.path("source")).unwrap());
+                ledger.merge(&source, &mut |_, _| {}).unwrap();
+                assert!(ledger.verify(&mut |_, _| {}).unwrap().is_sound());
+                let clock = ledger.snapshot().unwrap().version().unwrap();
+                assert_eq!(clock.get(&source.author()), Some(&(SOURCE_EVENTS as u64 + 1)));
+            }
+        }
+    }
+}
+
+#[test]
+fn making_a_store_spares_what_is_there() {
+    let dir = TempDir::new().unwrap();
+    std::fs::write(dir.path().join("mine"), b"").unwrap();
+    assert!(matches!(Ledger::create(dir.path(), &NewLedger::default()), Err(OpenError::Exists(_))));
+    assert!(dir.path().join("mine").is_file());
+    let store = dir.path().join("store");
+    drop(Ledger::create(&store, &NewLedger::default()).unwrap());
+    assert!(matches!(Ledger::create(&store, &NewLedger::default()), Err(OpenError::Exists(_))));
+    Ledger::open(&store).unwrap();
+}
+
+#[test]
+fn a_copy_stays_one_when_its_passphrase_changes() {
+    let dir = TempDir::new().unwrap();
+    let (store, copy) = (dir.path().join("store"), dir.path().join("copy"));
+    drop(Ledger::create(&store, &NewLedger::default()).unwrap());
+    assert!(Command::new("cp").arg("-r").args([&store, &copy]).status().unwrap().success());
+    let ledger = Ledger::open(&copy).unwrap();
+    assert!(ledger.is_copied());
+    ledger.set_passphrase(None).unwrap();
+    drop(ledger);
+    let ledger = Ledger::open(&copy).unwrap();
+    assert!(ledger.is_copied());
+    ledger.rotate_identity(None).unwrap();
+    drop(ledger);
+    assert!(!Ledger::open(&copy).unwrap().is_copied());
+}
+
+#[test]
+fn writing_while_the_key_changes_forks_nobody() {
+    let dir = TempDir::new().unwrap();
+    let ledger = Ledger::create(dir.path().join("store"), &NewLedger::default()).unwrap();
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            for _ in 0..300 {
+                let mut transaction = ledger.transaction();
+                transaction.inc("count", 1).unwrap();
+                match transaction.commit() {
+                    Ok(_) | Err(WriteError::KeyChanged) => {}
+                    Err(other) => panic!("{other}"),
+                }
+            }
+        });
+        while !writer.is_finished() {
+            ledger.rotate_identity(None).unwrap();
+        }
+    });
+    assert!(ledger.snapshot().unwrap().forks().unwrap().is_empty());
+    assert!(ledger.verify(&mut |_, _| {}).unwrap().is_sound());
+}
