@@ -263,8 +263,9 @@ impl Crowd {
         for (number, (_, ledger)) in self.stores.iter().enumerate() {
             let what = format!("{what}, store {number}");
             // Which values are at hand depends on the order of things once a redact is void.
-            let mixed = self.revokes && self.redacts;
-            let check = if mixed { check_but_values } else { check };
+            let forks = self.stores[0].1.genesis().forks;
+            let voids = self.revokes || forks == ForkPolicy::Exclude;
+            let check = if self.redacts && voids { check_but_values } else { check };
             check(ledger, &model, &cuts(ledger, &model, &mut self.dice), &what);
         }
     }
