@@ -237,10 +237,14 @@ impl Writer {
         self.put_state(db, state_key, record.encode())
     }
 
-    /// Changes the number of members of a set or of values of a list. One with 0 does not exist,
-    /// but it may have existed at an earlier cut: the record is how its key is found there.
+    /// Changes the number of members of a set or of values of a list; one with 0 does not exist.
+    /// A list may have existed at an earlier cut, and its record is how its key is found there;
+    /// the key of a set is found by its members.
     pub fn add_to_count(&mut self, db: &Db, state_key: &[u8], by: i64) -> Result<(), StorageError> {
         let count = self.state(db, state_key, decode_count)?.unwrap_or(0).saturating_add_signed(by);
+        if count == 0 && state_key.first() == Some(&(Kind::Set as u8)) {
+            return self.delete(db, Family::State, state_key);
+        }
         let mut record = Vec::with_capacity(8);
         put_number(&mut record, count);
         self.put_state(db, state_key.to_vec(), record)

@@ -208,3 +208,32 @@ pub fn names(reader: Reader<'_>) -> Result<BTreeMap<AuthorKey, String>, StorageE
     }
     Ok(names)
 }
+
+#[cfg(test)]
+mod tests {
+    use rocksdb::WriteBatch;
+
+    use super::*;
+    use crate::ledger::{Ledger, NewLedger};
+
+    #[test]
+    fn a_format_of_another_version_is_refused_by_name() {
+        let place = tempfile::tempdir().unwrap();
+        let dir = place.path().join("store");
+        let ledger = Ledger::create(&dir, &NewLedger::default()).unwrap();
+        let (mut batch, newer) = (WriteBatch::default(), (FORMAT + 1).to_be_bytes());
+        ledger.db.put(&mut batch, Family::Meta, meta::FORMAT, &newer).unwrap();
+        ledger.db.write(batch, true).unwrap();
+        drop(ledger);
+        // It stays refused, and the lock is given back.
+        for _ in 0..2 {
+            match Ledger::open(&dir) {
+                Err(OpenError::Format { found, newest: FORMAT, hint, .. }) => {
+                    assert_eq!((found, hint), (FORMAT + 1, "use a newer version"));
+                }
+                Err(other) => panic!("{other}"),
+                Ok(_) => panic!("it opens"),
+            }
+        }
+    }
+}

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{Seek, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use quipu_fuzz::{Dice, GeneratedEvent, History, Model, ModelCut};
@@ -13,6 +14,13 @@ use tempfile::TempDir;
 /// Fast enough for many seeds: nothing here pulls the plug.
 pub fn relaxed() -> Options {
     Options::new().durability(Durability::Relaxed).cache(1 << 20).write_buffer(1 << 20)
+}
+
+/// The seeds to run: those given, or those that `QUIPU_SEEDS` names, as in `5000..6000`.
+pub fn seeds(default: Range<u64>) -> Range<u64> {
+    let Ok(text) = std::env::var("QUIPU_SEEDS") else { return default };
+    let (from, to) = text.split_once("..").expect("QUIPU_SEEDS is like 5000..6000");
+    from.parse().unwrap()..to.parse().unwrap()
 }
 
 /// A directory for stores, which goes away with it.
@@ -130,6 +138,12 @@ impl<'h> Archive<'h> {
         car(heads, &self.blocks(events, dice))
     }
 
+    /// Whether a replica may have erased what another shows, for want of the event that makes the
+    /// redact void: nobody sends what is erased where it is.
+    pub fn may_lack_values(&self) -> bool {
+        !void_redacts(self.history).is_empty()
+    }
+
     /// The model that has been given these events.
     pub fn model(&self, events: &BTreeSet<EventId>) -> Model {
         let mut model = Model::new();
@@ -145,25 +159,30 @@ impl<'h> Archive<'h> {
     }
 }
 
-/// What a redact erases for good wherever it comes before the revoke that makes it void: whether
-/// the bytes are still at hand then depends on the order in which things come.
-fn perhaps_dropped(history: &History) -> Vec<OpeningId> {
+/// The redacts that are void, each with its target.
+fn void_redacts(history: &History) -> Vec<(&GeneratedEvent, &GeneratedEvent)> {
     let void = history.model().void(&ModelCut::All, &[]);
     let by_id = |id: &EventId| history.events().iter().find(|e| e.signed.id() == *id).unwrap();
-    let genesis = Body::decode(&history.events()[0].body).unwrap();
-    let uncertifiable = matches!(genesis, Body::Genesis(genesis) if genesis.validators.is_empty());
-    let mut dropped = Vec::new();
-    for id in void {
-        let redacting = by_id(&id);
-        for control in Body::decode(&redacting.body).unwrap().control() {
-            let Control::Redact { event } = control else { continue };
-            let target = by_id(event);
-            if uncertifiable || target.signed.event().author == redacting.signed.event().author {
-                dropped.extend(values(&target.body));
+    let mut redacts = Vec::new();
+    for redact in void.iter().map(by_id) {
+        for control in Body::decode(&redact.body).unwrap().control() {
+            if let Control::Redact { event } = control {
+                redacts.push((redact, by_id(event)));
             }
         }
     }
-    dropped
+    redacts
+}
+
+/// What a redact erases for good wherever it comes before the revoke that makes it void: whether
+/// the bytes are still at hand then depends on the order in which things come.
+fn perhaps_dropped(history: &History) -> Vec<OpeningId> {
+    let genesis = Body::decode(&history.events()[0].body).unwrap();
+    let uncertifiable = matches!(genesis, Body::Genesis(genesis) if genesis.validators.is_empty());
+    let redacts = void_redacts(history).into_iter().filter(|(redact, target)| {
+        uncertifiable || target.signed.event().author == redact.signed.event().author
+    });
+    redacts.flat_map(|(_, target)| values(&target.body)).collect()
 }
 
 fn values(body: &[u8]) -> Vec<OpeningId> {

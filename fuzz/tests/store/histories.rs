@@ -7,7 +7,7 @@ use quipu_merge::EventId;
 use quipu_store::Ledger;
 
 use crate::compare::{check, cuts};
-use crate::files::{Archive, Place, import, relaxed};
+use crate::files::{Archive, Place, import, relaxed, seeds};
 
 /// Takes the files of a random history into a store and compares it with the model on the way.
 fn run(seed: u64, shape: Shape) {
@@ -66,14 +66,14 @@ fn take_in(
 
 #[test]
 fn small_histories() {
-    for seed in 0..60 {
+    for seed in seeds(0..60) {
         run(seed, Shape { authors: 4, events: 25 });
     }
 }
 
 #[test]
 fn large_histories() {
-    for seed in 1000..1020 {
+    for seed in seeds(1000..1020) {
         run(seed, Shape { authors: 6, events: 80 });
     }
 }

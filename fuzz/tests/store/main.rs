@@ -1,5 +1,14 @@
 //! The store against the model: files, merges, local writes, what waits, keys, and many threads.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that panics has done its work"
+)]
+#![expect(clippy::cast_possible_truncation, reason = "the numbers of a test are small")]
+
 mod compare;
 mod files;
 mod histories;

@@ -6,7 +6,7 @@ use quipu_fuzz::Dice;
 use quipu_merge::{Cut, EventId};
 use quipu_store::{Expected, KeyKind, Ledger, NewLedger, Snapshot, Transaction, Value, WriteError};
 
-use crate::files::{Place, relaxed};
+use crate::files::{Place, relaxed, seeds};
 
 /// One key begins another, and some hold what an index may use as its own marks.
 const KEYS: [&str; 6] = ["a", "a\0", "a\0\u{ff}", "aa", "b/\u{1}", "ü"];
@@ -197,7 +197,7 @@ fn write(ledger: &Ledger, maps: &mut Maps, then: &mut Vec<(EventId, Maps)>, dice
 
 #[test]
 fn a_store_does_what_maps_do() {
-    for seed in 0..30 {
+    for seed in seeds(0..30) {
         run(seed);
     }
 }
