@@ -28,7 +28,12 @@ impl Unfinished {
         if !again && !is_empty(dir).map_err(failed)? {
             return Err(OpenError::Exists(dir.to_owned()));
         }
-        let lock = OpenOptions::new().write(true).create(true).truncate(false).open(&mark).map_err(failed)?;
+        let lock = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&mark)
+            .map_err(failed)?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(OpenError::Locked(dir.to_owned())),
@@ -45,7 +50,9 @@ impl Unfinished {
     /// Says that the store is whole.
     pub fn finish(self) -> Result<(), StorageError> {
         let removed = fs::remove_file(self.dir.join(MARK));
-        removed.and_then(|()| File::open(&self.dir)?.sync_all()).map_err(StorageError::file(&self.dir))
+        removed
+            .and_then(|()| File::open(&self.dir)?.sync_all())
+            .map_err(StorageError::file(&self.dir))
     }
 }
 

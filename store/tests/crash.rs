@@ -47,7 +47,9 @@ fn child() {
     let ledger = Ledger::open(path("QUIPU_STORE")).unwrap();
     match task.as_str() {
         "write" => write(&ledger, u64::MAX),
-        "threads" => std::thread::scope(|scope| (0..4).for_each(|_| drop(scope.spawn(|| write(&ledger, u64::MAX))))),
+        "threads" => std::thread::scope(|scope| {
+            (0..4).for_each(|_| drop(scope.spawn(|| write(&ledger, u64::MAX))))
+        }),
         "control" => control(&ledger),
         "rotate" => drop(ledger.rotate_identity(None).unwrap()),
         "merge" => {
@@ -108,7 +110,10 @@ impl Setting {
     /// A ledger with a long history, one that lacks it, and a file of it.
     fn new() -> Self {
         let dir = TempDir::new().unwrap();
-        let source = Ledger::create(dir.path().join("source"), &NewLedger { policy: Policy::Open, ..NewLedger::default() });
+        let source = Ledger::create(
+            dir.path().join("source"),
+            &NewLedger { policy: Policy::Open, ..NewLedger::default() },
+        );
         let source = source.unwrap();
         let bulk = Options::new().durability(quipu_store::Durability::Relaxed);
         drop(source);
@@ -119,7 +124,9 @@ impl Setting {
             transaction.commit().unwrap();
         }
         let file = dir.path().join("source.car");
-        source.export(File::create(&file).unwrap(), &Cut::Everything, None, &mut |_, _| {}).unwrap();
+        source
+            .export(File::create(&file).unwrap(), &Cut::Everything, None, &mut |_, _| {})
+            .unwrap();
         Self { dir, file }
     }
 
@@ -223,7 +230,9 @@ fn random_kills() {
                     _ => {
                         let source = Ledger::open(setting.path("source")).unwrap();
                         let early = Cut::Heads(vec![source.id()]);
-                        Options::new().clone_ledger(&store, &source, &early, &mut |_, _| {}).unwrap();
+                        Options::new()
+                            .clone_ledger(&store, &source, &early, &mut |_, _| {})
+                            .unwrap();
                     }
                 }
                 (store, Promised::default())
@@ -246,10 +255,17 @@ fn random_kills() {
 /// The tasks that come by a crash point, and how often it is passed before the crash.
 fn tasks(point: &str) -> &'static [(&'static str, u64)] {
     match point {
-        "before-write" | "after-write" => {
-            &[("write", 0), ("write", 5), ("threads", 3), ("control", 4), ("merge", 1), ("import", 1)]
+        "before-write" | "after-write" => &[
+            ("write", 0),
+            ("write", 5),
+            ("threads", 3),
+            ("control", 4),
+            ("merge", 1),
+            ("import", 1),
+        ],
+        "after-key-saved" | "after-database-made" | "after-genesis" | "before-finished" => {
+            &[("create", 0)]
         }
-        "after-key-saved" | "after-database-made" | "after-genesis" | "before-finished" => &[("create", 0)],
         "between-merge-batches" => &[("merge", 0), ("merge", 1)],
         "after-rehearsal" => &[("import", 0)],
         "between-import-batches" => &[("import", 0), ("import", 1)],
@@ -266,7 +282,9 @@ fn every_crash_point() {
             let store = setting.path(&format!("{point}-{number}"));
             match task {
                 "create" => {}
-                "control" | "rotate" => drop(Ledger::create(&store, &NewLedger::default()).unwrap()),
+                "control" | "rotate" => {
+                    drop(Ledger::create(&store, &NewLedger::default()).unwrap())
+                }
                 _ => {
                     let source = Ledger::open(setting.path("source")).unwrap();
                     let early = Cut::Heads(vec![source.id()]);
@@ -274,7 +292,11 @@ fn every_crash_point() {
                 }
             }
             let mut command = setting.child(task, &store);
-            let mut child = command.env("QUIPU_CRASH", point).env("QUIPU_AFTER", after.to_string()).spawn().unwrap();
+            let mut child = command
+                .env("QUIPU_CRASH", point)
+                .env("QUIPU_AFTER", after.to_string())
+                .spawn()
+                .unwrap();
             let events = acknowledged(&mut child);
             assert_eq!(child.wait().unwrap().signal(), Some(SIGABRT), "{point} {task}");
             if task == "create" {
@@ -285,7 +307,8 @@ fn every_crash_point() {
             promised.extend(events);
             promised.check(&store);
             if task == "merge" || task == "import" {
-                let (ledger, source) = (Ledger::open(&store).unwrap(), Ledger::open(setting.path("source")).unwrap());
+                let (ledger, source) =
+                    (Ledger::open(&store).unwrap(), Ledger::open(setting.path("source")).unwrap());
                 ledger.merge(&source, &mut |_, _| {}).unwrap();
                 assert!(ledger.verify(&mut |_, _| {}).unwrap().is_sound());
                 let clock = ledger.snapshot().unwrap().version().unwrap();

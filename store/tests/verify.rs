@@ -8,7 +8,8 @@ use quipu_store::{Ledger, NewLedger, Options, VerifyReport};
 use rocksdb::{ColumnFamilyDescriptor, DB, IteratorMode};
 use tempfile::TempDir;
 
-const FAMILIES: [&str; 8] = ["meta", "events", "ids", "order", "openings", "blocks", "state", "versions"];
+const FAMILIES: [&str; 8] =
+    ["meta", "events", "ids", "order", "openings", "blocks", "state", "versions"];
 
 fn verify(ledger: &Ledger) -> VerifyReport {
     ledger.verify(&mut |_, _| {}).unwrap()
@@ -74,7 +75,8 @@ fn busy(dir: &TempDir, forks: ForkPolicy) -> PathBuf {
     first.grant(second.author(), Role::Admin).unwrap();
     first.grant(third.author(), Role::Writer).unwrap();
     write(&first, 0, 3);
-    let long: Vec<u8> = (0..3_000_000_u32).map(|n| n.to_be_bytes()[3] ^ n.to_be_bytes()[1]).collect();
+    let long: Vec<u8> =
+        (0..3_000_000_u32).map(|n| n.to_be_bytes()[3] ^ n.to_be_bytes()[1]).collect();
     let mut transaction = first.transaction();
     transaction.put("long", &long).unwrap();
     let secret = transaction.commit().unwrap();
@@ -112,7 +114,9 @@ fn busy(dir: &TempDir, forks: ForkPolicy) -> PathBuf {
     merge(&first, &second);
     first.set_name(second.author(), Some("second")).unwrap();
     let report = assert_sound(&first);
-    assert!(report.events > 30 && report.openings > 30 && report.blocks > 2 && report.versions > 30);
+    assert!(
+        report.events > 30 && report.openings > 30 && report.blocks > 2 && report.versions > 30
+    );
     let status = first.status().unwrap();
     assert!(status.void > 0 && status.conflicts > 0 && status.forks.len() == 1, "{status:?}");
     path("first")
@@ -138,7 +142,8 @@ fn sound_stores_have_no_findings() {
 
 /// Opens the database beneath a closed store.
 fn raw(store: &Path) -> DB {
-    let families = FAMILIES.map(|name| ColumnFamilyDescriptor::new(name, rocksdb::Options::default()));
+    let families =
+        FAMILIES.map(|name| ColumnFamilyDescriptor::new(name, rocksdb::Options::default()));
     DB::open_cf_descriptors(&rocksdb::Options::default(), store.join("db"), families).unwrap()
 }
 
@@ -253,7 +258,8 @@ fn changed_records_are_noticed() {
             }
             if value.len() > 1 {
                 damage(&dir, &store, &format!("{family} {key:?}: cut off"), |db| {
-                    db.put_cf(db.cf_handle(family).unwrap(), &key, &value[..value.len() / 2]).unwrap();
+                    db.put_cf(db.cf_handle(family).unwrap(), &key, &value[..value.len() / 2])
+                        .unwrap();
                 });
             }
         }
@@ -265,7 +271,10 @@ fn bogus_records_are_noticed() {
     let dir = TempDir::new().unwrap();
     let store = busy(&dir, ForkPolicy::Keep);
     for (family, prefix, _) in KINDS.into_iter().chain([("blocks", [].as_slice(), 1)]) {
-        let Some((key, value)) = records(&raw(&store), family, prefix).into_iter().next_back() else { continue };
+        let Some((key, value)) = records(&raw(&store), family, prefix).into_iter().next_back()
+        else {
+            continue;
+        };
         if [b"ledger".as_slice(), b"format", b"heads"].contains(&prefix) {
             continue;
         }
@@ -275,14 +284,20 @@ fn bogus_records_are_noticed() {
             db.put_cf(db.cf_handle(family).unwrap(), key, &value).unwrap();
         });
         damage(&dir, &store, &format!("{family} {prefix:?}: a longer key"), |db| {
-            db.put_cf(db.cf_handle(family).unwrap(), [key.as_slice(), b"x"].concat(), &value).unwrap();
+            db.put_cf(db.cf_handle(family).unwrap(), [key.as_slice(), b"x"].concat(), &value)
+                .unwrap();
         });
     }
     damage(&dir, &store, "an unknown mark", |db| {
         db.put_cf(db.cf_handle("meta").unwrap(), b"Unknown", b"").unwrap();
     });
     damage(&dir, &store, "a waiting event that is none", |db| {
-        db.put_cf(db.cf_handle("meta").unwrap(), [b"W".as_slice(), &[7; 32]].concat(), b"\x01\x02\x00").unwrap();
+        db.put_cf(
+            db.cf_handle("meta").unwrap(),
+            [b"W".as_slice(), &[7; 32]].concat(),
+            b"\x01\x02\x00",
+        )
+        .unwrap();
     });
     damage(&dir, &store, "an event marked as void", |db| {
         let (key, _) = records(db, "events", b"").remove(4);
@@ -296,7 +311,8 @@ fn flipped_bytes_in_files_are_noticed() {
     let store = busy(&dir, ForkPolicy::Keep);
     Ledger::open(&store).unwrap().compact().unwrap();
     let tables = fs::read_dir(store.join("db")).unwrap().map(|entry| entry.unwrap().path());
-    let tables: Vec<_> = tables.filter(|path| path.extension().is_some_and(|e| e == "sst")).collect();
+    let tables: Vec<_> =
+        tables.filter(|path| path.extension().is_some_and(|e| e == "sst")).collect();
     assert!(!tables.is_empty());
     for table in tables {
         let damaged = dir.path().join("damaged");
