@@ -1,7 +1,7 @@
 # Every entry to the project for people; `.ci/run` is the one for machines.
 #
-# One profile (release) and one package selection (--workspace) everywhere: features then unify in
-# one way, and RocksDB, which takes minutes to compile, is built once for build, test, clippy and doc.
+# One profile (release) everywhere. RocksDB, which takes minutes to compile, is compiled once into a
+# folder of its own (`.ci/rocksdb`), and build, test, clippy, doc and the fuzz targets link it.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -15,6 +15,8 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 
 CARGO ?= cargo
 SELECT := --release --workspace --locked
+# Evaluated by the recipes, after `deps` has seen to what compiling RocksDB needs.
+ROCKSDB = lib="$$(.ci/rocksdb)"; export ROCKSDB_LIB_DIR="$$lib" ROCKSDB_STATIC=1;
 QUIPU := $(CARGO_TARGET_DIR)/release/quipu
 
 NIGHTLY ?= nightly
@@ -34,43 +36,39 @@ deps: ## Install what the build needs (libclang, a C++ compiler), or say what to
 	@.ci/deps
 
 build: deps ## Build the binary `quipu`
-	$(CARGO) build $(SELECT) --bin quipu
+	$(ROCKSDB) $(CARGO) build $(SELECT) --bin quipu
 	@echo "built $(QUIPU)"
 
 test: deps ## Run every test
-	$(CARGO) test $(SELECT)
+	$(ROCKSDB) $(CARGO) test $(SELECT)
 
 demo: build ## Three replicas of real data diverge, merge, travel in time, fork, recover and verify
 	demo/run.sh "$(QUIPU)"
 
 bench: deps ## Run the benchmarks; each prints its ratio to a baseline measured in the same run
-	$(CARGO) bench --locked --workspace --benches
+	$(ROCKSDB) $(CARGO) bench --locked --workspace --benches
 
 fmt: ## Format the code
 	$(CARGO) fmt --all
 
 lint: deps ## Check the format and run clippy; warnings are errors
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy $(SELECT) --all-targets -- -D warnings
+	$(ROCKSDB) $(CARGO) clippy $(SELECT) --all-targets -- -D warnings
 
 doc: deps ## Build the API documentation; warnings are errors
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(SELECT) --no-deps
+	$(ROCKSDB) RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(SELECT) --no-deps
 
 fuzz-deps: deps
 	@rustup run $(NIGHTLY) rustc --version >/dev/null 2>&1 || rustup toolchain install $(NIGHTLY) --profile minimal
 	@[[ "$$($(CARGO) fuzz --version 2>/dev/null)" == "cargo-fuzz $(CARGO_FUZZ_VERSION)" ]] \
 		|| $(CARGO) install cargo-fuzz --locked --version $(CARGO_FUZZ_VERSION)
 
-# The librocksdb.a that `make build` or `make test` has compiled is linked into the fuzz targets
-# instead of compiling RocksDB once more with a sanitizer. It is found below CARGO_TARGET_DIR.
 define fuzz
-lib=$$(find "$(CARGO_TARGET_DIR)/release/build" -name librocksdb.a -printf '%T@ %h\n' 2>/dev/null | sort -rn | head -n 1 | cut -d ' ' -f 2- || true); \
-if [[ $$lib ]]; then export ROCKSDB_LIB_DIR="$$lib" ROCKSDB_STATIC=1; fi; \
-export CARGO_TARGET_DIR="$(FUZZ_TARGET_DIR)"; \
+$(ROCKSDB) export CARGO_TARGET_DIR="$(FUZZ_TARGET_DIR)"; \
 for target in $(1); do \
 	echo "fuzzing $$target for $(FUZZ_SECONDS) s"; \
 	mkdir -p "$(FUZZ_TARGET_DIR)/corpus/$$target"; \
-	$(CARGO) +$(NIGHTLY) fuzz run --fuzz-dir fuzz --target-dir "$(FUZZ_TARGET_DIR)" $$target \
+	$(CARGO) +$(NIGHTLY) fuzz run --fuzz-dir fuzz --target-dir "$(FUZZ_TARGET_DIR)" --features $(2) $$target \
 		"$(FUZZ_TARGET_DIR)/corpus/$$target" $$([[ ! -d fuzz/corpus/$$target ]] || echo fuzz/corpus/$$target) \
 		-- -max_total_time=$(FUZZ_SECONDS) -timeout=20 -rss_limit_mb=2048 -print_final_stats=1; \
 done
@@ -79,13 +77,13 @@ endef
 # What a run finds new goes to a corpus outside the checkout: libFuzzer writes to the first folder
 # it is given and only reads the others, which hold the seeds.
 fuzz-smoke: fuzz-deps ## Run each pure fuzz target for FUZZ_SECONDS (10)
-	@$(call fuzz,$(FUZZ_PURE))
+	@$(call fuzz,$(FUZZ_PURE),targets)
 
 fuzz-store: fuzz-deps build ## Run the fuzz target of store operations for FUZZ_SECONDS (10)
-	@$(call fuzz,$(FUZZ_STORE))
+	@$(call fuzz,$(FUZZ_STORE),store)
 
 soak-kill: deps ## Kill a writing process KILLS (200) times at random; nothing acknowledged may be lost
-	QUIPU_KILLS=$(KILLS) $(CARGO) test $(SELECT) --test crash -- --ignored --nocapture
+	$(ROCKSDB) QUIPU_KILLS=$(KILLS) $(CARGO) test $(SELECT) --test crash -- --ignored --nocapture
 
 clean: ## Remove what was built (the next build compiles RocksDB again)
 	rm -rf "$(CARGO_TARGET_DIR)" "$(FUZZ_TARGET_DIR)"

@@ -1,5 +1,7 @@
 //! What the generator promises, and laws that the model itself has to keep.
 
+#![expect(clippy::cast_possible_truncation, reason = "the numbers of a test are small")]
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use quipu_fuzz::{Dice, History, Model, ModelCut, Shape};

@@ -1,5 +1,12 @@
 //! The model against what an independent implementation of the specification wrote down.
 
+#![expect(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that panics has done its work"
+)]
+
 mod support;
 
 use data_encoding::HEXLOWER;

@@ -190,7 +190,10 @@ pub fn admit(
                     Act::Redact { event: target, author: found.author, dot: found.dot }
                 }
                 _ => {
-                    return refuse(Reason::Unauthorised, "redacts an event that it does not follow");
+                    return refuse(
+                        Reason::Unauthorised,
+                        "redacts an event that it does not follow",
+                    );
                 }
             },
         });

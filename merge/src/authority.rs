@@ -141,6 +141,9 @@ impl Authority {
 
     /// Rule `unauthorised`: whether an event of `author` with these acts is allowed by all the
     /// grants in `past` (its ancestors, not itself), revokes left out.
+    ///
+    /// # Errors
+    /// Says what the author lacks.
     pub fn admits(
         &self,
         author: AuthorKey,

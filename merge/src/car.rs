@@ -237,11 +237,14 @@ impl<W: Write> CarWriter<W> {
     }
 
     fn length(&mut self, mut length: usize) -> Result<(), CarFault> {
-        while length >= 0x80 {
-            self.put(&[(length & 0x7f) as u8 | 0x80])?;
+        loop {
+            let [low, ..] = length.to_le_bytes();
             length >>= 7;
+            if length == 0 {
+                return self.put(&[low]);
+            }
+            self.put(&[low | 0x80])?;
         }
-        self.put(&[length as u8])
     }
 
     fn put(&mut self, bytes: &[u8]) -> Result<(), CarFault> {

@@ -104,5 +104,5 @@ pub fn end(d: &Decoder<'_>) -> Read<()> {
 
 /// Whether `items` ascend strictly.
 pub fn ascending<T: Ord>(items: &[T]) -> bool {
-    items.windows(2).all(|pair| pair[0] < pair[1])
+    items.is_sorted_by(|a, b| a < b)
 }

@@ -66,10 +66,18 @@ impl FromStr for CutExpression {
             return time.map(Self::Time).ok_or_else(|| invalid("a time out of range"));
         }
         if text.contains(':') {
-            return text.split(',').map(clock_entry).collect::<Result<_, _>>().map(Self::Clock).map_err(invalid);
+            return text
+                .split(',')
+                .map(clock_entry)
+                .collect::<Result<_, _>>()
+                .map(Self::Clock)
+                .map_err(invalid);
         }
         let heads: Vec<_> = text.split('+').map(str::to_owned).collect();
-        if heads.iter().any(|head| head.is_empty() || !head.bytes().all(|b| b.is_ascii_alphanumeric())) {
+        if heads
+            .iter()
+            .any(|head| head.is_empty() || !head.bytes().all(|b| b.is_ascii_alphanumeric()))
+        {
             return Err(invalid("ids consist of letters and digits"));
         }
         Ok(Self::Heads(heads))

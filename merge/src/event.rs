@@ -3,8 +3,6 @@
 //! `bytes` → [`ParsedEvent`] (the encoding holds) → [`SignedEvent`] (the signature holds too) →
 //! admission by a ledger (see [`crate::admission`]).
 
-use std::ops::Range;
-
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use minicbor::Decoder;
 
@@ -76,7 +74,6 @@ pub struct ParsedEvent {
     event: Event,
     bytes: Vec<u8>,
     signature: [u8; 64],
-    signature_field: Range<usize>,
 }
 
 impl ParsedEvent {
@@ -106,12 +103,7 @@ impl ParsedEvent {
         let refuse = |detail: &'static str| Refusal::new(self.id, Reason::Signature, detail);
         let key = VerifyingKey::from_bytes(&self.event.author.0)
             .map_err(|_| refuse("the author's key is not a point of the curve"))?;
-        // What is signed is the same map without `sig`: one entry less in the header.
-        let mut message = Vec::with_capacity(DOMAIN.len() + self.bytes.len());
-        message.extend_from_slice(DOMAIN);
-        message.push(0xa0 | (FIELDS as u8 - 1));
-        message.extend_from_slice(&self.bytes[1..self.signature_field.start]);
-        message.extend_from_slice(&self.bytes[self.signature_field.end..]);
+        let message = [DOMAIN, &encode(&self.event, None)].concat();
         key.verify_strict(&message, &Signature::from_bytes(&self.signature))
             .map_err(|_| refuse("the signature does not hold"))?;
         Ok(SignedEvent { id: self.id, event: self.event, bytes: self.bytes })
@@ -185,10 +177,8 @@ fn parse(bytes: &[u8]) -> Read<ParsedEvent> {
     }
     cbor::key(d, "seq")?;
     let seq = Seq(d.u64().map_err(cbor::malformed)?);
-    let signature_start = d.position();
     cbor::key(d, "sig")?;
     let signature = cbor::array::<64>(d)?;
-    let signature_field = signature_start..d.position();
     cbor::key(d, "body")?;
     let body = cbor::link_to(d, BodyId::from_block)?;
     cbor::key(d, "prev")?;
@@ -214,7 +204,7 @@ fn parse(bytes: &[u8]) -> Read<ParsedEvent> {
     check_limits(&event)?;
     cbor::canonical(bytes, &encode(&event, Some(&signature)))?;
     let id = EventId::of(bytes);
-    Ok(ParsedEvent { id, event, bytes: bytes.to_vec(), signature, signature_field })
+    Ok(ParsedEvent { id, event, bytes: bytes.to_vec(), signature })
 }
 
 fn encode(event: &Event, signature: Option<&[u8; 64]>) -> Vec<u8> {

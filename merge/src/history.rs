@@ -88,10 +88,11 @@ impl History {
             Refusal::new(event.id(), Reason::Missing, format!("{first} is not held"))
         })?;
         let body = admission::check_body(event, body);
-        let targets = body.iter().flat_map(|body| body.control()).filter_map(|operation| match operation {
-            Control::Redact { event } => Some((*event, self.ancestor(*event)?)),
-            _ => None,
-        });
+        let targets =
+            body.iter().flat_map(|body| body.control()).filter_map(|operation| match operation {
+                Control::Redact { event } => Some((*event, self.ancestor(*event)?)),
+                _ => None,
+            });
         let targets = targets.collect();
         let admission = admission::admit(
             event,

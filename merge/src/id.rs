@@ -10,11 +10,12 @@ use cid::multihash::Multihash;
 use cid::{Cid, Version};
 
 /// Length of the BLAKE3-256 digest in every CID.
-pub const DIGEST_LEN: usize = 32;
+pub const DIGEST_LEN: usize = DIGEST_LEN_BYTE as usize;
 /// Length of every CID in binary: version, codec, hash code, hash length, digest.
 pub const CID_LEN: usize = 4 + DIGEST_LEN;
 
-const BLAKE3_256: u64 = 0x1e;
+const BLAKE3_256: u8 = 0x1e;
+const DIGEST_LEN_BYTE: u8 = 32;
 
 /// The codecs that the format knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -49,7 +50,7 @@ impl BlockId {
     /// The binary CID.
     pub fn to_bytes(self) -> [u8; CID_LEN] {
         let mut out = [0; CID_LEN];
-        out[..4].copy_from_slice(&[1, self.codec as u8, BLAKE3_256 as u8, DIGEST_LEN as u8]);
+        out[..4].copy_from_slice(&[1, self.codec as u8, BLAKE3_256, DIGEST_LEN_BYTE]);
         out[4..].copy_from_slice(&self.digest);
         out
     }
@@ -62,7 +63,7 @@ impl BlockId {
             0x71 => Codec::DagCbor,
             _ => return None,
         };
-        if u64::from(hash) != BLAKE3_256 || usize::from(len) != DIGEST_LEN {
+        if hash != BLAKE3_256 || len != DIGEST_LEN_BYTE {
             return None;
         }
         Some(Self { codec, digest: digest.try_into().ok()? })
@@ -71,7 +72,8 @@ impl BlockId {
 
 impl fmt::Display for BlockId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let hash = Multihash::<64>::wrap(BLAKE3_256, &self.digest).map_err(|_| fmt::Error)?;
+        let hash =
+            Multihash::<64>::wrap(u64::from(BLAKE3_256), &self.digest).map_err(|_| fmt::Error)?;
         Cid::new_v1(self.codec as u64, hash).fmt(f)
     }
 }

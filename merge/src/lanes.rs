@@ -186,7 +186,7 @@ impl LaneTable {
             _ => lanes.iter().filter_map(|&lane| Some((self.get(lane)?, within(lane)))).collect(),
         };
         let pairs =
-            held.iter().enumerate().flat_map(|(i, a)| held[..i].iter().map(move |b| (a, b)));
+            held.iter().enumerate().flat_map(|(i, a)| held.iter().take(i).map(move |b| (a, b)));
         pairs.filter_map(|((a, a_tip), (b, b_tip))| shared(a, *a_tip, b, *b_tip)).min()
     }
 

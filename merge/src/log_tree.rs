@@ -54,7 +54,7 @@ impl LogTree {
         let size = size_in_range.ok_or_else(too_long)?;
         let mut peaks = Vec::new();
         let mut start = 0;
-        for level in (0..u64::BITS as u8).rev().filter(|level| size >> level & 1 == 1) {
+        for level in (0..64_u8).rev().filter(|level| size >> level & 1 == 1) {
             let index = tlog_tiles::stored_hash_index(level, start >> level);
             let hash = stored.read(index).map_err(LogProofError::Store)?;
             peaks.push(hash.ok_or(LogProofError::Missing(index))?);

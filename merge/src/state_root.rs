@@ -212,10 +212,10 @@ mod tests {
     }
 
     #[test]
-    fn roles_ascend_as_text() {
-        let roles = BTreeSet::from([Role::Writer, Role::Validator, Role::Admin]);
-        let leaf = Leaf::member(&AuthorKey([1; 32]), &roles, true);
+    fn roles_are_text() {
+        let leaf = Leaf::member(&AuthorKey([1; 32]), &["admin", "revoked", "validator", "writer"]);
         assert_eq!(leaf.value, b"\x84\x65admin\x67revoked\x69validator\x66writer");
+        assert_eq!(leaf.key_hash, sha(&[b"m\0", &[1; 32]]));
     }
 
     #[test]

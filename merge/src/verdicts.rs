@@ -77,6 +77,8 @@ pub struct Verdicts {
     grants: BTreeMap<AuthorKey, Vec<Grant>>,
     revokes: BTreeMap<AuthorKey, Vec<Revoke>>,
     void_control: BTreeSet<Dot>,
+    /// For each author, the void events, bad ones included, that grant it something.
+    lost: BTreeMap<AuthorKey, BTreeSet<Dot>>,
     /// For each forked author, where `forks` is `exclude`: its lanes within the cut.
     forked: BTreeMap<AuthorKey, BTreeMap<Lane, u64>>,
 }
@@ -96,6 +98,7 @@ impl Verdicts {
             grants: BTreeMap::new(),
             revokes: BTreeMap::new(),
             void_control: BTreeSet::new(),
+            lost: BTreeMap::new(),
             forked: forked_lanes(authority, lanes, within),
         };
         let mut events: Vec<_> = authority
@@ -143,8 +146,7 @@ impl Verdicts {
     pub fn is_clear(&self, author: AuthorKey) -> bool {
         !self.revokes.contains_key(&author)
             && !self.forked.contains_key(&author)
-            && self.grants.get(&author).is_none_or(|grants| grants.iter().all(|grant| !grant.void))
-            && self.void_control.is_empty()
+            && !self.lost.contains_key(&author)
     }
 
     /// Whether `event` is void. It must be in the cut.
@@ -203,42 +205,32 @@ impl Verdicts {
 
     /// Authors whose events may be judged otherwise than by `before`, apart from new events.
     pub fn changed_since(&self, before: &Self) -> BTreeSet<AuthorKey> {
-        let facts = |v: &Self, author: &AuthorKey| {
-            let revokes: Vec<_> = v
-                .revokes
-                .get(author)
-                .into_iter()
-                .flatten()
-                .map(|r| (r.event.dot, r.number))
-                .collect();
-            let void: Vec<_> = v
-                .grants
-                .get(author)
-                .into_iter()
-                .flatten()
-                .filter(|g| g.void)
-                .map(|g| g.event.dot)
-                .collect();
-            (revokes, void, v.forked.get(author).map(BTreeMap::len))
+        let revokes = |v: &Self, author: &AuthorKey| {
+            let revokes = v.revokes.get(author).into_iter().flatten();
+            revokes.map(|revoke| (revoke.event.dot, revoke.number)).collect::<Vec<_>>()
         };
-        let keys = |v: &Self| {
-            v.grants
-                .keys()
-                .chain(v.revokes.keys())
-                .chain(v.forked.keys())
-                .copied()
-                .collect::<BTreeSet<_>>()
+        let same = |author: &AuthorKey| {
+            revokes(self, author) == revokes(before, author)
+                && self.lost.get(author) == before.lost.get(author)
+                && self.forked.get(author) == before.forked.get(author)
         };
-        let mut changed: BTreeSet<_> = keys(self).union(&keys(before)).copied().collect();
-        changed.retain(|author| facts(self, author) != facts(before, author));
+        // What a revoke or a fork does to an event depends on which certified cut holds the event.
+        let recertified = self.certified != before.certified;
+        let endangered =
+            [self, before].into_iter().flat_map(|v| v.revokes.keys().chain(v.forked.keys()));
+        let named = [self, before].into_iter().flat_map(|v| v.lost.keys());
+        let mut changed: BTreeSet<_> = named.filter(|author| !same(author)).copied().collect();
+        changed.extend(endangered.filter(|author| recertified || !same(author)));
         changed
     }
 
     fn make_void(&mut self, event: &ControlEvent) {
         self.void_control.insert(event.dot);
-        for grant in self.grants.values_mut().flatten().filter(|grant| grant.event.dot == event.dot)
-        {
-            grant.void = true;
+        for act in &event.acts {
+            let Act::Grant { author, .. } = act else { continue };
+            self.lost.entry(*author).or_default().insert(event.dot);
+            let grants = self.grants.get_mut(author).into_iter().flatten();
+            grants.filter(|grant| grant.event.dot == event.dot).for_each(|grant| grant.void = true);
         }
     }
 

@@ -47,9 +47,9 @@ impl Snapshot<'_> {
         Ok(match expression {
             CutExpression::Checkpoint(height) => return Err(CutError::NoCheckpoint(*height).into()),
             CutExpression::Time(time) => Cut::Time(*time),
-            CutExpression::Heads(parts) => {
-                Cut::Heads(parts.iter().map(|part| self.find_event(part)).collect::<Result<_, _>>()?)
-            }
+            CutExpression::Heads(parts) => Cut::Heads(
+                parts.iter().map(|part| self.find_event(part)).collect::<Result<_, _>>()?,
+            ),
             CutExpression::Clock(entries) => {
                 let mut clock = BTreeMap::new();
                 for (name, seq) in entries {

@@ -29,8 +29,9 @@ impl Db {
     /// Opens the database in `path`, or makes one there.
     pub fn open(path: &Path, create: bool, tuning: Tuning) -> Result<Self, OpenError> {
         let cache = Cache::new_lru_cache(tuning.cache);
-        let families = Family::ALL
-            .map(|family| ColumnFamilyDescriptor::new(family.name(), family_options(family, &cache, tuning)));
+        let families = Family::ALL.map(|family| {
+            ColumnFamilyDescriptor::new(family.name(), family_options(family, &cache, tuning))
+        });
         match DB::open_cf_descriptors(&database_options(create, tuning), path, families) {
             Ok(db) => Ok(Self { db }),
             Err(error) if is_lock(&error) => Err(OpenError::Locked(path.to_owned())),
@@ -61,13 +62,24 @@ impl Db {
     }
 
     /// Adds a put to a batch.
-    pub fn put(&self, batch: &mut WriteBatch, family: Family, key: &[u8], value: &[u8]) -> Result<(), StorageError> {
+    pub fn put(
+        &self,
+        batch: &mut WriteBatch,
+        family: Family,
+        key: &[u8],
+        value: &[u8],
+    ) -> Result<(), StorageError> {
         batch.put_cf(self.family(family)?, key, value);
         Ok(())
     }
 
     /// Adds a delete to a batch.
-    pub fn delete(&self, batch: &mut WriteBatch, family: Family, key: &[u8]) -> Result<(), StorageError> {
+    pub fn delete(
+        &self,
+        batch: &mut WriteBatch,
+        family: Family,
+        key: &[u8],
+    ) -> Result<(), StorageError> {
         batch.delete_cf(self.family(family)?, key);
         Ok(())
     }
@@ -85,7 +97,8 @@ impl Db {
     }
 
     fn family(&self, family: Family) -> Result<&ColumnFamily, StorageError> {
-        let missing = || StorageError::damaged(format!("column family {} is missing", family.name()));
+        let missing =
+            || StorageError::damaged(format!("column family {} is missing", family.name()));
         self.db.cf_handle(family.name()).ok_or_else(missing)
     }
 }
@@ -104,7 +117,11 @@ impl<'a> Reader<'a> {
     }
 
     /// The value of a key.
-    pub fn get(&self, family: Family, key: &[u8]) -> Result<Option<DBPinnableSlice<'a>>, StorageError> {
+    pub fn get(
+        &self,
+        family: Family,
+        key: &[u8],
+    ) -> Result<Option<DBPinnableSlice<'a>>, StorageError> {
         let handle = self.db.family(family)?;
         Ok(match self.snapshot {
             Some(snapshot) => snapshot.get_pinned_cf(handle, key)?,
@@ -213,8 +230,8 @@ fn database_options(create: bool, tuning: Tuning) -> Options {
 fn family_options(family: Family, cache: &Cache, tuning: Tuning) -> Options {
     let mut blocks = BlockBasedOptions::default();
     blocks.set_block_cache(cache);
-    blocks.set_cache_index_and_filter_blocks(true);
-    blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    // Indexes and filters stay with their open files (about two bytes a key): in the cache, whose
+    // shards are small, one that is larger than a shard would be read again for every look-up.
     let mut options = Options::default();
     options.set_write_buffer_size(tuning.write_buffer / 2);
     options.set_compression_type(DBCompressionType::Lz4);
@@ -227,13 +244,21 @@ fn family_options(family: Family, cache: &Cache, tuning: Tuning) -> Options {
             options.set_memtable_whole_key_filtering(true);
             blocks.set_data_block_index_type(DataBlockIndexType::BinaryAndHash);
         }
-        // Read in runs, or by a key that is known to be there: larger blocks compress better.
-        Family::Events | Family::Openings | Family::Order => blocks.set_block_size(16 * 1024),
-        Family::Meta | Family::Versions => {}
+        // Mostly read in runs: larger blocks compress better.
+        Family::Openings | Family::Order => blocks.set_block_size(16 * 1024),
+        Family::Events | Family::Meta | Family::Versions => {}
     }
-    if family == Family::Ids {
+    match family {
         // Digests do not compress.
-        options.set_bottommost_compression_type(DBCompressionType::Lz4);
+        Family::Ids => {
+            options.set_compression_type(DBCompressionType::None);
+            options.set_bottommost_compression_type(DBCompressionType::None);
+        }
+        // What is read at random is to be read fast, rather than to take the least room.
+        Family::State | Family::Events => {
+            options.set_bottommost_compression_type(DBCompressionType::Lz4)
+        }
+        _ => {}
     }
     options.set_block_based_table_factory(&blocks);
     options

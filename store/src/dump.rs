@@ -100,7 +100,10 @@ impl Snapshot<'_> {
     fn erased_with(
         &self,
         certified: &[Clock],
-    ) -> Result<std::collections::BTreeSet<(quipu_merge::AuthorKey, quipu_merge::OpeningId)>, ReadError> {
+    ) -> Result<
+        std::collections::BTreeSet<(quipu_merge::AuthorKey, quipu_merge::OpeningId)>,
+        ReadError,
+    > {
         let mut erased = std::collections::BTreeSet::new();
         if !self.has_erased() {
             return Ok(erased);

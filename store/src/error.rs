@@ -57,7 +57,9 @@ pub enum OpenError {
     #[error("the ledger at {0} is in use by another process")]
     Locked(PathBuf),
     /// The store was written in a format that this version does not read.
-    #[error("the store has format {found}; this version reads formats {oldest} to {newest}: {hint}")]
+    #[error(
+        "the store has format {found}; this version reads formats {oldest} to {newest}: {hint}"
+    )]
     Format {
         /// The version found.
         found: u32,
@@ -110,7 +112,9 @@ pub enum IdentityError {
     #[error("{0} is not an Ed25519 private key in PKCS#8 PEM")]
     NotAKey(PathBuf),
     /// The key file can be read by others than its owner.
-    #[error("{path} may be read by others (mode {mode:o}): make it 0600, and rotate the key if somebody did")]
+    #[error(
+        "{path} may be read by others (mode {mode:o}): make it 0600, and rotate the key if somebody did"
+    )]
     Exposed {
         /// Which file.
         path: PathBuf,
@@ -171,13 +175,17 @@ pub enum WriteError {
     #[error("this replica's key may not do that: {0}")]
     Unauthorised(&'static str),
     /// The store looks like a copy, and writing would fork its author for good.
-    #[error("this store looks like a copy of another: writing here with the same key would exclude its author. `quipu identity rotate` makes a key of its own")]
+    #[error(
+        "this store looks like a copy of another: writing here with the same key would exclude its author. `quipu identity rotate` makes a key of its own"
+    )]
     Copied,
     /// The replica's key was changed while the event was made.
     #[error("this replica's key was changed meanwhile: try again")]
     KeyChanged,
     /// The local clock is out of range, or an event that this one follows bars the way.
-    #[error("no time can be given to the event: the largest time that the format knows has been reached")]
+    #[error(
+        "no time can be given to the event: the largest time that the format knows has been reached"
+    )]
     Time,
     /// The target of a redact is not held.
     #[error("event {0} is not held")]

@@ -35,7 +35,11 @@ pub struct EventInfo {
 }
 
 impl EventInfo {
-    pub(crate) fn read(snapshot: &Snapshot<'_>, dot: Dot, stored: &Stored<'_>) -> Result<Self, ReadError> {
+    pub(crate) fn read(
+        snapshot: &Snapshot<'_>,
+        dot: Dot,
+        stored: &Stored<'_>,
+    ) -> Result<Self, ReadError> {
         let event = stored.event()?;
         let content = event.event();
         Ok(Self {
@@ -57,7 +61,8 @@ impl EventInfo {
     /// # Errors
     /// The disk, the database or its content.
     pub fn value(&self, snapshot: &Snapshot<'_>, index: usize) -> Result<Option<Value>, ReadError> {
-        let carries = self.body.data().get(index).is_some_and(|operation| operation.value().is_some());
+        let carries =
+            self.body.data().get(index).is_some_and(|operation| operation.value().is_some());
         let slot = u16::try_from(index).ok().filter(|_| carries);
         Ok(slot.map(|slot| snapshot.value_at(self.dot, slot)).transpose()?)
     }
@@ -87,7 +92,14 @@ impl<'l> Snapshot<'l> {
             Some(key) => Some(self.positions_of_key(key)?),
             None => None,
         };
-        Ok(Log { snapshot: self, walk, filter, positions, same_time: Vec::new(), bounds: BTreeMap::new() })
+        Ok(Log {
+            snapshot: self,
+            walk,
+            filter,
+            positions,
+            same_time: Vec::new(),
+            bounds: BTreeMap::new(),
+        })
     }
 
     /// The events of the cut in the total order, the earliest first, as positions.

@@ -66,7 +66,11 @@ impl Ledger {
             None => Clock::new(),
         };
         let heads: Vec<_> = snapshot.heads()?.into_iter().map(BlockId::from).collect();
-        let mut file = Output { car: CarWriter::new(output, &heads)?, report: ExportReport::default(), long: BTreeSet::new() };
+        let mut file = Output {
+            car: CarWriter::new(output, &heads)?,
+            report: ExportReport::default(),
+            long: BTreeSet::new(),
+        };
         let total = snapshot.len()?;
         let mut done = 0;
         snapshot.for_each_in_order(|dot, stored| {
@@ -93,7 +97,12 @@ struct Output<W: Write> {
 }
 
 impl<W: Write> Output<W> {
-    fn event(&mut self, snapshot: &Snapshot<'_>, dot: Dot, stored: &Stored<'_>) -> Result<(), ExportError> {
+    fn event(
+        &mut self,
+        snapshot: &Snapshot<'_>,
+        dot: Dot,
+        stored: &Stored<'_>,
+    ) -> Result<(), ExportError> {
         let record = stored.record()?;
         let event = stored.event()?;
         self.block(event.id().into(), record.event)?;

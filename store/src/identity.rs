@@ -61,8 +61,10 @@ impl Identity {
         let key = match (pem.starts_with(ENCRYPTED), passphrase) {
             (false, _) => SigningKey::from_pkcs8_pem(&pem).map_err(not_a_key)?,
             (true, None) => return Err(IdentityError::PassphraseNeeded),
-            (true, Some(passphrase)) => SigningKey::from_pkcs8_encrypted_pem(&pem, passphrase.0.as_bytes())
-                .map_err(|_| IdentityError::WrongPassphrase)?,
+            (true, Some(passphrase)) => {
+                SigningKey::from_pkcs8_encrypted_pem(&pem, passphrase.0.as_bytes())
+                    .map_err(|_| IdentityError::WrongPassphrase)?
+            }
         };
         Ok(Self::from_key(key))
     }
@@ -83,7 +85,9 @@ impl Identity {
         let path = dir.join(KEY_FILE);
         let encoded = match passphrase {
             None => self.key.to_pkcs8_pem(LineEnding::LF),
-            Some(passphrase) => self.key.to_pkcs8_encrypted_pem(passphrase.0.as_bytes(), LineEnding::LF),
+            Some(passphrase) => {
+                self.key.to_pkcs8_encrypted_pem(passphrase.0.as_bytes(), LineEnding::LF)
+            }
         };
         let pem = encoded.map_err(|_| IdentityError::NotAKey(path.clone()))?;
         write_private(&dir.join(FRESH_KEY_FILE), pem.as_bytes())
@@ -120,7 +124,9 @@ fn read_private(path: &Path) -> Result<Zeroizing<String>, IdentityError> {
     }
     let mut pem = Zeroizing::new(String::new());
     match file_handle.take(MAX_KEY_FILE).read_to_string(&mut pem) {
-        Err(error) if error.kind() == ErrorKind::InvalidData => Err(IdentityError::NotAKey(path.to_owned())),
+        Err(error) if error.kind() == ErrorKind::InvalidData => {
+            Err(IdentityError::NotAKey(path.to_owned()))
+        }
         Err(error) => Err(file(path)(error)),
         Ok(_) => Ok(pem),
     }
@@ -131,8 +137,12 @@ fn write_private(path: &Path, bytes: &[u8]) -> Result<(), IdentityError> {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(file(path)(error)),
         _ => {}
     }
-    let mut created =
-        OpenOptions::new().write(true).create_new(true).mode(MODE).open(path).map_err(file(path))?;
+    let mut created = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(MODE)
+        .open(path)
+        .map_err(file(path))?;
     created.write_all(bytes).and_then(|()| created.sync_all()).map_err(file(path))
 }
 

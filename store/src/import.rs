@@ -10,8 +10,7 @@ use std::path::Path;
 
 use quipu_merge::{
     Ancestor, Ancestors, BlockId, CarFault, CarReader, Certificate, Codec, Content, Control,
-    EventId, Manifest, Opening, ParsedEvent, admit, admit_genesis, check_body,
-    check_follows,
+    EventId, Manifest, Opening, ParsedEvent, admit, admit_genesis, check_body, check_follows,
 };
 use rocksdb::WriteBatch;
 
@@ -42,17 +41,18 @@ impl Ledger {
         self.rehearse(&mut source, &order)?;
         fail::fail_point!("after-rehearsal");
         let before = self.before()?;
-        let mut tally = Tally { known_events: source.known, ..Tally::default() };
+        let mut tally = Tally { known_events: source.held.len() as u64, ..Tally::default() };
         let total = order.len() as u64;
         for (batch, number) in order.chunks(BATCH).zip(1..) {
             let mut checked = Vec::with_capacity(batch.len());
             for id in batch {
                 checked.push(Ok(source.checked_before(self, *id)?));
             }
-            self.take_in_all(checked, &mut tally)?;
+            self.take_in_all(checked, true, &mut tally)?;
             fail::fail_point!("between-import-batches");
             progress((number * BATCH as u64).min(total), total);
         }
+        tally.new_values += self.fill_values(&mut source)?;
         self.sync()?;
         Ok(self.report(&before, &tally)?)
     }
@@ -67,9 +67,46 @@ impl Ledger {
         let waiting = self.rehearse(&mut source, &order)?;
         Ok(MergeReport {
             new_events: order.len() as u64 - waiting,
-            known_events: source.known,
+            known_events: source.held.len() as u64,
             waiting: self.waiting(),
             ..MergeReport::default()
+        })
+    }
+
+    /// Adds the values that the file has and the store lacks, of events that were held before.
+    /// Tells how many.
+    fn fill_values(&self, source: &mut FileSource) -> Result<u64, MergeError> {
+        let (mut added, mut openings) = (0, Vec::new());
+        for id in std::mem::take(&mut source.held) {
+            let Some(dot) = lookup::dot_of(self.latest(), id)? else { continue };
+            let body = lookup::Stored::read(self.latest(), dot)?.body()?;
+            for (slot, operation) in (0_u16..).zip(body.data()) {
+                let Some(value) = operation.value() else { continue };
+                let (key, erased) =
+                    (schema::opening_key(dot, slot), schema::meta::erased(dot, slot));
+                if self.latest().has(Family::Openings, &key)?
+                    || self.latest().has(Family::Meta, &erased)?
+                {
+                    continue;
+                }
+                if let Some(opening) = source.block(value.block())? {
+                    source.copy_blocks(self, &opening)?;
+                    openings.push((key, opening));
+                }
+            }
+            if openings.len() >= BATCH {
+                added += self.add_openings(std::mem::take(&mut openings))?;
+            }
+        }
+        Ok(added + self.add_openings(openings)?)
+    }
+
+    fn add_openings(&self, openings: Vec<([u8; 14], Vec<u8>)>) -> Result<u64, StorageError> {
+        self.exclusively(|hold| {
+            for (key, opening) in &openings {
+                hold.writer().put(&self.db, Family::Openings, key, opening)?;
+            }
+            Ok(openings.len() as u64)
         })
     }
 
@@ -94,7 +131,9 @@ impl Ledger {
                     Some(ancestor) => Ok(Some(ancestor.clone())),
                     None => Ok::<_, StorageError>(self.held(id)?.map(Ancestor::from)),
                 };
-                let (Ok(ancestors), Some(body)) = (Ancestors::find(event.event(), find)?, &checked.body) else {
+                let (Ok(ancestors), Some(body)) =
+                    (Ancestors::find(event.event(), find)?, &checked.body)
+                else {
                     waiting += 1;
                     continue;
                 };
@@ -106,14 +145,18 @@ impl Ledger {
                         targets.insert(*event, found);
                     }
                 }
-                let admission = admit(event, body.as_ref(), &ancestors, &authority, &lanes, &targets)?;
+                let admission =
+                    admit(event, body.as_ref(), &ancestors, &authority, &lanes, &targets)?;
                 if let Some(control) = admission.control(event) {
                     authority.insert(control);
                 }
                 let content = event.event();
                 lanes.insert(content.author, admission.placement);
                 let (dot, clock) = (admission.placement.dot, admission.clock);
-                staged.insert(event.id(), Ancestor { author: content.author, dot, time: content.time, clock });
+                staged.insert(
+                    event.id(),
+                    Ancestor { author: content.author, dot, time: content.time, clock },
+                );
             }
         }
         Ok(waiting)
@@ -124,7 +167,9 @@ impl Ledger {
         let Err(refusal) = check_follows(&checked.event) else { return Ok(()) };
         let genesis = checked.body_bytes.as_deref().map(|body| admit_genesis(&checked.event, body));
         match genesis {
-            Some(Ok(_)) => Err(MergeError::OtherLedger { own: self.id(), found: checked.event.id() }),
+            Some(Ok(_)) => {
+                Err(MergeError::OtherLedger { own: self.id(), found: checked.event.id() })
+            }
             _ => Err(refusal.into()),
         }
     }
@@ -149,7 +194,8 @@ impl Options {
     ) -> Result<(Ledger, MergeReport), OpenError> {
         let mut source = FileSource::open(file.try_clone().map_err(MergeError::Input)?)?;
         let (event, body) = source.genesis()?;
-        let signed = ParsedEvent::decode(&event).and_then(ParsedEvent::verify).map_err(MergeError::from)?;
+        let signed =
+            ParsedEvent::decode(&event).and_then(ParsedEvent::verify).map_err(MergeError::from)?;
         drop(source);
         self.build_filled(
             dir.as_ref(),
@@ -169,8 +215,8 @@ struct FileSource {
     file: BufReader<File>,
     roots: Vec<BlockId>,
     index: HashMap<BlockId, (u64, u32)>,
-    /// How many of the events that were looked at are held already.
-    known: u64,
+    /// The events of the file that are held already.
+    held: Vec<EventId>,
 }
 
 impl FileSource {
@@ -182,7 +228,8 @@ impl FileSource {
             _ => MergeError::Corrupt(error.to_string()),
         };
         let mut index = HashMap::new();
-        let mut reader = CarReader::new(BufReader::with_capacity(1 << 18, &file)).map_err(corrupt)?;
+        let mut reader =
+            CarReader::new(BufReader::with_capacity(1 << 18, &file)).map_err(corrupt)?;
         let roots = reader.roots().to_vec();
         for block in reader.by_ref() {
             let block = block.map_err(corrupt)?;
@@ -194,7 +241,7 @@ impl FileSource {
         }
         drop(reader);
         let file = BufReader::with_capacity(1 << 18, file);
-        Ok(Self { file, roots, index, known: 0 })
+        Ok(Self { file, roots, index, held: Vec::new() })
     }
 
     /// The bytes of a block, if the file has it. They are checked again: files change.
@@ -202,7 +249,9 @@ impl FileSource {
         let Some(&(offset, len)) = self.index.get(&id) else { return Ok(None) };
         let mut bytes = vec![0; len as usize];
         let here = self.file.stream_position().map_err(MergeError::Input)?;
-        self.file.seek_relative(offset.cast_signed() - here.cast_signed()).map_err(MergeError::Input)?;
+        self.file
+            .seek_relative(offset.cast_signed() - here.cast_signed())
+            .map_err(MergeError::Input)?;
         self.file.read_exact(&mut bytes).map_err(MergeError::Input)?;
         if BlockId::of(id.codec, &bytes) == id {
             return Ok(Some(bytes));
@@ -217,7 +266,8 @@ impl FileSource {
             let Some(id) = EventId::from_block(root) else {
                 return Err(MergeError::Corrupt(format!("root {root} is a raw block")));
             };
-            let is_certificate = self.block(root)?.is_some_and(|bytes| Certificate::decode(&bytes).is_ok());
+            let is_certificate =
+                self.block(root)?.is_some_and(|bytes| Certificate::decode(&bytes).is_ok());
             if !is_certificate {
                 heads.push(id);
             }
@@ -263,14 +313,15 @@ impl FileSource {
                 Step::Enter(id) if !seen.insert(id) => continue,
                 Step::Enter(id) => id,
             };
-            if ledger.latest().has(Family::Ids, &id.0)? {
-                self.known += 1;
-                continue;
-            }
+            let held = ledger.latest().has(Family::Ids, &id.0)?;
             // What the file lacks may be missing: what follows it will wait.
             let Some(bytes) = self.block(id.block())? else { continue };
             let parsed = ParsedEvent::decode(&bytes)?;
-            stack.push(Step::Leave(id));
+            if held {
+                self.held.push(id);
+            } else {
+                stack.push(Step::Leave(id));
+            }
             stack.extend(parsed.event().follows().map(Step::Enter));
             if seen.len() > MAX_FILE_EVENTS {
                 return Err(MergeError::TooMany { limit: MAX_FILE_EVENTS });
@@ -307,7 +358,9 @@ impl FileSource {
 
     /// Copies the blocks of the long value that an opening refers to.
     fn copy_blocks(&mut self, ledger: &Ledger, opening: &[u8]) -> Result<(), MergeError> {
-        let Ok(Opening { content: Content::Linked(link), .. }) = Opening::decode(opening) else { return Ok(()) };
+        let Ok(Opening { content: Content::Linked(link), .. }) = Opening::decode(opening) else {
+            return Ok(());
+        };
         let mut open = vec![link.block];
         let mut seen = BTreeSet::new();
         while let Some(id) = open.pop() {

@@ -9,7 +9,9 @@ use quipu_merge::{
 use crate::db::Db;
 use crate::error::StorageError;
 use crate::lookup::{self, Known};
-use crate::record::{EventRecord, MAX_BESIDE, Standing, Sum, Version, Written, put_dot, put_number};
+use crate::record::{
+    EventRecord, MAX_BESIDE, Standing, Sum, Version, Written, put_dot, put_number,
+};
 use crate::schema::{self, Family, Kind, meta};
 use crate::writer::Writer;
 
@@ -54,7 +56,16 @@ impl Writer {
         };
         self.lanes.insert(content.author, new.admission.placement);
         self.judge_new(db, new)?;
-        self.write_event(db, new, EventRecord { clock: stored, event: new.event.bytes(), body: new.body_bytes })?;
+        self.write_event(
+            db,
+            new,
+            EventRecord {
+                clock: stored,
+                time: content.time,
+                event: new.event.bytes(),
+                body: new.body_bytes,
+            },
+        )?;
         let void = self.verdicts.is_void(
             self.lanes.table(),
             &Subject { author: known.author, dot, clock: &known.clock, acts: &new.admission.acts },
@@ -72,14 +83,20 @@ impl Writer {
     /// Replaces the heads that the event follows by the event.
     fn follow(&mut self, event: &SignedEvent, known: &Known) {
         let followed = |id| event.event().follows().any(|followed| followed == id);
-        let mut heads: Vec<_> = self.heads.iter().filter(|head| !followed(head.id)).cloned().collect();
+        let mut heads: Vec<_> =
+            self.heads.iter().filter(|head| !followed(head.id)).cloned().collect();
         let place = heads.partition_point(|head| head.id < known.id);
         heads.insert(place, known.clone());
         self.heads = heads.into();
         self.recent.insert(known.clone());
     }
 
-    fn write_event(&mut self, db: &Db, new: &NewEvent<'_>, record: EventRecord<'_>) -> Result<(), StorageError> {
+    fn write_event(
+        &mut self,
+        db: &Db,
+        new: &NewEvent<'_>,
+        record: EventRecord<'_>,
+    ) -> Result<(), StorageError> {
         let placement = new.admission.placement;
         let dot = placement.dot;
         let content = new.event.event();
@@ -110,14 +127,14 @@ impl Writer {
         db: &Db,
         new: &NewEvent<'_>,
         dot: Dot,
-        erased: &[u16],
+        erased: &BTreeMap<u16, bool>,
     ) -> Result<(), StorageError> {
         for (slot, opening) in new.openings {
-            if !erased.contains(slot) {
+            if erased.get(slot) != Some(&true) {
                 self.put(db, Family::Openings, &schema::opening_key(dot, *slot), opening)?;
             }
         }
-        for slot in erased {
+        for slot in erased.keys() {
             self.put(db, Family::Meta, &meta::erased(dot, *slot), &[])?;
         }
         Ok(())
@@ -130,22 +147,23 @@ impl Writer {
         new: &NewEvent<'_>,
         known: &Known,
         void: bool,
-        erased: &[u16],
+        erased: &BTreeMap<u16, bool>,
     ) -> Result<(), StorageError> {
         let (standing, sums, lists) = changes(new, known.dot, known.time, erased);
         for change in standing {
             self.write_standing(db, &change, known, void)?;
         }
         for (state_key, amount) in sums {
-            let version = Version { dot: known.dot, time: known.time, written: Written::Amount(amount) };
+            let version =
+                Version { dot: known.dot, time: known.time, written: Written::Amount(amount) };
             let key = schema::version_key(&state_key, known.dot.lane, known.time);
             self.put(db, Family::Versions, &key, &version.encode_tail())?;
+            let mut sum = self.state(db, &state_key, Sum::decode)?.unwrap_or_default();
             if !void {
-                let mut sum = self.state(db, &state_key, Sum::decode)?.unwrap_or_default();
                 sum.sum += amount;
                 sum.events += 1;
-                self.put(db, Family::State, &state_key, &sum.encode())?;
             }
+            self.put(db, Family::State, &state_key, &sum.encode())?;
         }
         for (state_key, values) in lists {
             let added = values.len() as u64;
@@ -154,22 +172,27 @@ impl Writer {
                 let version = Version { dot: known.dot, time: known.time, written };
                 self.put(db, Family::Versions, &key, &version.encode_tail())?;
             }
-            if !void {
-                self.add_to_count(db, &state_key, added.cast_signed())?;
-            }
+            self.add_to_count(db, &state_key, if void { 0 } else { added.cast_signed() })?;
         }
         Ok(())
     }
 
     /// Applies the last write of a register or a member.
-    fn write_standing(&mut self, db: &Db, change: &Change, known: &Known, void: bool) -> Result<(), StorageError> {
+    fn write_standing(
+        &mut self,
+        db: &Db,
+        change: &Change,
+        known: &Known,
+        void: bool,
+    ) -> Result<(), StorageError> {
         let mut record = self.state(db, &change.state_key, Standing::decode)?.unwrap_or_default();
         let before = record.values();
         if void {
             self.shelve(db, &change.state_key, &mut record, &change.version)?;
         } else {
-            let (covered, standing): (Vec<_>, Vec<_>) =
-                std::mem::take(&mut record.writes).into_iter().partition(|write| known.clock.covers(write.dot));
+            let (covered, standing): (Vec<_>, Vec<_>) = std::mem::take(&mut record.writes)
+                .into_iter()
+                .partition(|write| known.clock.covers(write.dot));
             for version in &covered {
                 self.shelve(db, &change.state_key, &mut record, version)?;
             }
@@ -217,12 +240,10 @@ impl Writer {
         }
     }
 
-    /// Changes the number of members of a set or of values of a list; 0 means that it is not there.
+    /// Changes the number of members of a set or of values of a list. One with 0 does not exist,
+    /// but it may have existed at an earlier cut: the record is how its key is found there.
     pub fn add_to_count(&mut self, db: &Db, state_key: &[u8], by: i64) -> Result<(), StorageError> {
         let count = self.state(db, state_key, decode_count)?.unwrap_or(0).saturating_add_signed(by);
-        if count == 0 {
-            return self.delete(db, Family::State, state_key);
-        }
         let mut record = Vec::with_capacity(8);
         put_number(&mut record, count);
         self.put(db, Family::State, state_key, &record)
@@ -254,11 +275,17 @@ type Sums = Vec<(Vec<u8>, i128)>;
 type Lists = Vec<(Vec<u8>, Vec<(u16, Written)>)>;
 
 /// What the operations of an event come to, key by key.
-fn changes(new: &NewEvent<'_>, dot: Dot, time: Micros, erased: &[u16]) -> (Standings, Sums, Lists) {
+fn changes(
+    new: &NewEvent<'_>,
+    dot: Dot,
+    time: Micros,
+    erased: &BTreeMap<u16, bool>,
+) -> (Standings, Sums, Lists) {
     let author = new.event.event().author;
     let value = |slot: u16| {
         let opening = new.openings.binary_search_by_key(&slot, |(slot, _)| *slot).ok();
-        let opening = opening.and_then(|at| new.openings.get(at)).filter(|_| !erased.contains(&slot));
+        let opening =
+            opening.and_then(|at| new.openings.get(at)).filter(|_| !erased.contains_key(&slot));
         Written::Value { slot, beside: opening.and_then(|(_, bytes)| beside(author, bytes)) }
     };
     let mut standing = Vec::with_capacity(new.body.data().len());
@@ -268,7 +295,9 @@ fn changes(new: &NewEvent<'_>, dot: Dot, time: Micros, erased: &[u16]) -> (Stand
         let (kind, member, written) = match operation {
             Operation::Put { .. } => (Kind::Register, None, value(slot)),
             Operation::Del { .. } => (Kind::Register, None, Written::Gone),
-            Operation::Add { member, .. } => (Kind::Member, Some(member.as_bytes()), Written::Member),
+            Operation::Add { member, .. } => {
+                (Kind::Member, Some(member.as_bytes()), Written::Member)
+            }
             Operation::Rem { member, .. } => (Kind::Member, Some(member.as_bytes()), Written::Gone),
             Operation::Inc { key, by } => {
                 let key = schema::state_key(Kind::Counter, key.as_str(), None);

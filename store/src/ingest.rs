@@ -3,17 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use quipu_merge::{
-    Ancestor, Ancestors, AuthorKey, Body, EventId, MAX_AHEAD, ParsedEvent, Refusal, SignedEvent,
-    admit, check_body, check_follows,
+    Ancestor, Ancestors, AuthorKey, Body, MAX_AHEAD, ParsedEvent, Refusal, SignedEvent, admit,
+    check_body, check_follows,
 };
 use rayon::prelude::*;
 
-use crate::db::Db;
 use crate::error::{MergeError, ReadError, StorageError};
 use crate::index::NewEvent;
 use crate::ledger::{Exclusive, Ledger, now};
-use crate::lookup;
-use crate::schema::{self, Family};
+use crate::record::WaitingRecord;
+use crate::schema::Family;
 use crate::waiting::{WaitingInfo, WaitingReason};
 
 /// How many events are checked and written together.
@@ -45,9 +44,22 @@ pub struct Checked {
 
 impl Checked {
     /// Reads the body of an event whose signature holds.
-    pub fn new(event: SignedEvent, body_bytes: Option<Vec<u8>>, openings: Vec<(u16, Vec<u8>)>) -> Self {
+    pub fn new(
+        event: SignedEvent,
+        body_bytes: Option<Vec<u8>>,
+        openings: Vec<(u16, Vec<u8>)>,
+    ) -> Self {
         let body = body_bytes.as_deref().map(|bytes| check_body(&event, bytes));
         Self { event, body, body_bytes, openings }
+    }
+
+    /// The same event with what has been waiting of it, where that is more.
+    fn with(&self, waiting: WaitingRecord) -> Self {
+        let body =
+            self.body_bytes.clone().filter(|_| matches!(self.body, Some(Ok(_)))).or(waiting.body);
+        let openings: BTreeMap<_, _> =
+            waiting.openings.into_iter().chain(self.openings.clone()).collect();
+        Self::new(self.event.clone(), body, openings.into_iter().collect())
     }
 }
 
@@ -73,7 +85,7 @@ pub struct Tally {
     pub new_values: u64,
     /// Events of this replica's own key, learned from elsewhere.
     pub adopted: u64,
-    /// Waiting events that were refused when their turn came.
+    /// Events that were refused after they had waited, or because they follow one that had.
     pub refused: u64,
     /// Events that were forgotten because too many wait.
     pub dropped: u64,
@@ -90,7 +102,7 @@ pub struct MergeReport {
     pub new_values: u64,
     /// Events of this replica's own key among the new ones: it was copied, or restored.
     pub adopted: u64,
-    /// Waiting events that were refused when their turn came.
+    /// Events that were refused after they had waited, or because they follow one that had.
     pub refused: u64,
     /// Events that were forgotten because too many wait: they have to be offered again.
     pub dropped: u64,
@@ -154,20 +166,32 @@ impl Ledger {
     }
 
     /// Takes in checked events in this order. Those that were waiting for them follow.
+    ///
+    /// Of `rehearsed` events, none is refused unless it follows one that was waiting: like the
+    /// waiting ones, it is dropped and counted then, for the rest has been taken in.
     pub(crate) fn take_in_all(
         &self,
         batch: Vec<Result<Checked, Refusal>>,
+        rehearsed: bool,
         tally: &mut Tally,
     ) -> Result<(), MergeError> {
         self.exclusively(|hold| {
             for checked in batch {
                 let checked = checked?;
                 let id = checked.event.id();
-                if self.take_in_one(hold, &checked, tally)? {
-                    let ready = Self::waiting_for(hold.writer(), id);
-                    if !ready.is_empty() {
-                        self.release(hold, ready, tally)?;
+                match self.take_in_one(hold, &checked, tally) {
+                    Ok(true) => {
+                        let ready = Self::waiting_for(hold.writer(), id);
+                        if !ready.is_empty() {
+                            self.release(hold, ready, tally)?;
+                        }
                     }
+                    Ok(false) => {}
+                    Err(MergeError::Refused(_)) if rehearsed => {
+                        hold.writer().stop_waiting(&self.db, id)?;
+                        tally.refused += 1;
+                    }
+                    Err(error) => return Err(error),
                 }
             }
             Ok(())
@@ -181,6 +205,10 @@ impl Ledger {
         checked: &Checked,
         tally: &mut Tally,
     ) -> Result<bool, MergeError> {
+        // An event that waits may come again with less than it came with before.
+        let completed =
+            self.waiting_record(hold, checked.event.id())?.map(|record| checked.with(record));
+        let checked = completed.as_ref().unwrap_or(checked);
         let event = &checked.event;
         if hold.writer().known(self.latest(), event.id())?.is_some() {
             tally.known_events += 1;
@@ -192,7 +220,9 @@ impl Ledger {
         })?;
         let ancestors = match found {
             Ok(ancestors) => ancestors,
-            Err(missing) => return self.let_wait(hold, checked, WaitingReason::Missing(missing), tally),
+            Err(missing) => {
+                return self.let_wait(hold, checked, WaitingReason::Missing(missing), tally);
+            }
         };
         let Some(body) = &checked.body else {
             return self.let_wait(hold, checked, WaitingReason::BodyMissing, tally);
@@ -251,24 +281,4 @@ impl Ledger {
         }
         Ok(false)
     }
-}
-
-/// Adds openings that are at hand now to an event that is held and lacks them.
-pub fn add_openings(
-    db: &Db,
-    hold: &mut Exclusive<'_>,
-    id: EventId,
-    openings: &[(u16, Vec<u8>)],
-) -> Result<u64, StorageError> {
-    let Some(dot) = lookup::dot_of(db.latest(), id)? else { return Ok(0) };
-    let mut added = 0;
-    for (slot, opening) in openings {
-        let key = schema::opening_key(dot, *slot);
-        let erased = db.latest().has(Family::Meta, &schema::meta::erased(dot, *slot))?;
-        if !erased && !db.latest().has(Family::Openings, &key)? {
-            hold.writer().put(db, Family::Openings, &key, opening)?;
-            added += 1;
-        }
-    }
-    Ok(added)
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use quipu_merge::{
-    Act, AuthorKey, Body, Dot, EventId, ForkPolicy, Lane, OpeningId, Subject, Verdicts,
+    Act, AuthorKey, Authority, Body, Dot, EventId, ForkPolicy, Lane, OpeningId, Subject, Verdicts,
 };
 
 use crate::db::Db;
@@ -16,8 +16,30 @@ use crate::record::EventRecord;
 use crate::schema::{self, Family, Kind, meta};
 use crate::writer::Writer;
 
-/// The author, the id and the place of an event whose values are erased.
-pub type Redacted = (AuthorKey, EventId, Dot);
+/// The events whose values are erased, by author, id and place; and whether their bytes go for
+/// good, or are kept in case the redact becomes void.
+pub type Redacted = BTreeMap<(AuthorKey, EventId, Dot), bool>;
+
+/// Openings that are erased in the events of one author; and whether their bytes go for good.
+pub type Erased = BTreeMap<OpeningId, bool>;
+
+/// The events whose values are erased by redacts that are not void.
+pub fn redacted(authority: &Authority, verdicts: &Verdicts) -> Redacted {
+    // Nobody can certify a redact in a ledger without validators.
+    let uncertifiable = authority.genesis().validators.is_empty();
+    let mut redacted = Redacted::new();
+    for control in
+        authority.events().iter().filter(|control| !verdicts.is_void_control(control.dot))
+    {
+        for act in &control.acts {
+            if let Act::Redact { event, author, dot } = *act {
+                *redacted.entry((author, event, dot)).or_default() |=
+                    uncertifiable || control.author == author;
+            }
+        }
+    }
+    redacted
+}
 
 /// What the verdicts on earlier events have become, where they changed, and the keys concerned.
 #[derive(Default)]
@@ -57,38 +79,33 @@ impl Writer {
         }
         let mut rejudged = Rejudged::default();
         self.mark_void(db, &before, placement.dot, &mut rejudged)?;
-        let redacted: BTreeSet<_> =
-            self.verdicts.redacted(&self.authority, &within).into_iter().collect();
-        let erase = redacted.difference(&self.redacted).copied().collect();
-        let restore = self.redacted.difference(&redacted).copied().collect();
-        self.redacted = redacted;
-        self.erased_openings.clear();
-        self.mark_erased(db, erase, true, &mut rejudged)?;
-        self.mark_erased(db, restore, false, &mut rejudged)?;
+        self.mark_erased(db, &mut rejudged)?;
         for key in &rejudged.keys {
             self.rebuild(db, key, &rejudged)?;
         }
         Ok(())
     }
 
-    /// The slots of a new event whose openings its author has had erased before.
-    pub fn erased_slots(&mut self, db: &Db, new: &NewEvent<'_>) -> Result<Vec<u16>, StorageError> {
+    /// The slots of a new event whose openings its author has had erased before; and whether
+    /// their bytes are to be dropped.
+    pub fn erased_slots(
+        &mut self,
+        db: &Db,
+        new: &NewEvent<'_>,
+    ) -> Result<BTreeMap<u16, bool>, StorageError> {
         let author = new.event.event().author;
-        if self.redacted.range((author, EventId([0; 32]), FIRST_DOT)..).next().is_none_or(|r| r.0 != author) {
-            return Ok(Vec::new());
-        }
         if !self.erased_openings.contains_key(&author) {
-            let targets = self.redacted.iter().filter(|target| target.0 == author);
-            let mut openings = BTreeSet::new();
-            for (_, _, dot) in targets {
-                openings.extend(openings_of(&Stored::read(db.latest(), *dot)?.body()?));
-            }
-            self.erased_openings.insert(author, openings);
+            let erased = erased_of(db, &self.redacted, author)?;
+            self.erased_openings.insert(author, erased);
         }
-        let Some(erased) = self.erased_openings.get(&author) else { return Ok(Vec::new()) };
+        let Some(erased) = self.erased_openings.get(&author).filter(|erased| !erased.is_empty())
+        else {
+            return Ok(BTreeMap::new());
+        };
         let slots = (0_u16..).zip(new.body.data());
-        let hit = slots.filter(|(_, operation)| operation.value().is_some_and(|v| erased.contains(&v)));
-        Ok(hit.map(|(slot, _)| slot).collect())
+        let hit =
+            slots.filter_map(|(slot, operation)| Some((slot, *erased.get(&operation.value()?)?)));
+        Ok(hit.collect())
     }
 
     fn excludes(&self) -> bool {
@@ -104,7 +121,8 @@ impl Writer {
         rejudged: &mut Rejudged,
     ) -> Result<(), StorageError> {
         let lanes = self.lanes.table().clone();
-        let acts: BTreeMap<Dot, _> = self.authority.events().iter().map(|e| (e.dot, e.clone())).collect();
+        let acts: BTreeMap<Dot, _> =
+            self.authority.events().iter().map(|e| (e.dot, e.clone())).collect();
         for author in self.verdicts.changed_since(before) {
             for &lane in lanes.of(author) {
                 for_each_event(db, lane, |dot, body| {
@@ -113,7 +131,9 @@ impl Writer {
                     }
                     let clock = lookup::clock_at(db.latest(), dot)?;
                     let acts = acts.get(&dot).map_or(&[][..], |control| &control.acts);
-                    let is = self.verdicts.is_void(&lanes, &Subject { author, dot, clock: &clock, acts });
+                    let is = self
+                        .verdicts
+                        .is_void(&lanes, &Subject { author, dot, clock: &clock, acts });
                     if is != db.latest().has(Family::Meta, &meta::void(dot))? {
                         rejudged.void.insert(dot, is);
                         rejudged.keys.extend(keys_of(body));
@@ -129,35 +149,44 @@ impl Writer {
     }
 
     /// Marks the values of redacted events as erased or not, wherever their authors used them.
-    fn mark_erased(
-        &mut self,
-        db: &Db,
-        targets: Vec<Redacted>,
-        erase: bool,
-        rejudged: &mut Rejudged,
-    ) -> Result<(), StorageError> {
-        let mut openings = BTreeMap::<AuthorKey, BTreeSet<OpeningId>>::new();
-        for (author, _, dot) in targets {
-            let body = Stored::read(db.latest(), dot)?.body()?;
-            openings.entry(author).or_default().extend(openings_of(&body));
-        }
+    fn mark_erased(&mut self, db: &Db, rejudged: &mut Rejudged) -> Result<(), StorageError> {
+        let now = redacted(&self.authority, &self.verdicts);
+        let before = std::mem::replace(&mut self.redacted, now.clone());
+        self.erased_openings.clear();
+        let changed = |a: &Redacted, b: &Redacted| {
+            let changed = a.iter().filter(|(target, drop)| b.get(target) != Some(drop));
+            changed.map(|(target, _)| target.0).collect::<Vec<_>>()
+        };
+        let authors: BTreeSet<_> =
+            [changed(&before, &now), changed(&now, &before)].concat().into_iter().collect();
         let lanes = self.lanes.table().clone();
-        for (author, openings) in openings {
-            // An opening may be named by several events of its author, though few writers do that.
+        let mut dropped = Vec::new();
+        for author in authors {
+            // Several events of an author may name one opening: what one redact no longer erases,
+            // another may still do.
+            let (before, now) = (erased_of(db, &before, author)?, erased_of(db, &now, author)?);
             for &lane in lanes.of(author) {
                 for_each_event(db, lane, |dot, body| {
                     for (slot, operation) in (0_u16..).zip(body.data()) {
-                        if operation.value().is_some_and(|value| openings.contains(&value)) {
-                            rejudged.erased.insert((dot, slot), erase);
+                        let Some(value) = operation.value() else { continue };
+                        let (was, is) = (before.get(&value), now.get(&value));
+                        if was.is_some() != is.is_some() {
+                            rejudged.erased.insert((dot, slot), is.is_some());
                             rejudged.keys.insert(key_of(operation));
+                        }
+                        if is == Some(&true) && was != is {
+                            dropped.push(schema::opening_key(dot, slot));
                         }
                     }
                     Ok(())
                 })?;
             }
         }
-        for (&(dot, slot), &erased) in rejudged.erased.iter().filter(|(_, erased)| **erased == erase) {
+        for (&(dot, slot), &erased) in &rejudged.erased {
             self.mark(db, &meta::erased(dot, slot), erased)?;
+        }
+        for key in dropped {
+            self.delete(db, Family::Openings, &key)?;
         }
         Ok(())
     }
@@ -166,8 +195,6 @@ impl Writer {
         if set { self.put(db, Family::Meta, key, &[]) } else { self.delete(db, Family::Meta, key) }
     }
 }
-
-const FIRST_DOT: Dot = Dot { lane: Lane(0), seq: quipu_merge::Seq(0) };
 
 /// Calls `visit` with every event of a lane that is in the database.
 fn for_each_event(
@@ -185,6 +212,17 @@ fn for_each_event(
         walk.next()?;
     }
     Ok(())
+}
+
+/// The openings of one author that these redacted events erase.
+fn erased_of(db: &Db, redacted: &Redacted, author: AuthorKey) -> Result<Erased, StorageError> {
+    let mut erased = Erased::new();
+    for ((_, _, dot), drop) in redacted.iter().filter(|((by, ..), _)| *by == author) {
+        for opening in openings_of(&Stored::read(db.latest(), *dot)?.body()?) {
+            *erased.entry(opening).or_default() |= *drop;
+        }
+    }
+    Ok(erased)
 }
 
 fn openings_of(body: &Body) -> impl Iterator<Item = OpeningId> + '_ {

@@ -127,7 +127,8 @@ impl Snapshot<'_> {
     pub fn counter(&self, key: &str) -> Result<Option<i128>, ReadError> {
         let state_key = schema::state_key(Kind::Counter, key, None);
         if matches!(self.extent(), Extent::Everything) {
-            return Ok(self.record(&state_key, Sum::decode)?.map(|sum| sum.sum));
+            let sum = self.record(&state_key, Sum::decode)?.filter(|sum| sum.events > 0);
+            return Ok(sum.map(|sum| sum.sum));
         }
         let (mut sum, mut bounds) = (None, BTreeMap::new());
         self.older(&state_key, |version| {
@@ -194,7 +195,11 @@ impl Snapshot<'_> {
     ///
     /// # Errors
     /// The disk, the database or its content.
-    pub fn list(&self, key: &str, mut visit: impl FnMut(Element) -> bool) -> Result<bool, ReadError> {
+    pub fn list(
+        &self,
+        key: &str,
+        mut visit: impl FnMut(Element) -> bool,
+    ) -> Result<bool, ReadError> {
         let state_key = schema::state_key(Kind::List, key, None);
         let mut walk = self.reader().walk(Family::Versions, &state_key)?;
         walk.first()?;
@@ -204,7 +209,8 @@ impl Snapshot<'_> {
             let damaged = || StorageError::damaged("a value of a list");
             let next = match walk.item() {
                 Some((key, value)) => {
-                    let (time, lane, slot) = schema::parse_element(state_key.len(), key).ok_or_else(damaged)?;
+                    let (time, lane, slot) =
+                        schema::parse_element(state_key.len(), key).ok_or_else(damaged)?;
                     Some((slot, Version::decode_tail(lane, time, value).ok_or_else(damaged)?))
                 }
                 None => None,
@@ -263,7 +269,8 @@ impl Snapshot<'_> {
         let sources = [Kind::Counter, Kind::List, Kind::Register, Kind::Member];
         let mut walks = Vec::new();
         for kind in sources {
-            let mut walk = self.reader().walk(Family::State, &schema::state_prefix(kind, prefix))?;
+            let mut walk =
+                self.reader().walk(Family::State, &schema::state_prefix(kind, prefix))?;
             walk.first()?;
             walks.push((kind, walk));
         }
@@ -273,7 +280,8 @@ impl Snapshot<'_> {
             for (_, walk) in &walks {
                 if let Some((bytes, _)) = walk.item() {
                     let (_, key, _) = schema::parse_state_key(bytes).ok_or_else(damaged)?;
-                    smallest = Some(smallest.map_or_else(|| key.clone(), |least| least.min(key.clone())));
+                    smallest =
+                        Some(smallest.map_or_else(|| key.clone(), |least| least.min(key.clone())));
                 }
             }
             let Some(key) = smallest else { return Ok(()) };
@@ -306,7 +314,8 @@ impl Snapshot<'_> {
             walk.first()?;
             while let Some((key, _)) = walk.item() {
                 let damaged = || StorageError::damaged("the list of conflicts");
-                let (_, key, _) = key.get(1..).and_then(schema::parse_state_key).ok_or_else(damaged)?;
+                let (_, key, _) =
+                    key.get(1..).and_then(schema::parse_state_key).ok_or_else(damaged)?;
                 keys.push(key);
                 walk.next()?;
             }
@@ -334,7 +343,9 @@ impl Snapshot<'_> {
             return Ok(record.writes);
         }
         let lanes: BTreeSet<Lane> = match &record.older {
-            OlderLanes::Few(lanes) => lanes.iter().copied().chain(record.writes.iter().map(|w| w.dot.lane)).collect(),
+            OlderLanes::Few(lanes) => {
+                lanes.iter().copied().chain(record.writes.iter().map(|w| w.dot.lane)).collect()
+            }
             OlderLanes::Many => self.lanes_of_key(state_key, &record)?,
         };
         let mut latest = Vec::new();
@@ -348,30 +359,47 @@ impl Snapshot<'_> {
             .iter()
             .map(|version| Ok((version.dot, lookup::clock_at(self.reader(), version.dot)?)))
             .collect::<Result<Vec<_>, StorageError>>()?;
-        latest.retain(|version| !clocks.iter().any(|(dot, clock)| *dot != version.dot && clock.covers(version.dot)));
+        latest.retain(|version| {
+            !clocks.iter().any(|(dot, clock)| *dot != version.dot && clock.covers(version.dot))
+        });
         Ok(latest)
     }
 
     /// The last version on a lane that the cut holds and that is not void.
-    fn latest_on(&self, state_key: &[u8], record: &Standing, lane: Lane) -> Result<Option<Version>, StorageError> {
+    fn latest_on(
+        &self,
+        state_key: &[u8],
+        record: &Standing,
+        lane: Lane,
+    ) -> Result<Option<Version>, StorageError> {
         let bound = match self.extent() {
             Extent::Everything => return Ok(None),
             Extent::Time(time) => *time,
-            Extent::Frontier(clock) => match clock.seq(lane) {
+            Extent::Frontier { clock, heads } => match clock.seq(lane) {
                 0 => return Ok(None),
                 // Versions are kept by time, which grows along a lane as positions do.
-                seq => self.time_at(Dot { lane, seq: quipu_merge::Seq(seq) })?,
+                seq => {
+                    let dot = Dot { lane, seq: quipu_merge::Seq(seq) };
+                    match heads.iter().find(|(head, _)| *head == dot) {
+                        Some((_, time)) => *time,
+                        None => self.time_at(dot)?,
+                    }
+                }
             },
         };
-        let standing = record.writes.iter().find(|write| write.dot.lane == lane && write.time <= bound);
+        let standing =
+            record.writes.iter().find(|write| write.dot.lane == lane && write.time <= bound);
         let mut walk = self.reader().walk(Family::Versions, state_key)?;
         walk.seek_back(&schema::version_key(state_key, lane, bound))?;
         loop {
             let shelved = match walk.item() {
                 Some((key, value)) => {
                     let damaged = || StorageError::damaged("a version of a key");
-                    let (at, time) = schema::parse_version(state_key.len(), key).ok_or_else(damaged)?;
-                    (at == lane).then(|| Version::decode_tail(at, time, value).ok_or_else(damaged)).transpose()?
+                    let (at, time) =
+                        schema::parse_version(state_key.len(), key).ok_or_else(damaged)?;
+                    (at == lane)
+                        .then(|| Version::decode_tail(at, time, value).ok_or_else(damaged))
+                        .transpose()?
                 }
                 None => None,
             };
@@ -390,11 +418,15 @@ impl Snapshot<'_> {
     }
 
     fn time_at(&self, dot: Dot) -> Result<Micros, StorageError> {
-        Ok(Stored::read(self.reader(), dot)?.event()?.event().time)
+        Ok(Stored::read(self.reader(), dot)?.record()?.time)
     }
 
     /// The lanes that wrote a key, found by skipping from one to the next.
-    fn lanes_of_key(&self, state_key: &[u8], record: &Standing) -> Result<BTreeSet<Lane>, StorageError> {
+    fn lanes_of_key(
+        &self,
+        state_key: &[u8],
+        record: &Standing,
+    ) -> Result<BTreeSet<Lane>, StorageError> {
         let mut lanes: BTreeSet<_> = record.writes.iter().map(|write| write.dot.lane).collect();
         let mut walk = self.reader().walk(Family::Versions, state_key)?;
         walk.first()?;
@@ -414,7 +446,9 @@ impl Snapshot<'_> {
         decode: impl FnOnce(&[u8]) -> Option<T>,
     ) -> Result<Option<T>, StorageError> {
         let Some(bytes) = self.reader().get(Family::State, state_key)? else { return Ok(None) };
-        decode(&bytes).map(Some).ok_or_else(|| StorageError::damaged("a record of the current state"))
+        decode(&bytes)
+            .map(Some)
+            .ok_or_else(|| StorageError::damaged("a record of the current state"))
     }
 
     fn older(
@@ -483,7 +517,7 @@ impl Snapshot<'_> {
                 void: self.is_void(version.dot)?,
             });
         }
-        writes.sort_by(|a, b| (b.time, b.event).cmp(&(a.time, a.event)));
+        writes.sort_by_key(|write| std::cmp::Reverse((write.time, write.event)));
         Ok(writes)
     }
 
@@ -499,7 +533,9 @@ impl Snapshot<'_> {
             let mut walk = self.reader().walk(Family::State, prefix)?;
             walk.first()?;
             while let Some((_, value)) = walk.item() {
-                positions.extend(Standing::decode(value).ok_or_else(damaged)?.writes.iter().map(|w| w.dot));
+                positions.extend(
+                    Standing::decode(value).ok_or_else(damaged)?.writes.iter().map(|w| w.dot),
+                );
                 walk.next()?;
             }
         }
@@ -508,7 +544,8 @@ impl Snapshot<'_> {
         while let Some((key, value)) = walk.item() {
             let seq = crate::record::Reader(value).number().ok_or_else(damaged)?;
             let tail = if kind == Kind::List { 14 } else { 12 };
-            let tail = key.len().checked_sub(tail).and_then(|at| key.get(at..)).ok_or_else(damaged)?;
+            let tail =
+                key.len().checked_sub(tail).and_then(|at| key.get(at..)).ok_or_else(damaged)?;
             let lane = match kind {
                 Kind::List => schema::parse_element(0, tail).map(|(_, lane, _)| lane),
                 _ => schema::parse_version(0, tail).map(|(lane, _)| lane),

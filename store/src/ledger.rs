@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use quipu_merge::{AuthorKey, EventId, ForkPolicy, Genesis, LaneTable, Micros, Policy};
+use quipu_merge::{AuthorKey, EventId, ForkPolicy, Genesis, Micros, Policy};
 
 use rocksdb::WriteBatch;
 
@@ -15,6 +15,7 @@ use crate::db::{Db, Reader, Tuning};
 use crate::error::{IdentityError, OpenError, StorageError};
 use crate::identity::{Identity, Passphrase};
 use crate::load;
+use crate::lookup::Clocks;
 use crate::schema::FORMAT;
 use crate::unfinished::{Unfinished, is_unfinished};
 use crate::waiting::Pool;
@@ -87,7 +88,7 @@ impl Default for Options {
             durability: Durability::Immediate,
             passphrase: None,
             cache: 64 << 20,
-            write_buffer: 48 << 20,
+            write_buffer: 32 << 20,
         }
     }
 }
@@ -119,7 +120,7 @@ impl Options {
         self
     }
 
-    /// Memory for what is not in table files yet, in bytes; 48 MiB unless set.
+    /// Memory for what is not in table files yet, in bytes; 32 MiB unless set.
     #[must_use]
     pub const fn write_buffer(mut self, bytes: usize) -> Self {
         self.write_buffer = bytes;
@@ -161,10 +162,11 @@ impl Options {
         if !is_store(dir) {
             return Err(OpenError::NotFound(dir.to_owned()));
         }
-        let db = Db::open(&dir.join(DATABASE), false, self.tuning()).map_err(|error| match error {
-            OpenError::Locked(_) => OpenError::Locked(dir.to_owned()),
-            other => other,
-        })?;
+        let db =
+            Db::open(&dir.join(DATABASE), false, self.tuning()).map_err(|error| match error {
+                OpenError::Locked(_) => OpenError::Locked(dir.to_owned()),
+                other => other,
+            })?;
         load::check_format(db.latest())?;
         let identity = Identity::load(dir, self.passphrase.as_ref())?;
         let copied = !Place::of(dir)?.is_recorded(db.latest())?;
@@ -252,6 +254,8 @@ pub struct Ledger {
     /// The number of the last commit that is written. Held while one is being written.
     committed: Mutex<u64>,
     published: RwLock<Arc<Published>>,
+    /// Clocks that were read lately.
+    pub(crate) clocks: Clocks,
 }
 
 impl Ledger {
@@ -291,6 +295,7 @@ impl Ledger {
             writer: Mutex::new(writer),
             committed: Mutex::new(published.commit),
             published: RwLock::new(Arc::new(published)),
+            clocks: Clocks::default(),
         };
         ledger.lock_writer().pool = pool;
         ledger.admit_due()?;
@@ -357,10 +362,6 @@ impl Ledger {
         self.published.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(crate) fn lanes(&self) -> Arc<LaneTable> {
-        self.published().lanes.clone()
-    }
-
     pub(crate) const fn latest(&self) -> Reader<'_> {
         self.db.latest()
     }
@@ -423,7 +424,11 @@ impl Ledger {
         self.committed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write_group(&self, committed: &mut u64, (batch, published): (WriteBatch, Published)) -> Result<(), StorageError> {
+    fn write_group(
+        &self,
+        committed: &mut u64,
+        (batch, published): (WriteBatch, Published),
+    ) -> Result<(), StorageError> {
         if let Err(error) = self.write_batch(batch) {
             self.lock_writer().poison(&error);
             return Err(error);

@@ -31,7 +31,12 @@ pub fn check_format(reader: Reader<'_>) -> Result<(), OpenError> {
 }
 
 /// Signs the genesis event of a new ledger and writes it to a new database.
-pub fn found(db: &Db, identity: &Identity, genesis: Genesis, time: Micros) -> Result<(), OpenError> {
+pub fn found(
+    db: &Db,
+    identity: &Identity,
+    genesis: Genesis,
+    time: Micros,
+) -> Result<(), OpenError> {
     let body = Body::Genesis(genesis).encode().map_err(OpenError::Genesis)?;
     let event = Event {
         author: identity.author(),
@@ -42,16 +47,27 @@ pub fn found(db: &Db, identity: &Identity, genesis: Genesis, time: Micros) -> Re
         body: quipu_merge::BodyId::of(&body),
         size: u32::try_from(body.len()).unwrap_or(u32::MAX),
     };
-    let signed = event.sign(identity.key()).map_err(|refusal| OpenError::Genesis(refusal.detail))?;
+    let signed =
+        event.sign(identity.key()).map_err(|refusal| OpenError::Genesis(refusal.detail))?;
     first(db, &signed, &body)
 }
 
 /// Writes the first event to a new database.
-pub fn first(db: &Db, event: &quipu_merge::SignedEvent, body_bytes: &[u8]) -> Result<(), OpenError> {
+pub fn first(
+    db: &Db,
+    event: &quipu_merge::SignedEvent,
+    body_bytes: &[u8],
+) -> Result<(), OpenError> {
     let genesis = admit_genesis(event, body_bytes).map_err(crate::error::MergeError::from)?;
     let content = event.event();
     let placement = Lanes::default().place(content.author, None);
-    let authority = Arc::new(Authority::new(genesis.clone(), event.id(), content.author, placement.dot, content.time));
+    let authority = Arc::new(Authority::new(
+        genesis.clone(),
+        event.id(),
+        content.author,
+        placement.dot,
+        content.time,
+    ));
     let body = Body::Genesis(genesis);
     let clock = Arc::new(Clock::from_iter([placement.dot]));
     let admission = Admission { placement, clock, acts: Vec::new() };
@@ -68,7 +84,14 @@ pub fn first(db: &Db, event: &quipu_merge::SignedEvent, body_bytes: &[u8]) -> Re
     let mut writer = Writer::new(&published, Lanes::default(), None);
     writer.put(db, Family::Meta, meta::FORMAT, &FORMAT.to_be_bytes())?;
     writer.put(db, Family::Meta, meta::LEDGER, &event.id().0)?;
-    let new = NewEvent { event, body_bytes, body: &body, openings: &[], admission: &admission, prev: None };
+    let new = NewEvent {
+        event,
+        body_bytes,
+        body: &body,
+        openings: &[],
+        admission: &admission,
+        prev: None,
+    };
     writer.take_in(db, &new)?;
     let (batch, _) = writer.take(db)?;
     Ok(db.write(batch, true)?)
@@ -80,13 +103,18 @@ pub fn published(reader: Reader<'_>) -> Result<(Published, Lanes), StorageError>
     let lanes = read_lanes(reader)?;
     let authority = Arc::new(read_authority(reader, &lanes)?);
     let verdicts = Arc::new(judge(&authority, &lanes));
-    let heads = heads.into_iter().map(|dot| lookup::known_at(reader, dot)).collect::<Result<_, _>>()?;
+    let heads =
+        heads.into_iter().map(|dot| lookup::known_at(reader, dot)).collect::<Result<_, _>>()?;
     let published = Published { commit, lanes: lanes.table().clone(), authority, verdicts, heads };
     Ok((published, lanes))
 }
 
 /// The own event that the next one continues: the last on the branch that has come furthest.
-pub fn own_tip(reader: Reader<'_>, lanes: &Lanes, author: AuthorKey) -> Result<Option<Known>, StorageError> {
+pub fn own_tip(
+    reader: Reader<'_>,
+    lanes: &Lanes,
+    author: AuthorKey,
+) -> Result<Option<Known>, StorageError> {
     let tips = lanes.table().of(author).iter().map(|&lane| Dot { lane, seq: Seq(lanes.tip(lane)) });
     tips.max_by_key(|dot| dot.seq).map(|dot| lookup::known_at(reader, dot)).transpose()
 }
@@ -128,13 +156,22 @@ fn read_authority(reader: Reader<'_>, lanes: &Lanes) -> Result<Authority, Storag
         let content = event.event();
         match (&mut authority, body) {
             (None, Body::Genesis(genesis)) => {
-                authority = Some(Authority::new(genesis, event.id(), content.author, dot, content.time));
+                authority =
+                    Some(Authority::new(genesis, event.id(), content.author, dot, content.time));
             }
             (Some(authority), Body::Control(operations)) => {
                 let clock = Arc::new(lookup::clock_of(reader, dot, stored.record()?.clock)?);
-                let acts = operations.iter().map(|o| act(reader, lanes, o)).collect::<Result<_, _>>()?;
+                let acts =
+                    operations.iter().map(|o| act(reader, lanes, o)).collect::<Result<_, _>>()?;
                 let (author, time) = (content.author, content.time);
-                authority.insert(Arc::new(ControlEvent { id: event.id(), author, dot, time, clock, acts }));
+                authority.insert(Arc::new(ControlEvent {
+                    id: event.id(),
+                    author,
+                    dot,
+                    time,
+                    clock,
+                    acts,
+                }));
             }
             _ => return Err(damaged("its kind")),
         }
@@ -148,7 +185,8 @@ fn act(reader: Reader<'_>, lanes: &Lanes, operation: &Control) -> Result<Act, St
         Control::Grant { author, role } => Act::Grant { author, role },
         Control::Revoke { author } => Act::Revoke { author },
         Control::Redact { event } => {
-            let missing = || StorageError::damaged(format!("the redacted event {event} is missing"));
+            let missing =
+                || StorageError::damaged(format!("the redacted event {event} is missing"));
             let dot = lookup::dot_of(reader, event)?.ok_or_else(missing)?;
             let author = lanes.table().get(dot.lane).ok_or_else(missing)?.author;
             Act::Redact { event, author, dot }

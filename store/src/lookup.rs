@@ -1,7 +1,7 @@
 //! Finding events and what they have seen.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use quipu_merge::{Ancestor, AuthorKey, Body, Clock, Dot, EventId, Micros, ParsedEvent, Seq};
 
@@ -110,7 +110,7 @@ pub fn clock_of(reader: Reader<'_>, dot: Dot, stored: StoredClock) -> Result<Clo
             }
         };
         // Bases lie strictly before, so that even a damaged record ends this.
-        if base >= at.seq || differences.len() > MAX_DEPTH as usize {
+        if base >= at.seq || differences.len() as u64 > MAX_DEPTH {
             return Err(damaged(at));
         }
         at.seq = base;
@@ -140,6 +140,47 @@ pub fn known_at(reader: Reader<'_>, dot: Dot) -> Result<Known, StorageError> {
     let clock = Arc::new(clock_of(reader, dot, record.clock)?);
     let content = event.event();
     Ok(Known { id: event.id(), author: content.author, dot, time: content.time, clock, base })
+}
+
+/// Clocks that were read lately. Events never change, so neither do they.
+#[derive(Default)]
+pub struct Clocks(Mutex<HashMap<Dot, SharedClock>>);
+
+impl Clocks {
+    /// How many clocks are kept.
+    const KEPT: usize = 1024;
+
+    /// The clock that the record of the event at `dot` describes. Most events share the stored
+    /// clock of an earlier one of their lane, which is likely to be here.
+    pub fn of(
+        &self,
+        reader: Reader<'_>,
+        dot: Dot,
+        stored: StoredClock,
+    ) -> Result<Clock, StorageError> {
+        let StoredClock::Same(base) = stored else { return clock_of(reader, dot, stored) };
+        let base = Dot { lane: dot.lane, seq: base };
+        let known = self.lock().get(&base).cloned();
+        let shared = match known {
+            Some(shared) => shared,
+            None => {
+                let shared = Arc::new(clock_at(reader, base)?);
+                let mut kept = self.lock();
+                if kept.len() >= Self::KEPT {
+                    kept.clear();
+                }
+                kept.insert(base, shared.clone());
+                shared
+            }
+        };
+        let mut clock = Clock::clone(&shared);
+        clock.advance(dot);
+        Ok(clock)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Dot, SharedClock>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// How to store the clock of an event that continues `prev` on its lane, if it does.

@@ -33,13 +33,23 @@ impl Ledger {
     ///
     /// # Errors
     /// The grant cannot be written, or the key not be saved: the old key stays.
-    pub fn rotate_identity(&self, passphrase: Option<&Passphrase>) -> Result<Rotation, RotationError> {
+    pub fn rotate_identity(
+        &self,
+        passphrase: Option<&Passphrase>,
+    ) -> Result<Rotation, RotationError> {
         let old = self.author();
         let next = Identity::generate()?;
         let new = next.author();
-        let held = self.snapshot().map_err(read_failed)?.roles().map_err(read_failed)?.remove(&old).unwrap_or_default();
+        let held = self
+            .snapshot()
+            .map_err(read_failed)?
+            .roles()
+            .map_err(read_failed)?
+            .remove(&old)
+            .unwrap_or_default();
         let roles = [Role::Admin, Role::Validator, Role::Writer];
-        let granted: Vec<_> = roles.into_iter().filter(|role| held.contains(&role.word())).collect();
+        let granted: Vec<_> =
+            roles.into_iter().filter(|role| held.contains(&role.word())).collect();
         // A copy must write nothing with the key that it was copied with.
         let may = granted.contains(&Role::Admin) && !self.is_copied();
         let granted = if may { granted } else { Vec::new() };

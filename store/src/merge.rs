@@ -57,7 +57,7 @@ impl Ledger {
             let count = checked.len() as u64;
             // One batch is written while the next is read and checked.
             let (written, next) = rayon::join(
-                || self.take_in_all(checked, &mut tally),
+                || self.take_in_all(checked, false, &mut tally),
                 || reading.batch(self).map(check_all),
             );
             written?;
@@ -159,7 +159,10 @@ impl<'s> Reading<'s, '_> {
             let (_, lane) = schema::parse_order(key).ok_or_else(damaged)?;
             let seq = crate::record::Reader(value).number().ok_or_else(damaged)?;
             walk.next()?;
-            let wanted = self.missing.get(lane.0 as usize).is_some_and(|(first, last)| (*first..=*last).contains(&seq));
+            let wanted = self
+                .missing
+                .get(lane.0 as usize)
+                .is_some_and(|(first, last)| (*first..=*last).contains(&seq));
             if wanted {
                 self.left -= 1;
                 batch.push(self.read(Dot { lane, seq: Seq(seq) }, to)?);
@@ -175,8 +178,11 @@ impl<'s> Reading<'s, '_> {
         let mut earliest = None;
         for (lane, (first, last)) in (0..).map(Lane).zip(&self.missing) {
             if first <= last {
-                let time = Stored::read(self.from.reader(), Dot { lane, seq: Seq(*first) })?.event()?.event().time;
-                earliest = Some(earliest.map_or(time, |least: quipu_merge::Micros| least.min(time)));
+                let time = Stored::read(self.from.reader(), Dot { lane, seq: Seq(*first) })?
+                    .record()?
+                    .time;
+                earliest =
+                    Some(earliest.map_or(time, |least: quipu_merge::Micros| least.min(time)));
             }
         }
         let mut walk = from.reader().walk(Family::Order, &[])?;
@@ -199,7 +205,10 @@ impl<'s> Reading<'s, '_> {
 }
 
 /// The openings of an event that are at hand and not erased.
-pub(crate) fn read_openings(from: &Snapshot<'_>, dot: Dot) -> Result<Vec<(u16, Vec<u8>)>, StorageError> {
+pub(crate) fn read_openings(
+    from: &Snapshot<'_>,
+    dot: Dot,
+) -> Result<Vec<(u16, Vec<u8>)>, StorageError> {
     let mut openings = Vec::new();
     let mut walk = from.reader().walk(Family::Openings, &schema::dot_key(dot))?;
     walk.first()?;
@@ -222,15 +231,20 @@ pub(crate) fn for_each_block<E: From<StorageError>>(
     opening: &[u8],
     mut visit: impl FnMut(BlockId, &[u8]) -> Result<bool, E>,
 ) -> Result<(), E> {
-    let Ok(Opening { content: Content::Linked(link), .. }) = Opening::decode(opening) else { return Ok(()) };
+    let Ok(Opening { content: Content::Linked(link), .. }) = Opening::decode(opening) else {
+        return Ok(());
+    };
     let mut open = vec![link.block];
     let mut seen = std::collections::BTreeSet::new();
     while let Some(id) = open.pop() {
         if !seen.insert(id) {
             continue;
         }
-        let Some(bytes) = from.reader().get(Family::Blocks, &schema::block_key(id))? else { continue };
-        if visit(id, &bytes)? && id.codec == Codec::DagCbor
+        let Some(bytes) = from.reader().get(Family::Blocks, &schema::block_key(id))? else {
+            continue;
+        };
+        if visit(id, &bytes)?
+            && id.codec == Codec::DagCbor
             && let Ok(manifest) = Manifest::decode(&bytes)
         {
             open.extend(manifest.chunks.iter().map(|chunk| chunk.block));

@@ -14,16 +14,28 @@ use crate::writer::Writer;
 impl Writer {
     /// Rebuilds what stands of the key of a record in the family `state`. Everything before the
     /// event that is being taken in must be in the database.
-    pub fn rebuild(&mut self, db: &Db, state_key: &[u8], rejudged: &Rejudged) -> Result<(), StorageError> {
+    pub fn rebuild(
+        &mut self,
+        db: &Db,
+        state_key: &[u8],
+        rejudged: &Rejudged,
+    ) -> Result<(), StorageError> {
         match schema::parse_state_key(state_key) {
-            Some((Kind::Register | Kind::Member, ..)) => self.rebuild_standing(db, state_key, rejudged),
+            Some((Kind::Register | Kind::Member, ..)) => {
+                self.rebuild_standing(db, state_key, rejudged)
+            }
             Some((Kind::Counter, ..)) => self.rebuild_sum(db, state_key, rejudged),
             Some((Kind::List, ..)) => self.rebuild_list(db, state_key, rejudged),
             _ => Err(StorageError::damaged("a key of the current state")),
         }
     }
 
-    fn rebuild_standing(&mut self, db: &Db, state_key: &[u8], rejudged: &Rejudged) -> Result<(), StorageError> {
+    fn rebuild_standing(
+        &mut self,
+        db: &Db,
+        state_key: &[u8],
+        rejudged: &Rejudged,
+    ) -> Result<(), StorageError> {
         let record = self.state(db, state_key, Standing::decode)?.unwrap_or_default();
         let before = record.values();
         let mut versions = record.writes;
@@ -57,7 +69,12 @@ impl Writer {
         self.put_standing(db, state_key, &rebuilt, before)
     }
 
-    fn rebuild_sum(&mut self, db: &Db, state_key: &[u8], rejudged: &Rejudged) -> Result<(), StorageError> {
+    fn rebuild_sum(
+        &mut self,
+        db: &Db,
+        state_key: &[u8],
+        rejudged: &Rejudged,
+    ) -> Result<(), StorageError> {
         let mut sum = Sum::default();
         let mut walk = db.latest().walk(Family::Versions, state_key)?;
         walk.first()?;
@@ -71,19 +88,22 @@ impl Writer {
             }
             walk.next()?;
         }
-        if sum.events == 0 {
-            return self.delete(db, Family::State, state_key);
-        }
         self.put(db, Family::State, state_key, &sum.encode())
     }
 
-    fn rebuild_list(&mut self, db: &Db, state_key: &[u8], rejudged: &Rejudged) -> Result<(), StorageError> {
+    fn rebuild_list(
+        &mut self,
+        db: &Db,
+        state_key: &[u8],
+        rejudged: &Rejudged,
+    ) -> Result<(), StorageError> {
         let mut count = 0_i64;
         let mut walk = db.latest().walk(Family::Versions, state_key)?;
         walk.first()?;
         while let Some((key, value)) = walk.item() {
             let damaged = || StorageError::damaged("a value of a list");
-            let (time, lane, _) = schema::parse_element(state_key.len(), key).ok_or_else(damaged)?;
+            let (time, lane, _) =
+                schema::parse_element(state_key.len(), key).ok_or_else(damaged)?;
             let mut version = Version::decode_tail(lane, time, value).ok_or_else(damaged)?;
             let key = key.to_vec();
             if self.refresh_value(db, &mut version, rejudged)? {
@@ -97,12 +117,18 @@ impl Writer {
     }
 
     /// Drops the copy of a value that has been erased, or restores it. Tells whether it did.
-    fn refresh_value(&self, db: &Db, version: &mut Version, rejudged: &Rejudged) -> Result<bool, StorageError> {
+    fn refresh_value(
+        &self,
+        db: &Db,
+        version: &mut Version,
+        rejudged: &Rejudged,
+    ) -> Result<bool, StorageError> {
         let Written::Value { slot, beside: copy } = &mut version.written else { return Ok(false) };
         match rejudged.erased.get(&(version.dot, *slot)) {
             Some(true) => *copy = None,
             Some(false) => {
-                let opening = db.latest().get(Family::Openings, &schema::opening_key(version.dot, *slot))?;
+                let opening =
+                    db.latest().get(Family::Openings, &schema::opening_key(version.dot, *slot))?;
                 let author = self.author_of(version.dot)?;
                 *copy = opening.and_then(|bytes| beside(author, &bytes));
             }

@@ -72,6 +72,8 @@ pub enum StoredClock {
 pub struct EventRecord<'a> {
     /// Its clock.
     pub clock: StoredClock,
+    /// Its time, which is in its encoding too, but often all that is wanted of it.
+    pub time: Micros,
     /// Its encoding.
     pub event: &'a [u8],
     /// The encoding of its body.
@@ -98,6 +100,7 @@ impl<'a> EventRecord<'a> {
                 put_dots(&mut out, more);
             }
         }
+        put_number(&mut out, self.time.0);
         put_number(&mut out, self.event.len() as u64);
         out.extend_from_slice(self.event);
         out.extend_from_slice(self.body);
@@ -117,9 +120,10 @@ impl<'a> EventRecord<'a> {
             },
             _ => return None,
         };
+        let time = Micros(r.number()?);
         let len = usize::try_from(r.number()?).ok()?;
         let event = r.take(len)?;
-        Some(Self { clock, event, body: r.0 })
+        Some(Self { clock, time, event, body: r.0 })
     }
 }
 
@@ -301,7 +305,8 @@ impl Standing {
     }
 }
 
-/// What stands of a counter: the sum, and how many events that count have added to it.
+/// What stands of a counter: the sum, and how many events that count have added to it. Without
+/// any there is no such counter, but there may have been one at an earlier cut.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sum {
     /// The sum.

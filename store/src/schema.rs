@@ -130,16 +130,6 @@ pub mod meta {
     pub fn waiting(event: [u8; 32]) -> Vec<u8> {
         [b"W", event.as_slice()].concat()
     }
-
-    /// A waiting event, by a missing one.
-    pub fn waiting_for(missing: [u8; 32], event: [u8; 32]) -> Vec<u8> {
-        [b"M", missing.as_slice(), event.as_slice()].concat()
-    }
-
-    /// A waiting event, by when it is due.
-    pub fn due(time: u64, event: [u8; 32]) -> Vec<u8> {
-        [b"T", time.to_be_bytes().as_slice(), event.as_slice()].concat()
-    }
 }
 
 /// Lane and seq.
@@ -255,10 +245,14 @@ pub fn parse_element(state_key_len: usize, key: &[u8]) -> Option<(Micros, Lane, 
 
 /// The smallest key that does not begin with `prefix` and comes after all that do.
 pub fn after_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
-    let last = prefix.iter().rposition(|&byte| byte != u8::MAX)?;
-    let mut end = prefix[..=last].to_vec();
-    end[last] += 1;
-    Some(end)
+    let mut end = prefix.to_vec();
+    while let Some(last) = end.pop() {
+        if last < u8::MAX {
+            end.push(last + 1);
+            return Some(end);
+        }
+    }
+    None
 }
 
 const END: &[u8] = &[0, 0];

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
 use quipu_merge::{
-    Act, AuthorKey, BlockId, Clock, Content, ContentReadError, ControlEvent, Cut, Dot, EventId, Lane, Link,
-    Micros, Opening, Subject, Verdicts, read_content,
+    Act, AuthorKey, BlockId, Clock, Content, ContentReadError, ControlEvent, Cut, Dot, EventId,
+    Lane, Link, Micros, Opening, Subject, Verdicts, read_content,
 };
 
 use crate::db::Reader;
@@ -33,8 +33,8 @@ pub struct Snapshot<'l> {
 pub(crate) enum Extent {
     /// Everything that is held.
     Everything,
-    /// What these positions cover.
-    Frontier(Clock),
+    /// What these positions cover, and the times of the events that named them.
+    Frontier { clock: Clock, heads: Vec<(Dot, Micros)> },
     /// Everything up to this time.
     Time(Micros),
 }
@@ -128,8 +128,10 @@ impl<'l> Snapshot<'l> {
             .iter()
             .map(|dot| lookup::known_at(self.reader(), dot))
             .collect::<Result<_, _>>()?;
-        let followed = |tip: &Known| tips.iter().any(|t| t.dot != tip.dot && t.clock.covers(tip.dot));
-        let mut heads: Vec<_> = tips.iter().filter(|tip| !followed(tip)).map(|tip| tip.id).collect();
+        let followed =
+            |tip: &Known| tips.iter().any(|t| t.dot != tip.dot && t.clock.covers(tip.dot));
+        let mut heads: Vec<_> =
+            tips.iter().filter(|tip| !followed(tip)).map(|tip| tip.id).collect();
         heads.sort_unstable();
         Ok(heads)
     }
@@ -159,12 +161,24 @@ impl<'l> Snapshot<'l> {
         Ok(self.verdicts()?.roles())
     }
 
+    /// Whether the cut holds this event.
+    ///
+    /// # Errors
+    /// The disk, the database or its content.
+    pub fn contains(&self, id: EventId) -> Result<bool, ReadError> {
+        let Some(dot) = lookup::dot_of(self.reader(), id)? else { return Ok(false) };
+        Ok(dot.seq.0 <= self.seq_on(dot.lane)?)
+    }
+
     /// The event with this id, if the cut holds it.
     ///
     /// # Errors
-    /// [`ReadError::NoSuchEvent`].
+    /// [`ReadError::NoSuchEvent`] where the cut does not hold it.
     pub fn event(&self, id: EventId) -> Result<EventInfo, ReadError> {
         let dot = lookup::dot_of(self.reader(), id)?.ok_or(ReadError::NoSuchEvent(id))?;
+        if self.seq_on(dot.lane)? < dot.seq.0 {
+            return Err(ReadError::NoSuchEvent(id));
+        }
         self.event_at(dot)
     }
 
@@ -182,7 +196,7 @@ impl<'l> Snapshot<'l> {
     /// # Errors
     /// [`ReadError::NoSuchEvent`].
     pub fn precedes(&self, event: EventId, other: EventId) -> Result<bool, ReadError> {
-        let dot = |id| Ok::<_, ReadError>(lookup::dot_of(self.reader(), id)?.ok_or(ReadError::NoSuchEvent(id))?);
+        let dot = |id| lookup::dot_of(self.reader(), id)?.ok_or(ReadError::NoSuchEvent(id));
         let (event, other) = (dot(event)?, dot(other)?);
         Ok(event != other && lookup::clock_at(self.reader(), other)?.covers(event))
     }
@@ -205,7 +219,10 @@ impl<'l> Snapshot<'l> {
         mut write: impl FnMut(&[u8]) -> std::io::Result<()>,
     ) -> Result<Result<(), BlockId>, LongError> {
         let fetch = |id: BlockId| {
-            let block = self.reader().get(Family::Blocks, &schema::block_key(id)).map_err(LongError::Storage)?;
+            let block = self
+                .reader()
+                .get(Family::Blocks, &schema::block_key(id))
+                .map_err(LongError::Storage)?;
             Ok(block.map(|bytes| bytes.to_vec()))
         };
         match read_content(link, fetch, |bytes| write(bytes).map_err(LongError::Output)) {
@@ -231,7 +248,7 @@ impl<'l> Snapshot<'l> {
     /// The largest position that the cut holds on each lane.
     pub(crate) fn frontier(&self) -> Result<Clock, StorageError> {
         match &self.extent {
-            Extent::Frontier(clock) => Ok(clock.clone()),
+            Extent::Frontier { clock, .. } => Ok(clock.clone()),
             Extent::Everything => {
                 let mut all = Clock::new();
                 self.published.heads.iter().for_each(|head| all.join(&head.clock));
@@ -253,7 +270,7 @@ impl<'l> Snapshot<'l> {
     pub(crate) fn seq_on(&self, lane: Lane) -> Result<u64, StorageError> {
         match &self.extent {
             Extent::Everything => Ok(u64::MAX),
-            Extent::Frontier(clock) => Ok(clock.seq(lane)),
+            Extent::Frontier { clock, .. } => Ok(clock.seq(lane)),
             Extent::Time(time) => Ok(self.last_by(lane, *time)?.map_or(0, |dot| dot.seq.0)),
         }
     }
@@ -269,7 +286,12 @@ impl<'l> Snapshot<'l> {
         }
         let authority = &self.published.authority;
         let mut needed = BTreeMap::new();
-        let forked = self.published.lanes.authors().filter(|(_, lanes)| lanes.len() > 1).flat_map(|(_, lanes)| lanes);
+        let forked = self
+            .published
+            .lanes
+            .authors()
+            .filter(|(_, lanes)| lanes.len() > 1)
+            .flat_map(|(_, lanes)| lanes);
         for lane in authority.events().iter().map(|event| event.dot.lane).chain(forked.copied()) {
             if let std::collections::btree_map::Entry::Vacant(entry) = needed.entry(lane) {
                 entry.insert(self.seq_on(lane)?);
@@ -298,12 +320,15 @@ impl<'l> Snapshot<'l> {
         }
         let clock = lookup::clock_at(self.reader(), dot)?;
         let acts = self.acts_of(dot);
-        Ok(verdicts.is_void(lanes, &Subject { author: info.author, dot, clock: &clock, acts: &acts }))
+        Ok(verdicts
+            .is_void(lanes, &Subject { author: info.author, dot, clock: &clock, acts: &acts }))
     }
 
     /// Whether any value has been erased.
     pub(crate) fn has_erased(&self) -> bool {
-        let redacts = |event: &Arc<ControlEvent>| event.acts.iter().any(|act| matches!(act, Act::Redact { .. }));
+        let redacts = |event: &Arc<ControlEvent>| {
+            event.acts.iter().any(|act| matches!(act, Act::Redact { .. }))
+        };
         self.published.authority.events().iter().any(redacts)
     }
 
@@ -353,14 +378,18 @@ impl<'l> Snapshot<'l> {
             Cut::Everything => Extent::Everything,
             Cut::Time(time) => Extent::Time(*time),
             Cut::Heads(heads) => {
-                let mut frontier = Clock::new();
+                let (mut clock, mut named) = (Clock::new(), Vec::with_capacity(heads.len()));
                 for &id in heads {
-                    let dot = lookup::dot_of(self.reader(), id)?.ok_or(ReadError::NoSuchEvent(id))?;
-                    frontier.join(&lookup::clock_at(self.reader(), dot)?);
+                    let dot =
+                        lookup::dot_of(self.reader(), id)?.ok_or(ReadError::NoSuchEvent(id))?;
+                    let stored = Stored::read(self.reader(), dot)?;
+                    let record = stored.record()?;
+                    named.push((dot, record.time));
+                    clock.join(&self.ledger.clocks.of(self.reader(), dot, record.clock)?);
                 }
-                Extent::Frontier(frontier)
+                Extent::Frontier { clock, heads: named }
             }
-            Cut::Clock(limit) => Extent::Frontier(self.below(limit)?),
+            Cut::Clock(limit) => Extent::Frontier { clock: self.below(limit)?, heads: Vec::new() },
         })
     }
 
@@ -371,7 +400,11 @@ impl<'l> Snapshot<'l> {
             let version = lanes.version(&lookup::clock_at(self.reader(), dot)?);
             Ok(version.iter().all(|(author, seq)| limit.get(author).is_some_and(|max| seq <= max)))
         };
-        let tips = { let mut all = Clock::new(); self.published.heads.iter().for_each(|h| all.join(&h.clock)); all };
+        let tips = {
+            let mut all = Clock::new();
+            self.published.heads.iter().for_each(|h| all.join(&h.clock));
+            all
+        };
         let mut frontier = Clock::new();
         for (lane, info) in lanes.iter() {
             let Some(&max) = limit.get(&info.author) else { continue };
@@ -397,7 +430,7 @@ impl<'l> Snapshot<'l> {
         while low < high {
             let middle = low.midpoint(high);
             let dot = Dot { lane, seq: quipu_merge::Seq(middle) };
-            let at = Stored::read(self.reader(), dot)?.event()?.event().time;
+            let at = Stored::read(self.reader(), dot)?.record()?.time;
             if at <= time { low = middle + 1 } else { high = middle }
         }
         Ok((low > first).then_some(Dot { lane, seq: quipu_merge::Seq(low - 1) }))

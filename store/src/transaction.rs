@@ -6,7 +6,8 @@ use std::num::NonZeroI64;
 use quipu_merge::{
     Admission, Ancestor, Ancestors, AuthorKey, Body, BodyId, Content, ContentWriteError,
     ContentWriter, Control, Event, EventId, Key, Link, MAX_INLINE_LEN, MAX_PARENTS, Malformed,
-    Member, Micros, Opening, OpeningId, Operation, Role, SALT_LEN, Seq, SignedEvent, Subject, admit,
+    Member, Micros, Opening, OpeningId, Operation, Role, SALT_LEN, Seq, SignedEvent, Subject,
+    admit,
 };
 use rocksdb::WriteBatch;
 
@@ -48,6 +49,9 @@ pub struct Transaction<'l> {
     operations: Vec<Pending>,
     conditions: Vec<(Key, Expected)>,
 }
+
+/// Opening blocks, by the index of their operation.
+type Openings = Vec<(u16, Vec<u8>)>;
 
 enum Pending {
     Put(Key, Content),
@@ -125,6 +129,16 @@ impl<'l> Transaction<'l> {
         Ok(self.push(Pending::Append(key, content)))
     }
 
+    /// Adds to a list all that can be read from `input`, which is never held as a whole.
+    ///
+    /// # Errors
+    /// [`WriteError::Limit`] for a bad key, [`WriteError::Content`] where reading fails; the
+    /// transaction is as it was.
+    pub fn append_from(&mut self, key: &str, input: impl Read) -> Result<&mut Self, WriteError> {
+        let (key, content) = (checked(Key::new(key))?, self.content(input)?);
+        Ok(self.push(Pending::Append(key, content)))
+    }
+
     /// Commits only where the register `key` is as expected at that moment.
     ///
     /// # Errors
@@ -186,22 +200,32 @@ impl<'l> Transaction<'l> {
     }
 
     /// Hides the values in openings with fresh salts.
-    fn seal(&self, identity: &Identity) -> Result<(Body, Vec<(u16, Vec<u8>)>), WriteError> {
+    fn seal(&self, identity: &Identity) -> Result<(Body, Openings), WriteError> {
         let mut salts = vec![0; SALT_LEN * self.operations.len()];
         getrandom::fill(&mut salts).map_err(|e| WriteError::Content(std::io::Error::other(e)))?;
         let mut openings = Vec::with_capacity(self.operations.len());
         let mut operations = Vec::with_capacity(self.operations.len());
-        for (slot, (operation, salt)) in (0_u16..).zip(self.operations.iter().zip(salts.chunks_exact(SALT_LEN))) {
+        for (slot, (operation, salt)) in
+            (0_u16..).zip(self.operations.iter().zip(salts.chunks_exact(SALT_LEN)))
+        {
             let mut seal = |content: &Content| -> OpeningId {
-                let mut opening = Opening { author: identity.author(), salt: [0; SALT_LEN], content: content.clone() };
+                let mut opening = Opening {
+                    author: identity.author(),
+                    salt: [0; SALT_LEN],
+                    content: content.clone(),
+                };
                 opening.salt.copy_from_slice(salt);
                 let (id, bytes) = opening.seal();
                 openings.push((slot, bytes));
                 id
             };
             operations.push(match operation {
-                Pending::Put(key, content) => Operation::Put { key: key.clone(), value: seal(content) },
-                Pending::Append(key, content) => Operation::Append { key: key.clone(), value: seal(content) },
+                Pending::Put(key, content) => {
+                    Operation::Put { key: key.clone(), value: seal(content) }
+                }
+                Pending::Append(key, content) => {
+                    Operation::Append { key: key.clone(), value: seal(content) }
+                }
                 Pending::Ready(operation) => operation.clone(),
             });
         }
@@ -297,11 +321,18 @@ fn write_blocks(ledger: &Ledger, input: &mut dyn Read) -> Result<Link, WriteErro
     }
 }
 
-fn check_condition(ledger: &Ledger, writer: &Writer, key: &Key, expected: &Expected) -> Result<(), WriteError> {
+fn check_condition(
+    ledger: &Ledger,
+    writer: &Writer,
+    key: &Key,
+    expected: &Expected,
+) -> Result<(), WriteError> {
     let state_key = schema::state_key(Kind::Register, key.as_str(), None);
     let standing = writer.state(&ledger.db, &state_key, Standing::decode)?.unwrap_or_default();
     let mut found = Vec::new();
-    for write in standing.writes.iter().filter(|write| write.written != crate::record::Written::Gone) {
+    for write in
+        standing.writes.iter().filter(|write| write.written != crate::record::Written::Gone)
+    {
         found.push(writer.id_at(ledger.latest(), write.dot)?);
     }
     found.sort_unstable();
@@ -318,7 +349,11 @@ fn check_condition(ledger: &Ledger, writer: &Writer, key: &Key, expected: &Expec
         return Ok(());
     }
     let found: Vec<_> = found.iter().map(ToString::to_string).collect();
-    let found = if found.is_empty() { "it has no value".to_owned() } else { format!("its writes are {}", found.join(" ")) };
+    let found = if found.is_empty() {
+        "it has no value".to_owned()
+    } else {
+        format!("its writes are {}", found.join(" "))
+    };
     Err(WriteError::Condition { key: key.to_string(), found })
 }
 
@@ -383,7 +418,14 @@ fn write_one(
     let admission =
         admit(&signed, Ok(body), &ancestors, &writer.authority, &writer.lanes, &targets)?;
     check_not_void(ledger, writer, &signed, &admission)?;
-    let new = NewEvent { event: &signed, body_bytes: bytes, body, openings, admission: &admission, prev: prev.as_ref() };
+    let new = NewEvent {
+        event: &signed,
+        body_bytes: bytes,
+        body,
+        openings,
+        admission: &admission,
+        prev: prev.as_ref(),
+    };
     match writer.take_in(&ledger.db, &new) {
         Ok(known) => {
             let committed = Committed { event: known.id, seq: known.dot.seq, time };
@@ -405,9 +447,16 @@ fn check_not_void(
     admission: &Admission,
 ) -> Result<(), WriteError> {
     let author = event.event().author;
-    let subject = Subject { author, dot: admission.placement.dot, clock: &admission.clock, acts: &admission.acts };
+    let subject = Subject {
+        author,
+        dot: admission.placement.dot,
+        clock: &admission.clock,
+        acts: &admission.acts,
+    };
     if writer.verdicts.is_void(writer.lanes.table(), &subject) {
-        return Err(WriteError::Unauthorised("its roles were revoked, or its history forks in a ledger that excludes forks; the event would be void"));
+        return Err(WriteError::Unauthorised(
+            "its roles were revoked, or its history forks in a ledger that excludes forks; the event would be void",
+        ));
     }
     let excludes = writer.authority.forks() == quipu_merge::ForkPolicy::Exclude;
     if excludes && ledger.is_copied() {

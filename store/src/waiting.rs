@@ -67,7 +67,8 @@ impl Pool {
         let mut walk = reader.walk(Family::Meta, b"W")?;
         walk.first()?;
         while let Some((key, value)) = walk.item() {
-            let event: [u8; 32] = key.get(1..).and_then(|id| id.try_into().ok()).ok_or_else(damaged)?;
+            let event: [u8; 32] =
+                key.get(1..).and_then(|id| id.try_into().ok()).ok_or_else(damaged)?;
             let record = WaitingRecord::decode(value).ok_or_else(damaged)?;
             let parsed = ParsedEvent::decode(&record.event).map_err(|_| damaged())?;
             let mut missing = Vec::new();
@@ -116,7 +117,11 @@ impl Pool {
 
     /// The events that are due at `now`.
     fn due(&self, now: Micros) -> Vec<EventId> {
-        self.due.iter().take_while(|(time, _)| time.0 <= now.0 + MAX_AHEAD).map(|(_, id)| *id).collect()
+        self.due
+            .iter()
+            .take_while(|(time, _)| time.0 <= now.0 + MAX_AHEAD)
+            .map(|(_, id)| *id)
+            .collect()
     }
 
     fn insert(&mut self, event: EventId, entry: Entry) {
@@ -153,7 +158,12 @@ impl Pool {
 impl Writer {
     /// Puts an event into the pool. `false` where the pool is full: the event is forgotten then,
     /// and has to be offered again.
-    pub fn wait(&mut self, db: &Db, checked: &Checked, reason: WaitingReason) -> Result<bool, StorageError> {
+    pub fn wait(
+        &mut self,
+        db: &Db,
+        checked: &Checked,
+        reason: WaitingReason,
+    ) -> Result<bool, StorageError> {
         let event = checked.event.id();
         self.stop_waiting(db, event)?;
         let record = WaitingRecord {
@@ -168,7 +178,8 @@ impl Writer {
         }
         let content = checked.event.event();
         self.put(db, Family::Meta, &meta::waiting(event.0), &record)?;
-        self.pool.insert(event, Entry { author: content.author, time: content.time, reason, bytes });
+        self.pool
+            .insert(event, Entry { author: content.author, time: content.time, reason, bytes });
         Ok(true)
     }
 
@@ -194,8 +205,26 @@ impl Ledger {
             return Ok(0);
         }
         let mut tally = Tally::default();
-        let admitted = self.exclusively(|hold| self.release(hold, due, &mut tally).map_err(storage));
+        let admitted =
+            self.exclusively(|hold| self.release(hold, due, &mut tally).map_err(storage));
         admitted.map(|()| tally.new_events)
+    }
+
+    /// What waits of an event, if it waits.
+    pub(crate) fn waiting_record(
+        &self,
+        hold: &mut Exclusive<'_>,
+        event: EventId,
+    ) -> Result<Option<WaitingRecord>, StorageError> {
+        if !hold.writer().pool.contains(event) {
+            return Ok(None);
+        }
+        hold.flush()?;
+        let Some(record) = self.latest().get(Family::Meta, &meta::waiting(event.0))? else {
+            return Ok(None);
+        };
+        let damaged = || StorageError::damaged("a waiting event");
+        WaitingRecord::decode(&record).map(Some).ok_or_else(damaged)
     }
 
     /// Everything that waits.
@@ -212,11 +241,9 @@ impl Ledger {
     ) -> Result<(), MergeError> {
         let mut ready = first;
         while let Some(event) = ready.pop() {
-            hold.flush()?;
-            let Some(record) = self.latest().get(Family::Meta, &meta::waiting(event.0))? else { continue };
-            let damaged = || StorageError::damaged("a waiting event");
-            let record = WaitingRecord::decode(&record).ok_or_else(damaged)?;
-            let parsed = ParsedEvent::decode(&record.event).map_err(|_| damaged())?;
+            let Some(record) = self.waiting_record(hold, event)? else { continue };
+            let damaged = |_| StorageError::damaged("a waiting event");
+            let parsed = ParsedEvent::decode(&record.event).map_err(damaged)?;
             // Its signature held when it was put there.
             let checked = Checked::new(parsed.verified_before(), record.body, record.openings);
             hold.writer().stop_waiting(&self.db, event)?;

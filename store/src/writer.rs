@@ -4,17 +4,17 @@
 //! the current group. The first of those that wait takes the group and writes it with one fsync;
 //! the others stamp the next group meanwhile. Readers see an event only when it is written.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use quipu_merge::{
-    Ancestor, Authority, AuthorKey, Body, Control, Dot, EventId, LaneTable, Lanes, OpeningId, Verdicts,
+    Ancestor, AuthorKey, Authority, Body, Control, Dot, EventId, LaneTable, Lanes, Verdicts,
 };
 use rocksdb::WriteBatch;
 
 use crate::db::{Db, Reader};
 use crate::error::StorageError;
-use crate::judge::Redacted;
+use crate::judge::{Erased, Redacted, redacted};
 use crate::lookup::{self, Known, Recent, Stored};
 use crate::record::{self, put_dot, put_number};
 use crate::schema::{Family, meta};
@@ -55,9 +55,9 @@ pub struct Writer {
     /// The number of the group that is being filled.
     pub group: u64,
     /// The events whose values are erased.
-    pub redacted: BTreeSet<Redacted>,
+    pub redacted: Redacted,
     /// What their authors must not show again, for the authors that have been asked for.
-    pub erased_openings: BTreeMap<AuthorKey, BTreeSet<OpeningId>>,
+    pub erased_openings: BTreeMap<AuthorKey, Erased>,
     /// The events that wait for others or for their time.
     pub pool: Pool,
     batch: WriteBatch,
@@ -70,10 +70,7 @@ pub struct Writer {
 impl Writer {
     /// Starts from what was published at `commit`.
     pub fn new(published: &Published, lanes: Lanes, own: Option<Known>) -> Self {
-        let redacted = {
-            let within = |lane| lanes.tip(lane);
-            published.verdicts.redacted(&published.authority, &within).into_iter().collect()
-        };
+        let redacted = redacted(&published.authority, &published.verdicts);
         Self {
             lanes,
             authority: published.authority.clone(),
@@ -104,7 +101,13 @@ impl Writer {
     }
 
     /// Adds a put to the group.
-    pub fn put(&mut self, db: &Db, family: Family, key: &[u8], value: &[u8]) -> Result<(), StorageError> {
+    pub fn put(
+        &mut self,
+        db: &Db,
+        family: Family,
+        key: &[u8],
+        value: &[u8],
+    ) -> Result<(), StorageError> {
         self.empty = false;
         if family == Family::State {
             self.states.insert(key.to_vec(), Some(value.to_vec()));
@@ -138,7 +141,11 @@ impl Writer {
     }
 
     /// An event that is held, written or not.
-    pub fn known(&mut self, reader: Reader<'_>, id: EventId) -> Result<Option<Known>, StorageError> {
+    pub fn known(
+        &mut self,
+        reader: Reader<'_>,
+        id: EventId,
+    ) -> Result<Option<Known>, StorageError> {
         if let Some(known) = self.recent.get(&id) {
             return Ok(Some(known.clone()));
         }
@@ -152,7 +159,11 @@ impl Writer {
     }
 
     /// The events that the redacts of a body name, as far as they are held.
-    pub fn targets(&mut self, reader: Reader<'_>, body: &Body) -> Result<BTreeMap<EventId, Ancestor>, StorageError> {
+    pub fn targets(
+        &mut self,
+        reader: Reader<'_>,
+        body: &Body,
+    ) -> Result<BTreeMap<EventId, Ancestor>, StorageError> {
         let mut targets = BTreeMap::new();
         for operation in body.control() {
             if let Control::Redact { event } = operation
@@ -181,11 +192,6 @@ impl Writer {
     /// Whether nothing waits to be written.
     pub const fn is_empty(&self) -> bool {
         self.empty
-    }
-
-    /// How many bytes wait to be written.
-    pub fn size(&self) -> usize {
-        self.batch.size_in_bytes()
     }
 
     /// Takes the group to write it, and starts the next.
@@ -217,7 +223,7 @@ impl Writer {
 }
 
 /// Reads the commit number and the heads back.
-pub fn read_heads(reader: Reader<'_>) -> Result<(u64, Vec<quipu_merge::Dot>), StorageError> {
+pub fn read_heads(reader: Reader<'_>) -> Result<(u64, Vec<Dot>), StorageError> {
     let damaged = || StorageError::damaged("the record of the heads");
     let bytes = reader.get(Family::Meta, meta::HEADS)?.ok_or_else(damaged)?;
     let mut r = record::Reader(&bytes);

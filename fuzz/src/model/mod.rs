@@ -59,22 +59,6 @@ impl Model {
     /// # Errors
     /// The first rule that fails; nothing has changed then.
     pub fn admit(&mut self, signed: &SignedEvent, body: &[u8]) -> Result<(), Reason> {
-        self.admit_with(signed, |event| read_body(event, body))
-    }
-
-    /// Admits an event whose body was read by other means, without the first half of rule 7.
-    ///
-    /// # Errors
-    /// The first of the other rules that fails; nothing has changed then.
-    pub fn admit_read(&mut self, signed: &SignedEvent, body: Body) -> Result<(), Reason> {
-        self.admit_with(signed, |_| Ok(body))
-    }
-
-    fn admit_with(
-        &mut self,
-        signed: &SignedEvent,
-        body: impl FnOnce(&Event) -> Result<Body, Reason>,
-    ) -> Result<(), Reason> {
         if self.index.contains_key(&signed.id()) {
             return Ok(());
         }
@@ -92,7 +76,7 @@ impl Model {
         if follows.iter().any(|&before| self.held[before].event.time >= event.time) {
             return Err(Reason::Time);
         }
-        let body = body(event)?;
+        let body = read_body(event, body)?;
         // A genesis operation is the first event's, and only its.
         if matches!(body, Body::Genesis(_)) != founds {
             return Err(Reason::Body);

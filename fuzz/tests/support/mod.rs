@@ -6,11 +6,8 @@ use std::path::{Path, PathBuf};
 
 use ipld_core::ipld::Ipld;
 use quipu_fuzz::{Model, ModelCut};
-use quipu_merge::{AuthorKey, BlockId, Body, EventId, Genesis, ParsedEvent, Reason};
+use quipu_merge::{AuthorKey, BlockId, EventId, ParsedEvent, Reason};
 use serde_json::Value;
-
-/// Files whose genesis the specification refuses.
-const UNSORTED: [&str; 2] = ["members.car", "members-uncertified.car"];
 
 /// The blocks of an archive, and its roots.
 pub struct Archive {
@@ -78,52 +75,9 @@ pub fn model(name: &str) -> Model {
     // What follows an event is later than it, so this order is causal.
     for ((_, id), signed) in events {
         let body = &blocks[&signed.event().body.block()];
-        let admitted = match unsorted_genesis(name, body) {
-            Some(genesis) => {
-                assert_eq!(model.admit(&signed, body), Err(Reason::Body), "{id} in {name}");
-                model.admit_read(&signed, genesis)
-            }
-            None => model.admit(&signed, body),
-        };
-        assert_eq!(admitted, Ok(()), "{id} in {name}");
+        assert_eq!(model.admit(&signed, body), Ok(()), "{id} in {name}");
     }
     model
-}
-
-/// The genesis of the two files whose validators descend, against section 1 ("strictly
-/// ascending"): the codec refuses it by rule `body`. What the rest of these files says about
-/// members holds all the same, so their genesis is read here without that rule.
-fn unsorted_genesis(name: &str, body: &[u8]) -> Option<Body> {
-    if !UNSORTED.contains(&name) {
-        return None;
-    }
-    let body: Ipld = serde_ipld_dagcbor::from_slice(body).unwrap();
-    let Ipld::List(operations) = body else { panic!("a body of {name} is not a list") };
-    let Some(Ipld::Map(map)) = operations.first() else { panic!("no operation in {name}") };
-    if map["op"] != Ipld::String("genesis".to_owned()) {
-        return None;
-    }
-    let text = |field: &str| match &map[field] {
-        Ipld::String(text) => text.clone(),
-        _ => panic!("{field} of {name} is not text"),
-    };
-    let author = |key: &Ipld| match key {
-        Ipld::Bytes(key) => AuthorKey(key.as_slice().try_into().unwrap()),
-        _ => panic!("an author of {name} is not a key"),
-    };
-    let authors = |field: &str| match &map[field] {
-        Ipld::List(keys) => keys.iter().map(author).collect::<Vec<AuthorKey>>(),
-        _ => panic!("{field} of {name} is not a list"),
-    };
-    let validators = authors("validators");
-    assert!(!validators.is_sorted(), "{name} keeps to section 1 by now");
-    Some(Body::Genesis(Genesis {
-        name: text("name"),
-        policy: text("policy").parse().unwrap(),
-        forks: text("forks").parse().unwrap(),
-        admins: authors("admins"),
-        validators,
-    }))
 }
 
 pub fn ids(list: &Value) -> Vec<EventId> {

@@ -1,3 +1,5 @@
+#![expect(clippy::cast_possible_truncation, reason = "the numbers of a test are small")]
+
 use sha2::{Digest, Sha256};
 
 use super::*;

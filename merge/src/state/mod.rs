@@ -75,7 +75,8 @@ impl State {
 
     /// Applies one event. Everything that it follows must have been applied before.
     pub fn apply(&mut self, effect: &Effect<'_>) {
-        let value = |slot, opening| ValueRef { dot: effect.dot, slot, author: effect.author, opening };
+        let value =
+            |slot, opening| ValueRef { dot: effect.dot, slot, author: effect.author, opening };
         let mut writes = BTreeMap::new();
         let mut members = BTreeMap::<_, BTreeMap<_, _>>::new();
         for (index, operation) in (0_u32..).zip(effect.operations) {

@@ -1,5 +1,7 @@
 //! A register: the writes of a key that precede no other write of it.
 
+use std::cmp::Reverse;
+
 use crdts::mvreg::Op;
 use crdts::{CmRDT, MVReg, VClock};
 
@@ -42,7 +44,7 @@ impl Register {
     pub fn puts(&self) -> Vec<Write> {
         let mut puts: Vec<_> =
             self.standing.iter().filter(|w| w.value.is_some()).copied().collect();
-        puts.sort_unstable_by(|a, b| b.place.cmp(&a.place));
+        puts.sort_unstable_by_key(|write| Reverse(write.place));
         puts
     }
 }

@@ -30,8 +30,12 @@ impl Figure {
 
     fn print(&self) {
         let met = if self.at_least { self.value >= self.target } else { self.value <= self.target };
-        let (sign, mark) = (if self.at_least { "≥" } else { "≤" }, if met { "met" } else { "NOT MET" });
-        println!("| {} | {:.2} | {sign} {} | {mark} | {} |", self.what, self.value, self.target, self.detail);
+        let (sign, mark) =
+            (if self.at_least { "≥" } else { "≤" }, if met { "met" } else { "NOT MET" });
+        println!(
+            "| {} | {:.2} | {sign} {} | {mark} | {} |",
+            self.what, self.value, self.target, self.detail
+        );
     }
 }
 
@@ -66,7 +70,8 @@ const BENCHES: [(&str, Bench); 8] = [
 ];
 
 fn main() {
-    let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
+    let wanted: Vec<String> =
+        std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
     println!("| measure | figure | target | | detail |");
     println!("| --- | --- | --- | --- | --- |");
     for (name, bench) in BENCHES {

@@ -15,19 +15,31 @@ pub fn merge() -> Vec<Figure> {
     let message = noise(1, 232);
     let signature = signing.sign(&message);
     let key = signing.verifying_key();
-    let verify = best(3, || timed(|| (0..EVENTS).into_par_iter().for_each(|_| {
-        key.verify_strict(&message, &signature).unwrap();
-    })));
+    let verify = best(3, || {
+        timed(|| {
+            (0..EVENTS).into_par_iter().for_each(|_| {
+                key.verify_strict(&message, &signature).unwrap();
+            })
+        })
+    });
     let dir = tempfile::tempdir().unwrap();
     let source = fill(&dir.path().join("source"), EVENTS);
-    let first = source.snapshot().unwrap().log(quipu_store::LogFilter::default()).unwrap().last().unwrap().unwrap();
+    let first = source
+        .snapshot()
+        .unwrap()
+        .log(quipu_store::LogFilter::default())
+        .unwrap()
+        .last()
+        .unwrap()
+        .unwrap();
     let mut number = 0;
     let ours = best(3, || {
         number += 1;
         let target = dir.path().join(format!("target-{number}"));
         let options = Options::new().durability(Durability::Immediate);
-        let (ledger, _) =
-            options.clone_ledger(&target, &source, &Cut::Heads(vec![first.id]), &mut |_, _| {}).unwrap();
+        let (ledger, _) = options
+            .clone_ledger(&target, &source, &Cut::Heads(vec![first.id]), &mut |_, _| {})
+            .unwrap();
         timed(|| {
             let report = ledger.merge(&source, &mut |_, _| {}).unwrap();
             assert_eq!(report.new_events, EVENTS as u64);
@@ -35,11 +47,16 @@ pub fn merge() -> Vec<Figure> {
     });
     let detail = format!(
         "{:.1} µs an event; verify_strict alone {:.1} µs, on all cores; {} MB resident at most",
-        micros(ours, EVENTS), micros(verify, EVENTS), peak_memory()
+        micros(ours, EVENTS),
+        micros(verify, EVENTS),
+        peak_memory()
     );
-    vec![
-        Figure::at_least("merging 100,000 foreign events", 0.65, verify.as_secs_f64() / ours.as_secs_f64(), detail),
-    ]
+    vec![Figure::at_least(
+        "merging 100,000 foreign events",
+        0.65,
+        verify.as_secs_f64() / ours.as_secs_f64(),
+        detail,
+    )]
 }
 
 /// The most memory that this process has held so far, in MB.

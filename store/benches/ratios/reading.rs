@@ -29,14 +29,31 @@ pub fn get() -> Vec<Figure> {
     db.flush_cf(family).unwrap();
     db.compact_range_cf(family, None::<&[u8]>, None::<&[u8]>);
     let wanted: Vec<_> = (0..READS).map(|n| key(n.wrapping_mul(7919) % EVENTS)).collect();
-    let plain = best(3, || timed(|| for key in &wanted {
-        assert!(db.get_cf(family, key).unwrap().is_some());
-    }));
-    let ours = best(3, || timed(|| for key in &wanted {
-        assert!(matches!(ledger.get(key).unwrap(), Some(Value::Bytes(_))));
-    }));
-    let detail = format!("get {:.2} µs; plain point read {:.2} µs", micros(ours, READS), micros(plain, READS));
-    vec![Figure::at_least("get of a current value, 1 M events", 0.5, plain.as_secs_f64() / ours.as_secs_f64(), detail)]
+    let plain = best(3, || {
+        timed(|| {
+            for key in &wanted {
+                assert!(db.get_cf(family, key).unwrap().is_some());
+            }
+        })
+    });
+    let ours = best(3, || {
+        timed(|| {
+            for key in &wanted {
+                assert!(matches!(ledger.get(key).unwrap(), Some(Value::Bytes(_))));
+            }
+        })
+    });
+    let detail = format!(
+        "get {:.2} µs; plain point read {:.2} µs",
+        micros(ours, READS),
+        micros(plain, READS)
+    );
+    vec![Figure::at_least(
+        "get of a current value, 1 M events",
+        0.5,
+        plain.as_secs_f64() / ours.as_secs_f64(),
+        detail,
+    )]
 }
 
 pub fn travel() -> Vec<Figure> {
@@ -56,12 +73,17 @@ pub fn travel() -> Vec<Figure> {
         }
         ledger.sync().unwrap();
         ledger.compact().unwrap();
-        let now = best(3, || timed(|| for _ in 0..READS {
-            assert!(ledger.get("much").unwrap().is_some());
-        }));
+        let now = best(3, || {
+            timed(|| {
+                for _ in 0..READS {
+                    assert!(ledger.get("much").unwrap().is_some());
+                }
+            })
+        });
         let pick = |n: usize| cuts[n.wrapping_mul(7919) % VERSIONS];
         let read = |cut: &Cut| assert!(ledger.at(cut).unwrap().get("much").unwrap().is_some());
-        let heads = best(3, || timed(|| (0..READS).for_each(|n| read(&Cut::Heads(vec![pick(n).0])))));
+        let heads =
+            best(3, || timed(|| (0..READS).for_each(|n| read(&Cut::Heads(vec![pick(n).0])))));
         let times = best(3, || timed(|| (0..READS).for_each(|n| read(&Cut::Time(pick(n).1)))));
         (micros(now, READS), micros(heads, READS), micros(times, READS))
     };
@@ -69,9 +91,29 @@ pub fn travel() -> Vec<Figure> {
     let large = measure(990_000);
     let detail = |at: f64, now: f64| format!("{at:.2} µs; now {now:.2} µs");
     vec![
-        Figure::at_most("get at heads, 10,000 versions, against now", 5.0, large.1 / large.0, detail(large.1, large.0)),
-        Figure::at_most("get at a time, 10,000 versions, against now", 5.0, large.2 / large.0, detail(large.2, large.0)),
-        Figure::at_most("get at heads, ledger of 1 M against 10 k events", 1.5, large.1 / small.1, detail(large.1, small.1)),
-        Figure::at_most("get at a time, ledger of 1 M against 10 k events", 1.5, large.2 / small.2, detail(large.2, small.2)),
+        Figure::at_most(
+            "get at heads, 10,000 versions, against now",
+            5.0,
+            large.1 / large.0,
+            detail(large.1, large.0),
+        ),
+        Figure::at_most(
+            "get at a time, 10,000 versions, against now",
+            5.0,
+            large.2 / large.0,
+            detail(large.2, large.0),
+        ),
+        Figure::at_most(
+            "get at heads, ledger of 1 M against 10 k events",
+            1.5,
+            large.1 / small.1,
+            detail(large.1, small.1),
+        ),
+        Figure::at_most(
+            "get at a time, ledger of 1 M against 10 k events",
+            1.5,
+            large.2 / small.2,
+            detail(large.2, small.2),
+        ),
     ]
 }

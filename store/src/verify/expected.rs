@@ -169,7 +169,7 @@ impl Expected {
                 }
                 Some((Kind::List | Kind::Set, ..)) => {
                     let count = self.counts.remove(state_key);
-                    count.is_some() && count == decode_count(value)
+                    decode_count(value) == Some(count.unwrap_or(0))
                 }
                 None => false,
             };

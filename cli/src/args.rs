@@ -1,0 +1,171 @@
+//! What can be said on the command line.
+
+use std::path::PathBuf;
+
+use clap::builder::Styles;
+use clap::builder::styling::AnsiColor;
+use clap::{Parser, Subcommand, ValueEnum};
+use quipu_merge::CutExpression;
+use quipu_store::KeyKind;
+
+use crate::commands;
+use crate::context::Context;
+use crate::exit::Failure;
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Yellow.on_default().bold())
+    .usage(AnsiColor::Yellow.on_default().bold())
+    .literal(AnsiColor::Green.on_default())
+    .placeholder(AnsiColor::Cyan.on_default());
+
+const AFTER_HELP: &str = "\
+A CUT is tried in this order:
+  checkpoint:N            a checkpoint
+  2026-05-01T12:00:00Z    a time (RFC 3339)
+  alice:12,bob:7          a vector clock, by names or unique starts of keys
+  bafyr4i…+bafyr4i…       heads: ids of events, or unique parts of them
+Nothing means now.
+
+Exit codes:
+  0 done              4 value erased, pruned or not here   11 locked by another process
+  1 failed            5 a condition does not hold          20 input refused
+  2 wrong usage      10 no ledger here                     21 verification failed
+  3 no such key or event
+
+Data goes to stdout, messages to stderr. NO_COLOR turns colours off.";
+
+/// A content-addressed ledger of signed events: keep it, copy it, merge it, read any past state.
+#[derive(Parser)]
+#[command(name = "quipu", version, styles = STYLES, after_help = AFTER_HELP, infer_subcommands = false)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(clap::Args)]
+pub struct Global {
+    /// The store; without it, the one found from the current directory upwards.
+    #[arg(
+        long,
+        global = true,
+        env = "QUIPU_STORE",
+        value_name = "DIR",
+        help_heading = "Global options"
+    )]
+    pub store: Option<PathBuf>,
+    /// Print JSON: one object, or one a line where there may be many.
+    #[arg(long, global = true, help_heading = "Global options")]
+    pub json: bool,
+    /// Read the key's passphrase from the first line of this file (else from QUIPU_PASSPHRASE, or
+    /// a terminal).
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
+    pub passphrase_file: Option<PathBuf>,
+}
+
+/// Up to which cut to read.
+#[derive(clap::Args)]
+pub struct At {
+    /// Read as of this cut instead of now: a time, a clock, an event (see `quipu help`).
+    #[arg(long, value_name = "CUT")]
+    pub at: Option<CutExpression>,
+}
+
+/// The kinds of things that a key can hold.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum Type {
+    /// One value, or several that conflict.
+    Register,
+    /// A sum.
+    Counter,
+    /// Members.
+    Set,
+    /// Values in order.
+    List,
+}
+
+impl From<Type> for KeyKind {
+    fn from(kind: Type) -> Self {
+        match kind {
+            Type::Register => Self::Register,
+            Type::Counter => Self::Counter,
+            Type::Set => Self::Set,
+            Type::List => Self::List,
+        }
+    }
+}
+
+/// What to do.
+#[derive(Subcommand)]
+pub enum Command {
+    Init(commands::init::Args),
+    Clone(commands::clone::Args),
+    Put(commands::put::Args),
+    Get(commands::get::Args),
+    Del(commands::del::Args),
+    Inc(commands::inc::Args),
+    Add(commands::add::Args),
+    Rem(commands::rem::Args),
+    Append(commands::append::Args),
+    Keys(commands::keys::Args),
+    Log(commands::log::Args),
+    Conflicts(commands::conflicts::Args),
+    Resolve(commands::resolve::Args),
+    Show(commands::show::Args),
+    Clock(commands::clock::Args),
+    Diff(commands::diff::Args),
+    Blame(commands::blame::Args),
+    Merge(commands::merge::Args),
+    Export(commands::export::Args),
+    Import(commands::import::Args),
+    Member(commands::member::Args),
+    Redact(commands::redact::Args),
+    Author(commands::author::Args),
+    Status(commands::status::Args),
+    Dump(commands::dump::Args),
+    Verify(commands::verify::Args),
+    Identity(commands::identity::Args),
+    Upgrade(commands::upgrade::Args),
+    Completions(commands::completions::Args),
+    Man(commands::man::Args),
+}
+
+impl Command {
+    /// Does it.
+    pub fn run(self, context: &mut Context) -> Result<(), Failure> {
+        match self {
+            Self::Init(args) => commands::init::run(args, context),
+            Self::Clone(args) => commands::clone::run(args, context),
+            Self::Put(args) => commands::put::run(args, context),
+            Self::Get(args) => commands::get::run(&args, context),
+            Self::Del(args) => commands::del::run(&args, context),
+            Self::Inc(args) => commands::inc::run(&args, context),
+            Self::Add(args) => commands::add::run(&args, context),
+            Self::Rem(args) => commands::rem::run(&args, context),
+            Self::Append(args) => commands::append::run(args, context),
+            Self::Keys(args) => commands::keys::run(&args, context),
+            Self::Log(args) => commands::log::run(args, context),
+            Self::Conflicts(args) => commands::conflicts::run(&args, context),
+            Self::Resolve(args) => commands::resolve::run(args, context),
+            Self::Show(args) => commands::show::run(&args, context),
+            Self::Clock(args) => commands::clock::run(&args, context),
+            Self::Diff(args) => commands::diff::run(&args, context),
+            Self::Blame(args) => commands::blame::run(&args, context),
+            Self::Merge(args) => commands::merge::run(&args, context),
+            Self::Export(args) => commands::export::run(&args, context),
+            Self::Import(args) => commands::import::run(&args, context),
+            Self::Member(args) => commands::member::run(args, context),
+            Self::Redact(args) => commands::redact::run(&args, context),
+            Self::Author(args) => commands::author::run(args, context),
+            Self::Status(args) => commands::status::run(&args, context),
+            Self::Dump(args) => commands::dump::run(&args, context),
+            Self::Verify(args) => commands::verify::run(&args, context),
+            Self::Identity(args) => commands::identity::run(args, context),
+            Self::Upgrade(args) => commands::upgrade::run(&args, context),
+            Self::Completions(args) => commands::completions::run(&args, context),
+            Self::Man(args) => commands::man::run(&args, context),
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! `quipu clone`
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use quipu_merge::{CutExpression, Role};
+use quipu_store::{Ledger, MergeReport, Options};
+
+use crate::context::{Context, find_cut, source_store};
+use crate::exit::Failure;
+use crate::output::{self, Progress};
+
+use super::init::print_new;
+
+/// Make a new replica with a key of its own, from a store or a CAR file.
+///
+/// It writes no event, except that with --grant the source, a local store whose key is an
+/// admin's, gives the new key a role.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  quipu clone ../alice bob --grant writer
+  quipu clone backup.car restored
+  quipu clone ../alice then --at 2026-05-01T00:00:00Z")]
+pub struct Args {
+    /// A store's directory, or a CAR file.
+    source: PathBuf,
+    /// Where to; `./.quipu` unless given.
+    dir: Option<PathBuf>,
+    /// Only this cut of the source.
+    #[arg(long, value_name = "CUT", conflicts_with = "grant")]
+    at: Option<CutExpression>,
+    /// Have the source grant the new key this role: writer, admin or validator.
+    #[arg(long, value_name = "ROLE")]
+    grant: Option<Role>,
+    /// Ask for a passphrase to encrypt the new key with.
+    #[arg(long)]
+    encrypt: bool,
+}
+
+pub fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
+    let dir = context.new_store(args.dir);
+    let options = context.new_options(args.encrypt)?;
+    let (ledger, report) = match source_store(&args.source)? {
+        Some(source) => {
+            let source = context.open_at(&source, Options::new())?;
+            from_store(&source, &dir, &options, args.at.as_ref(), args.grant)?
+        }
+        None if args.grant.is_some() => {
+            let why = "--grant needs a source that is a local store, with an admin's key";
+            return Err(Failure::Usage(why.to_owned()));
+        }
+        None => from_file(&args.source, &dir, &options, args.at.as_ref())?,
+    };
+    print_new(&ledger, &mut context.out)?;
+    output::note(format_args!(
+        "a new replica in {} with {} events",
+        dir.display(),
+        report.new_events
+    ));
+    for waiting in &report.waiting {
+        output::note(crate::report::waiting_line(waiting));
+    }
+    Ok(())
+}
+
+type Cloned = Result<(Ledger, MergeReport), Failure>;
+
+fn from_store(
+    source: &Ledger,
+    dir: &Path,
+    options: &Options,
+    at: Option<&CutExpression>,
+    grant: Option<Role>,
+) -> Cloned {
+    if grant.is_some() {
+        let roles = source.snapshot()?.roles()?;
+        if !roles.get(&source.author()).is_some_and(|held| held.contains(&"admin")) {
+            let why = "the key of the source is no admin's";
+            return Err(quipu_store::WriteError::Unauthorised(why).into());
+        }
+    }
+    let cut = find_cut(&source.snapshot()?, at)?;
+    let progress = Progress::new("cloning");
+    let (ledger, mut report) =
+        options.clone_ledger(dir, source, &cut, &mut |done, total| progress.report(done, total))?;
+    if let Some(role) = grant {
+        source.grant(ledger.author(), role)?;
+        let granted = ledger.merge(source, &mut |done, total| progress.report(done, total))?;
+        report.new_events += granted.new_events;
+    }
+    Ok((ledger, report))
+}
+
+fn from_file(file: &Path, dir: &Path, options: &Options, at: Option<&CutExpression>) -> Cloned {
+    let open = || File::open(file).map_err(Failure::file(file));
+    let progress = Progress::new("cloning");
+    let mut report = |done, total| progress.report(done, total);
+    let Some(at) = at else { return Ok(options.clone_file(dir, open()?, &mut report)?) };
+    // A file has no order to cut by: all of it goes into a store beside the new one first.
+    let parent =
+        dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(parent).map_err(Failure::file(parent))?;
+    let whole = tempfile::Builder::new()
+        .prefix(".quipu-clone-")
+        .tempdir_in(parent)
+        .map_err(Failure::file(parent))?;
+    let (source, _) = Options::new().clone_file(whole.path().join("all"), open()?, &mut report)?;
+    let cut = find_cut(&source.snapshot()?, Some(at))?;
+    Ok(options.clone_ledger(dir, &source, &cut, &mut report)?)
+}

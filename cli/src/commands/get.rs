@@ -1,0 +1,205 @@
+//! `quipu get`
+
+use quipu_store::{Element, KeyKind, RegisterWrite, Snapshot, Value};
+use serde::Serialize;
+
+use crate::args::{At, Type};
+use crate::context::{Context, snapshot};
+use crate::exit::Failure;
+use crate::long;
+use crate::output::{Look, Output};
+use crate::shown::{self, AuthorJson, BytesJson, Names, ValueJson, WriteJson};
+
+/// Print what a key holds: the raw value; for sets and lists an element a line.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  quipu get sign/colour
+  quipu get logo > logo.png
+  quipu get sign/colour --at 2026-05-01T12:00:00Z
+  quipu get sign/colour --all             conflicting values, and who wrote them")]
+pub struct Args {
+    /// The key.
+    key: String,
+    /// Which of the things that the key holds; needed only where it holds several.
+    #[arg(long = "type", value_name = "TYPE")]
+    kind: Option<Type>,
+    #[command(flatten)]
+    at: At,
+    /// All values of a register that conflict, and who wrote them.
+    #[arg(long)]
+    all: bool,
+}
+
+pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
+    let ledger = context.open()?;
+    let snapshot = snapshot(&ledger, args.at.at.as_ref())?;
+    let (key, out) = (args.key.as_str(), &mut context.out);
+    match choose(&snapshot, args)? {
+        KeyKind::Register if args.all => all_writes(&snapshot, key, out),
+        KeyKind::Register => register(&snapshot, key, out),
+        _ if args.all => Err(Failure::Usage("--all is for registers".to_owned())),
+        KeyKind::Counter => counter(&snapshot, key, out),
+        KeyKind::Set => set(&snapshot, key, out),
+        KeyKind::List => list(&snapshot, key, out),
+    }
+}
+
+/// The one thing that is meant.
+fn choose(snapshot: &Snapshot<'_>, args: &Args) -> Result<KeyKind, Failure> {
+    let kinds = snapshot.kinds(&args.key)?;
+    if let Some(wanted) = args.kind.map(KeyKind::from) {
+        if kinds.contains(&wanted) {
+            return Ok(wanted);
+        }
+        return Err(Failure::NotFound(format!("no {} {:?}", shown::kind(wanted), args.key)));
+    }
+    match kinds.as_slice() {
+        [] => Err(Failure::NotFound(format!("no key {:?}", args.key))),
+        [kind] => Ok(*kind),
+        several => {
+            let words: Vec<_> = several.iter().copied().map(shown::kind).collect();
+            let message =
+                format!("{:?} is a {}: say which, with --type", args.key, words.join(" and a "));
+            Err(Failure::Usage(message))
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct RegisterJson<'k> {
+    key: &'k str,
+    r#type: &'static str,
+    #[serde(flatten)]
+    write: WriteJson,
+    /// How many values conflict with this one.
+    conflicts: usize,
+}
+
+fn register(snapshot: &Snapshot<'_>, key: &str, out: &mut Output) -> Result<(), Failure> {
+    if !out.is_json() {
+        let value = snapshot.get(key)?.unwrap_or(Value::Missing);
+        long::print(snapshot, key, &value, out)?;
+        if out.is_terminal() {
+            out.line("")?;
+        }
+        return Ok(());
+    }
+    let writes = snapshot.register(key)?;
+    let Some(first) = writes.first() else {
+        return Err(Failure::NotFound(format!("no register {key:?}")));
+    };
+    long::check(snapshot, key, first.value.as_ref().unwrap_or(&Value::Missing))?;
+    let write = WriteJson::from(first);
+    Ok(out.json(&RegisterJson { key, r#type: "register", write, conflicts: writes.len() - 1 })?)
+}
+
+fn all_writes(snapshot: &Snapshot<'_>, key: &str, out: &mut Output) -> Result<(), Failure> {
+    let writes = snapshot.register(key)?;
+    let gone = |write: &RegisterWrite| write.value.as_ref().and_then(long::unavailable);
+    if let Some(why) =
+        writes.iter().map(gone).collect::<Option<Vec<_>>>().and_then(|all| all.first().copied())
+    {
+        return Err(Failure::Unavailable { what: key.to_owned(), why });
+    }
+    let names = Names::of(snapshot)?;
+    for write in &writes {
+        if out.is_json() {
+            out.json(&WriteJson::from(write))?;
+        } else {
+            out.line(write_line(write, &names, out))?;
+        }
+    }
+    Ok(())
+}
+
+/// A write of a register on one line.
+pub fn write_line(write: &RegisterWrite, names: &Names, out: &Output) -> String {
+    format!(
+        "{} {} {} {}",
+        out.paint(Look::Id, shown::short_id(write.event)),
+        out.paint(Look::Time, shown::time(write.time)),
+        out.paint(Look::Author, names.show(write.author)),
+        write.value.as_ref().map_or_else(|| "<deleted>".to_owned(), shown::value),
+    )
+}
+
+#[derive(Serialize)]
+struct CounterJson<'k> {
+    key: &'k str,
+    r#type: &'static str,
+    value: String,
+}
+
+fn counter(snapshot: &Snapshot<'_>, key: &str, out: &mut Output) -> Result<(), Failure> {
+    let sum = snapshot.counter(key)?.unwrap_or_default();
+    if out.is_json() {
+        out.json(&CounterJson { key, r#type: "counter", value: sum.to_string() })?;
+    } else {
+        out.line(sum)?;
+    }
+    Ok(())
+}
+
+#[derive(Serialize)]
+struct MemberJson {
+    member: BytesJson,
+}
+
+fn set(snapshot: &Snapshot<'_>, key: &str, out: &mut Output) -> Result<(), Failure> {
+    let mut printed = Ok(());
+    snapshot.set(key, |member| {
+        printed = if out.is_json() {
+            out.json(&MemberJson { member: BytesJson(member.to_vec()) })
+        } else {
+            out.bytes(member).and_then(|()| out.line(""))
+        };
+        printed.is_ok()
+    })?;
+    Ok(printed?)
+}
+
+#[derive(Serialize)]
+struct ElementJson {
+    event: String,
+    author: AuthorJson,
+    time: String,
+    #[serde(flatten)]
+    value: ValueJson,
+}
+
+impl From<&Element> for ElementJson {
+    fn from(element: &Element) -> Self {
+        Self {
+            event: element.event.to_string(),
+            author: AuthorJson(element.author),
+            time: shown::time(element.time),
+            value: ValueJson::from(&element.value),
+        }
+    }
+}
+
+fn list(snapshot: &Snapshot<'_>, key: &str, out: &mut Output) -> Result<(), Failure> {
+    // All of it, or nothing.
+    each(snapshot, key, |element| long::check(snapshot, key, &element.value))?;
+    each(snapshot, key, |element| {
+        if out.is_json() {
+            return Ok(out.json(&ElementJson::from(element))?);
+        }
+        long::print(snapshot, key, &element.value, out)?;
+        Ok(out.line("")?)
+    })
+}
+
+fn each(
+    snapshot: &Snapshot<'_>,
+    key: &str,
+    mut visit: impl FnMut(&Element) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let mut result = Ok(());
+    snapshot.list(key, |element| {
+        result = visit(&element);
+        result.is_ok()
+    })?;
+    result
+}

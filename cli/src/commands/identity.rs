@@ -1,0 +1,134 @@
+//! `quipu identity`
+
+use std::path::PathBuf;
+
+use quipu_merge::Role;
+use serde::Serialize;
+
+use crate::context::{Context, ask_twice, read_passphrase};
+use crate::exit::Failure;
+use crate::output::{self, Look};
+use crate::shown::Names;
+
+/// Show, replace and protect this replica's key.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  quipu identity show --json
+  quipu identity rotate                   go on with a new key
+  quipu identity passphrase               set or change the passphrase
+  quipu identity passphrase --remove
+  quipu identity keep                     this store was moved, and the other is gone")]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(clap::Subcommand)]
+enum Command {
+    /// Show the key and its roles.
+    Show,
+    /// Make a new key and grant it the roles of the old one, where that one may.
+    Rotate,
+    /// Set, change or remove the key's passphrase.
+    Passphrase {
+        /// Read the new passphrase from the first line of this file, instead of asking.
+        #[arg(long, value_name = "FILE")]
+        new_passphrase_file: Option<PathBuf>,
+        /// Keep the key without a passphrase.
+        #[arg(long, conflicts_with = "new_passphrase_file")]
+        remove: bool,
+    },
+    /// Keep the key: this store was moved or restored, and nobody writes to the other any more.
+    Keep,
+}
+
+#[derive(Serialize)]
+struct IdentityJson {
+    key: String,
+    name: Option<String>,
+    roles: Vec<&'static str>,
+    ledger: String,
+    copied: bool,
+}
+
+#[derive(Serialize)]
+struct RotationJson {
+    old: String,
+    new: String,
+    granted: Vec<&'static str>,
+    event: Option<String>,
+}
+
+pub fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
+    match args.command {
+        Command::Show => show(context),
+        Command::Rotate => rotate(context),
+        Command::Passphrase { new_passphrase_file, remove } => {
+            let ledger = context.open()?;
+            let passphrase = match (remove, new_passphrase_file) {
+                (true, _) => None,
+                (false, Some(file)) => Some(read_passphrase(&file)?),
+                (false, None) => Some(ask_twice("New passphrase: ")?),
+            };
+            ledger.set_passphrase(passphrase.as_ref())?;
+            output::note(if remove {
+                "the key has no passphrase now"
+            } else {
+                "the passphrase is set"
+            });
+            Ok(())
+        }
+        Command::Keep => {
+            let ledger = context.open()?;
+            ledger.keep_place()?;
+            output::note("this store keeps its key");
+            Ok(())
+        }
+    }
+}
+
+fn show(context: &mut Context) -> Result<(), Failure> {
+    let ledger = context.open()?;
+    let snapshot = ledger.snapshot()?;
+    let key = ledger.author();
+    let roles = snapshot.roles()?.remove(&key).unwrap_or_default();
+    let name = Names::of(&snapshot)?.name(key).map(str::to_owned);
+    let out = &mut context.out;
+    if out.is_json() {
+        let (ledger_id, copied) = (ledger.id().to_string(), ledger.is_copied());
+        out.json(&IdentityJson { key: key.to_string(), name, roles, ledger: ledger_id, copied })?;
+    } else {
+        let key = out.paint(Look::Author, key);
+        let roles = if roles.is_empty() { "no role".to_owned() } else { roles.join(" ") };
+        out.line(format_args!("{key} {roles}"))?;
+    }
+    Ok(())
+}
+
+fn rotate(context: &mut Context) -> Result<(), Failure> {
+    let ledger = context.open()?;
+    let passphrase = if ledger.has_passphrase()? {
+        Some(context.passphrase_or_ask("Passphrase for the new key: ")?)
+    } else {
+        None
+    };
+    let rotation = ledger.rotate_identity(passphrase.as_ref())?;
+    let out = &mut context.out;
+    let granted: Vec<_> = rotation.granted.iter().copied().map(Role::word).collect();
+    if out.is_json() {
+        out.json(&RotationJson {
+            old: rotation.old.to_string(),
+            new: rotation.new.to_string(),
+            granted,
+            event: rotation.event.map(|committed| committed.event.to_string()),
+        })?;
+    } else {
+        out.line(format_args!("old {}", rotation.old))?;
+        out.line(format_args!("new {} {}", rotation.new, granted.join(" ")))?;
+    }
+    if rotation.granted.is_empty() {
+        output::warning("the new key has no role; an admin gives it one with `quipu member grant`");
+    }
+    Ok(())
+}

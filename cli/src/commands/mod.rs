@@ -1,0 +1,55 @@
+//! The commands, one in each file.
+
+pub mod add;
+pub mod append;
+pub mod author;
+mod batch;
+pub mod blame;
+pub mod clock;
+pub mod clone;
+pub mod completions;
+pub mod conflicts;
+pub mod del;
+pub mod diff;
+pub mod dump;
+pub mod export;
+pub mod get;
+pub mod identity;
+pub mod import;
+pub mod inc;
+pub mod init;
+pub mod keys;
+pub mod log;
+pub mod man;
+pub mod member;
+pub mod merge;
+pub mod put;
+pub mod redact;
+pub mod rem;
+pub mod resolve;
+pub mod show;
+pub mod status;
+pub mod upgrade;
+pub mod verify;
+
+use quipu_store::{Committed, Ledger};
+
+use crate::exit::Failure;
+use crate::output::Output;
+use crate::shown::EventJson;
+
+/// Prints an event that has been written: its id, or all of it as JSON.
+fn print_committed(
+    ledger: &Ledger,
+    committed: &Committed,
+    out: &mut Output,
+) -> Result<(), Failure> {
+    if out.is_json() {
+        let snapshot = ledger.snapshot()?;
+        let event = snapshot.event(committed.event)?;
+        out.json(&EventJson::new(&snapshot, &event)?)?;
+    } else {
+        out.line(committed.event)?;
+    }
+    Ok(())
+}

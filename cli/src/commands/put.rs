@@ -1,0 +1,70 @@
+//! `quipu put`
+
+use std::path::PathBuf;
+
+use quipu_merge::MAX_OPERATIONS;
+use quipu_store::Expected;
+
+use crate::context::Context;
+use crate::exit::Failure;
+use crate::input::ValueArgs;
+
+use super::{batch, print_committed};
+
+/// Write a register, or many operations from a file.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  quipu put sign/colour green
+  quipu put logo --file logo.png
+  date | quipu put note -
+  quipu put sign/colour red --if bafyr4i…       only on top of exactly that write
+  quipu put --batch in.ndjson --group 1000 --json
+
+A line of a batch is one operation: {\"op\":\"put\",\"key\":\"k\",\"value\":\"v\"}, or del (key),
+inc (key, by), add and rem (key, member), append (key, value). Bytes that are not text are
+{\"/\":{\"bytes\":\"base64\"}}.")]
+pub struct Args {
+    /// The register.
+    #[arg(required_unless_present = "batch")]
+    key: Option<String>,
+    #[command(flatten)]
+    value: ValueArgs,
+    /// Write only where the register's current writes are exactly these events.
+    #[arg(long = "if", value_name = "EVENT+…", conflicts_with = "if_absent")]
+    only_if: Option<String>,
+    /// Write only where the register has no value.
+    #[arg(long)]
+    if_absent: bool,
+    /// Write the operations in this file, one a line; `-` reads stdin.
+    #[arg(long, value_name = "F.ndjson", conflicts_with_all = ["key", "value", "file", "only_if", "if_absent"])]
+    batch: Option<PathBuf>,
+    /// How many operations go into an event.
+    #[arg(long, value_name = "N", default_value_t = 1000, requires = "batch",
+          value_parser = clap::value_parser!(u32).range(1..=MAX_OPERATIONS as i64))]
+    group: u32,
+}
+
+pub fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
+    if let Some(file) = args.batch {
+        return batch::run(&file, args.group, context);
+    }
+    let key = args.key.unwrap_or_default();
+    let Some(source) = args.value.source() else {
+        return Err(Failure::Usage("a VALUE, --file F or `-` (stdin) is needed".to_owned()));
+    };
+    let input = source.open()?;
+    let ledger = context.open_to_write()?;
+    let mut transaction = ledger.transaction();
+    if let Some(expected) = args.only_if {
+        let snapshot = ledger.snapshot()?;
+        let events =
+            expected.split('+').map(|part| snapshot.find_event(part)).collect::<Result<_, _>>()?;
+        transaction.require(&key, Expected::Writes(events))?;
+    } else if args.if_absent {
+        transaction.require(&key, Expected::Absent)?;
+    }
+    transaction.put_from(&key, input)?;
+    let committed = transaction.commit()?;
+    print_committed(&ledger, &committed, &mut context.out)
+}

@@ -1,0 +1,117 @@
+//! `quipu status`
+
+use std::collections::BTreeMap;
+
+use quipu_store::{Ledger, Status};
+use serde::Serialize;
+
+use crate::context::Context;
+use crate::exit::Failure;
+use crate::output::{Look, Output};
+use crate::report::{WaitingJson, waiting_line};
+use crate::shown::{self, clean};
+
+/// Show an overview of the store.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  quipu status
+  quipu status --json")]
+pub struct Args {}
+
+#[derive(Serialize)]
+struct StatusJson {
+    dir: String,
+    ledger: String,
+    name: String,
+    policy: &'static str,
+    fork_policy: &'static str,
+    key: String,
+    roles: Vec<&'static str>,
+    events: u64,
+    authors: u64,
+    heads: Vec<String>,
+    forks: BTreeMap<String, u64>,
+    void: u64,
+    conflicts: u64,
+    waiting: Vec<WaitingJson>,
+    waiting_bytes: u64,
+    copied: bool,
+    disk_bytes: u64,
+    format: u32,
+}
+
+pub fn run(_: &Args, context: &mut Context) -> Result<(), Failure> {
+    let ledger = context.open()?;
+    let status = ledger.status()?;
+    if context.out.is_json() {
+        return Ok(context.out.json(&json(&ledger, &status))?);
+    }
+    print(&ledger, &status, &mut context.out)
+}
+
+fn json(ledger: &Ledger, status: &Status) -> StatusJson {
+    StatusJson {
+        dir: ledger.dir().display().to_string(),
+        ledger: status.ledger.to_string(),
+        name: status.name.clone(),
+        policy: status.policy.word(),
+        fork_policy: status.forks_policy.word(),
+        key: status.author.to_string(),
+        roles: status.roles.clone(),
+        events: status.events,
+        authors: status.authors,
+        heads: status.heads.iter().map(ToString::to_string).collect(),
+        forks: shown::by_author(&status.forks),
+        void: status.void,
+        conflicts: status.conflicts,
+        waiting: status.waiting.iter().map(WaitingJson::from).collect(),
+        waiting_bytes: status.waiting_bytes,
+        copied: status.copied,
+        disk_bytes: status.disk_bytes,
+        format: status.format,
+    }
+}
+
+fn print(ledger: &Ledger, status: &Status, out: &mut Output) -> Result<(), Failure> {
+    let name =
+        if status.name.is_empty() { "without a name".to_owned() } else { clean(&status.name) };
+    let id = out.paint(Look::Id, status.ledger);
+    out.line(format_args!("ledger     {id} {name}"))?;
+    out.line(format_args!("in         {} (format {})", ledger.dir().display(), status.format))?;
+    out.line(format_args!(
+        "policy     {}, forks: {}",
+        status.policy.word(),
+        status.forks_policy.word()
+    ))?;
+    let key = out.paint(Look::Author, status.author);
+    let roles = if status.roles.is_empty() { "no role".to_owned() } else { status.roles.join(" ") };
+    out.line(format_args!("key        {key} {roles}"))?;
+    out.line(format_args!("events     {} by {} authors", status.events, status.authors))?;
+    for head in &status.heads {
+        out.line(format_args!("head       {}", out.paint(Look::Id, head)))?;
+    }
+    out.line(format_args!("conflicts  {}", status.conflicts))?;
+    out.line(format_args!("void       {}", status.void))?;
+    out.line(format_args!("on disk    {} bytes", status.disk_bytes))?;
+    for (author, seq) in &status.forks {
+        let warning = out.paint(Look::Warn, format_args!("author {author} forks at {seq}"));
+        out.line(warning)?;
+    }
+    if !status.waiting.is_empty() {
+        out.line(format_args!(
+            "waiting    {} events, {} bytes",
+            status.waiting.len(),
+            status.waiting_bytes
+        ))?;
+    }
+    for waiting in &status.waiting {
+        out.line(format_args!("    {}", waiting_line(waiting)))?;
+    }
+    if status.copied {
+        let text = "looks like a copy of another store: see `quipu identity rotate` and `quipu identity keep`";
+        let warning = out.paint(Look::Warn, text);
+        out.line(warning)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,194 @@
+//! Where the store is, and how it is opened.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, IsTerminal, Read};
+use std::path::{Path, PathBuf};
+
+use quipu_merge::{Cut, CutExpression};
+use quipu_store::{
+    IdentityError, Ledger, OpenError, Options, Passphrase, ReadError, Snapshot, is_store,
+};
+
+use crate::args::Global;
+use crate::exit::Failure;
+use crate::output::{self, Output};
+
+/// The directory that holds a store beside other things, as `.git` does.
+pub const STORE_DIR: &str = ".quipu";
+
+const PASSPHRASE: &str = "QUIPU_PASSPHRASE";
+const MAX_PASSPHRASE: u64 = 4096;
+
+/// What all commands work with.
+pub struct Context {
+    pub out: Output,
+    store: Option<PathBuf>,
+    passphrase_file: Option<PathBuf>,
+}
+
+impl Context {
+    pub fn new(global: Global) -> Self {
+        Self {
+            out: Output::new(global.json),
+            store: global.store,
+            passphrase_file: global.passphrase_file,
+        }
+    }
+
+    /// Where a new store goes: the directory given, or `--store`, or `.quipu` here.
+    pub fn new_store(&self, dir: Option<PathBuf>) -> PathBuf {
+        dir.or_else(|| self.store.clone()).unwrap_or_else(|| PathBuf::from(STORE_DIR))
+    }
+
+    /// The store's directory.
+    pub fn find_store(&self) -> Result<PathBuf, Failure> {
+        if let Some(dir) = &self.store {
+            return Ok(store_in(dir).unwrap_or_else(|| dir.clone()));
+        }
+        let here = std::env::current_dir().map_err(Failure::file("."))?;
+        let found = here.ancestors().find_map(store_in);
+        found.ok_or(Failure::NoLedger(here))
+    }
+
+    /// Opens the store to read.
+    pub fn open(&self) -> Result<Ledger, Failure> {
+        self.open_at(&self.find_store()?, Options::new())
+    }
+
+    /// Opens the store to write, and warns where writing may fork the author.
+    pub fn open_to_write(&self) -> Result<Ledger, Failure> {
+        let ledger = self.open()?;
+        if ledger.is_copied() {
+            output::warning(
+                "this store looks like a copy of another; if that one is still written to, this key's \
+                 history forks for good. `quipu identity rotate` makes a key of its own, \
+                 `quipu identity keep` says that the other is gone",
+            );
+        }
+        Ok(ledger)
+    }
+
+    /// Opens a store, asking for the passphrase of its key where one is needed.
+    pub fn open_at(&self, dir: &Path, options: Options) -> Result<Ledger, Failure> {
+        let given = self.passphrase()?;
+        let asked = given.is_none();
+        let unlocked =
+            given.map_or(options.clone(), |passphrase| options.clone().passphrase(passphrase));
+        match unlocked.open(dir) {
+            Err(OpenError::Identity(IdentityError::PassphraseNeeded))
+                if asked && std::io::stderr().is_terminal() =>
+            {
+                let passphrase = ask(&format!("Passphrase of {}: ", dir.display()))?;
+                Ok(options.passphrase(passphrase).open(dir)?)
+            }
+            other => Ok(other?),
+        }
+    }
+
+    /// Options with the passphrase, where one is given.
+    pub fn options(&self) -> Result<Options, Failure> {
+        Ok(self
+            .passphrase()?
+            .map_or_else(Options::new, |passphrase| Options::new().passphrase(passphrase)))
+    }
+
+    /// Options for a new store: its key is encrypted where a passphrase is given or asked for.
+    pub fn new_options(&self, encrypt: bool) -> Result<Options, Failure> {
+        let passphrase = match self.passphrase()? {
+            None if encrypt => Some(ask_twice("Passphrase for the new key: ")?),
+            given => given,
+        };
+        Ok(passphrase.map_or_else(Options::new, |passphrase| Options::new().passphrase(passphrase)))
+    }
+
+    /// The passphrase from the file, the environment, or the terminal.
+    pub fn passphrase_or_ask(&self, prompt: &str) -> Result<Passphrase, Failure> {
+        match self.passphrase()? {
+            Some(passphrase) => Ok(passphrase),
+            None => ask_twice(prompt),
+        }
+    }
+
+    /// The passphrase from the file or the environment.
+    fn passphrase(&self) -> Result<Option<Passphrase>, Failure> {
+        match &self.passphrase_file {
+            Some(path) => read_passphrase(path).map(Some),
+            None => Ok(std::env::var(PASSPHRASE)
+                .ok()
+                .filter(|text| !text.is_empty())
+                .map(Passphrase::new)),
+        }
+    }
+}
+
+/// The store that `dir` is, or holds.
+fn store_in(dir: &Path) -> Option<PathBuf> {
+    if is_store(dir) {
+        return Some(dir.to_owned());
+    }
+    let inner = dir.join(STORE_DIR);
+    is_store(&inner).then_some(inner)
+}
+
+/// The store that a source is or holds, or `None` where it is a file.
+pub fn source_store(source: &Path) -> Result<Option<PathBuf>, Failure> {
+    match store_in(source) {
+        None if source.is_dir() => Err(OpenError::NotFound(source.to_owned()).into()),
+        found => Ok(found),
+    }
+}
+
+/// The ledger now, or at a cut.
+pub fn snapshot<'l>(
+    ledger: &'l Ledger,
+    at: Option<&CutExpression>,
+) -> Result<Snapshot<'l>, ReadError> {
+    let now = ledger.snapshot()?;
+    match find_cut(&now, at)? {
+        Cut::Everything => Ok(now),
+        cut => now.at(&cut),
+    }
+}
+
+/// The cut that an expression names; none means everything.
+pub fn find_cut(snapshot: &Snapshot<'_>, at: Option<&CutExpression>) -> Result<Cut, ReadError> {
+    at.map_or(Ok(Cut::Everything), |expression| snapshot.find_cut(expression))
+}
+
+/// Reads a passphrase from the first line of a file.
+pub fn read_passphrase(path: &Path) -> Result<Passphrase, Failure> {
+    let file = File::open(path).map_err(Failure::file(path))?;
+    let mut line = String::new();
+    BufReader::new(file.take(MAX_PASSPHRASE)).read_line(&mut line).map_err(Failure::file(path))?;
+    line.truncate(line.trim_end_matches(['\n', '\r']).len());
+    if line.is_empty() {
+        return Err(Failure::Passphrase(format!(
+            "{}: no passphrase in its first line",
+            path.display()
+        )));
+    }
+    Ok(Passphrase::new(line))
+}
+
+/// Asks for a passphrase on the terminal.
+pub fn ask(prompt: &str) -> Result<Passphrase, Failure> {
+    ask_text(prompt).map(Passphrase::new)
+}
+
+/// Asks for a new passphrase on the terminal, twice.
+pub fn ask_twice(prompt: &str) -> Result<Passphrase, Failure> {
+    let first = ask_text(prompt)?;
+    if first.is_empty() {
+        return Err(Failure::Passphrase("an empty passphrase protects nothing".to_owned()));
+    }
+    if ask_text("The same again: ")? != first {
+        return Err(Failure::Passphrase("the two passphrases differ".to_owned()));
+    }
+    Ok(Passphrase::new(first))
+}
+
+fn ask_text(prompt: &str) -> Result<String, Failure> {
+    rpassword::prompt_password(prompt).map_err(|error| {
+        Failure::Passphrase(format!("the passphrase cannot be asked for here: {error}"))
+    })
+}

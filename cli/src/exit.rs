@@ -1,0 +1,276 @@
+//! How commands fail: the one place where errors become exit codes, messages and hints.
+
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use quipu_store::{
+    CutError, ExportError, IdentityError, LongError, MergeError, OpenError, ReadError,
+    RotationError, StorageError, WriteError,
+};
+use serde::Serialize;
+
+use crate::output::{self, Output};
+
+/// Why a command has failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// What was asked for makes no sense.
+    #[error("{0}")]
+    Usage(String),
+    /// A key, a member or an event is not there.
+    #[error("{0}")]
+    NotFound(String),
+    /// A value cannot be had.
+    #[error("{what}: {why}")]
+    Unavailable { what: String, why: &'static str },
+    /// The state is not what the command requires; nothing was written.
+    #[error("{0}")]
+    Condition(String),
+    /// No store was found.
+    #[error("no ledger here: neither {0} nor a directory above it is one, or holds `.quipu`")]
+    NoLedger(PathBuf),
+    /// A line of a batch cannot be taken.
+    #[error("line {line}: {detail}")]
+    Line { line: u64, detail: String },
+    /// Verification has found this many faults.
+    #[error("verification failed: {0}")]
+    Verification(String),
+    /// A file of the user cannot be read or written.
+    #[error("{path}: {source}", path = path.display())]
+    File { path: PathBuf, source: io::Error },
+    /// A passphrase is needed and cannot be asked for.
+    #[error("{0}")]
+    Passphrase(String),
+    /// Stdout does not take more.
+    #[error("stdout: {0}")]
+    Output(#[from] io::Error),
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    #[error(transparent)]
+    Merge(#[from] MergeError),
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    #[error(transparent)]
+    Long(#[from] LongError),
+    #[error(transparent)]
+    Export(ExportError),
+    #[error(transparent)]
+    Rotation(RotationError),
+}
+
+const FAILED: u8 = 1;
+const USAGE: u8 = 2;
+const NOT_FOUND: u8 = 3;
+const UNAVAILABLE: u8 = 4;
+const CONDITION: u8 = 5;
+const NO_LEDGER: u8 = 10;
+const LOCKED: u8 = 11;
+const REFUSED: u8 = 20;
+const VERIFICATION: u8 = 21;
+
+impl Failure {
+    /// An error of a file of the user.
+    pub fn file(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::File { path, source }
+    }
+
+    /// The exit code.
+    pub fn code(&self) -> u8 {
+        match self {
+            Self::Usage(_) => USAGE,
+            Self::NotFound(_) => NOT_FOUND,
+            Self::Unavailable { .. } | Self::Long(LongError::Malformed(_)) => UNAVAILABLE,
+            Self::Condition(_) => CONDITION,
+            Self::NoLedger(_) => NO_LEDGER,
+            Self::Verification(_) => VERIFICATION,
+            Self::Open(error) => open_code(error),
+            Self::Read(error) => read_code(error),
+            Self::Write(error) => write_code(error),
+            Self::Merge(error) => merge_code(error),
+            Self::Line { .. } => REFUSED,
+            Self::File { .. }
+            | Self::Passphrase(_)
+            | Self::Output(_)
+            | Self::Identity(_)
+            | Self::Storage(_)
+            | Self::Export(_)
+            | Self::Rotation(_)
+            | Self::Long(_) => FAILED,
+        }
+    }
+
+    fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::NoLedger(_) => {
+                Some("`quipu init` makes one, `quipu clone` copies one, `--store` names one")
+            }
+            Self::Open(OpenError::Exists(_)) => Some("choose another directory"),
+            Self::Open(OpenError::Locked(_)) => {
+                Some("a store has one process at a time: wait for the other, or end it")
+            }
+            Self::Open(OpenError::Format { .. }) => {
+                Some("`quipu upgrade` converts an older format")
+            }
+            Self::Open(OpenError::Identity(error)) | Self::Identity(error) => identity_hint(error),
+            Self::Write(WriteError::Condition { .. }) => Some("read the key again, then decide"),
+            Self::Write(WriteError::Unauthorised(_)) => Some(GRANT),
+            Self::Write(WriteError::Refused(refusal))
+                if refusal.reason == quipu_merge::Reason::Unauthorised =>
+            {
+                Some(GRANT)
+            }
+            Self::Verification(_) => {
+                Some("keep the directory for inspection, and clone from another replica")
+            }
+            Self::Unavailable { why: "not here", .. } => Some("merge from a replica that has it"),
+            Self::Read(ReadError::Cut(
+                CutError::AmbiguousEvent { .. } | CutError::AmbiguousAuthor(_),
+            )) => Some("give more of it"),
+            _ => None,
+        }
+    }
+
+    /// Why input was refused, where it was.
+    fn refused(&self) -> Option<Refused> {
+        let refused = |reason: &'static str, event: Option<String>| {
+            Some(Refused { error: "refused", reason, event, line: None })
+        };
+        match self {
+            Self::Merge(error) => merge_refused(error),
+            Self::Open(OpenError::Merge(error)) => merge_refused(error),
+            Self::Write(WriteError::Refused(refusal)) => {
+                refused(refusal.reason.word(), Some(refusal.event.to_string()))
+            }
+            Self::Write(WriteError::Unauthorised(_)) => refused("unauthorised", None),
+            Self::Line { line, .. } => {
+                Some(Refused { error: "refused", reason: "body", event: None, line: Some(*line) })
+            }
+            _ => None,
+        }
+    }
+
+    fn is_broken_pipe(&self) -> bool {
+        match self {
+            Self::Output(error) | Self::Long(LongError::Output(error)) => {
+                error.kind() == io::ErrorKind::BrokenPipe
+            }
+            _ => false,
+        }
+    }
+}
+
+impl From<ExportError> for Failure {
+    fn from(error: ExportError) -> Self {
+        match error {
+            ExportError::Read(error) => Self::Read(error),
+            other => Self::Export(other),
+        }
+    }
+}
+
+impl From<RotationError> for Failure {
+    fn from(error: RotationError) -> Self {
+        match error {
+            RotationError::Write(error) => Self::Write(error),
+            RotationError::Identity(error) => Self::Identity(error),
+            other => Self::Rotation(other),
+        }
+    }
+}
+
+const GRANT: &str = "an admin gives this replica's key a role with `quipu member grant KEY writer`";
+
+#[derive(Serialize)]
+struct Refused {
+    error: &'static str,
+    reason: &'static str,
+    event: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<u64>,
+}
+
+fn open_code(error: &OpenError) -> u8 {
+    match error {
+        OpenError::NotFound(_) => NO_LEDGER,
+        OpenError::Locked(_) => LOCKED,
+        OpenError::Genesis(_) => USAGE,
+        OpenError::Merge(error) => merge_code(error),
+        _ => FAILED,
+    }
+}
+
+fn read_code(error: &ReadError) -> u8 {
+    match error {
+        ReadError::Cut(CutError::AmbiguousEvent { .. } | CutError::AmbiguousAuthor(_)) => USAGE,
+        ReadError::Cut(_) | ReadError::NoSuchEvent(_) => NOT_FOUND,
+        _ => FAILED,
+    }
+}
+
+fn write_code(error: &WriteError) -> u8 {
+    match error {
+        WriteError::Condition { .. } => CONDITION,
+        WriteError::Limit(_) => USAGE,
+        WriteError::NoSuchEvent(_) => NOT_FOUND,
+        WriteError::Unauthorised(_) | WriteError::Refused(_) => REFUSED,
+        _ => FAILED,
+    }
+}
+
+fn merge_code(error: &MergeError) -> u8 {
+    match error {
+        MergeError::Source(error) => read_code(error),
+        error if merge_refused(error).is_some() => REFUSED,
+        _ => FAILED,
+    }
+}
+
+/// Why foreign events are refused: the rule, or what is wrong with the input as a whole.
+fn merge_refused(error: &MergeError) -> Option<Refused> {
+    let (reason, event) = match error {
+        MergeError::Refused(refusal) => (refusal.reason.word(), Some(refusal.event)),
+        MergeError::OtherLedger { found, .. } => ("genesis", Some(*found)),
+        MergeError::NoGenesis => ("genesis", None),
+        MergeError::Corrupt(_) => ("corrupt", None),
+        MergeError::TooMany { .. } => ("limit", None),
+        _ => return None,
+    };
+    Some(Refused { error: "refused", reason, event: event.map(|id| id.to_string()), line: None })
+}
+
+const fn identity_hint(error: &IdentityError) -> Option<&'static str> {
+    match error {
+        IdentityError::PassphraseNeeded => {
+            Some("set QUIPU_PASSPHRASE, give --passphrase-file, or run the command on a terminal")
+        }
+        _ => None,
+    }
+}
+
+/// Reports how a command has ended, and gives its exit code.
+pub fn finish(result: Result<(), Failure>, out: &mut Output) -> ExitCode {
+    let Err(failure) = result else { return ExitCode::SUCCESS };
+    // Whoever reads has seen enough.
+    if failure.is_broken_pipe() {
+        return ExitCode::SUCCESS;
+    }
+    if out.is_json()
+        && let Some(refused) = failure.refused()
+    {
+        let _ = out.json(&refused);
+    }
+    let _ = out.flush();
+    output::error(&failure);
+    if let Some(hint) = failure.hint() {
+        output::hint(hint);
+    }
+    ExitCode::from(failure.code())
+}

@@ -1,0 +1,58 @@
+//! Values that come from the command line, a file or stdin.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::PathBuf;
+
+use crate::exit::Failure;
+
+/// Where a value is read from, in options of a command.
+#[derive(clap::Args)]
+pub struct ValueArgs {
+    /// The value as text; `-` reads stdin.
+    pub value: Option<String>,
+    /// Take the content of this file, of any length.
+    #[arg(long, value_name = "F", conflicts_with = "value")]
+    pub file: Option<PathBuf>,
+}
+
+/// Where a value is read from.
+pub enum Source {
+    Text(String),
+    Stdin,
+    File(PathBuf),
+}
+
+impl ValueArgs {
+    /// What was given, if anything.
+    pub fn source(self) -> Option<Source> {
+        match (self.file, self.value) {
+            (Some(path), _) => Some(Source::File(path)),
+            (None, Some(text)) if text == "-" => Some(Source::Stdin),
+            (None, Some(text)) => Some(Source::Text(text)),
+            (None, None) => None,
+        }
+    }
+}
+
+impl Source {
+    /// Opens it for reading.
+    pub fn open(self) -> Result<Box<dyn Read>, Failure> {
+        Ok(match self {
+            Self::Text(text) => Box::new(io::Cursor::new(text.into_bytes())),
+            Self::Stdin => Box::new(io::stdin().lock()),
+            Self::File(path) => Box::new(File::open(&path).map_err(Failure::file(&path))?),
+        })
+    }
+}
+
+/// A file to read from any place; stdin is put into a temporary one first.
+pub fn seekable(path: &std::path::Path) -> Result<File, Failure> {
+    if path.as_os_str() != "-" {
+        return File::open(path).map_err(Failure::file(path));
+    }
+    let mut spooled = tempfile::tempfile().map_err(Failure::file(std::env::temp_dir()))?;
+    io::copy(&mut io::stdin().lock(), &mut spooled).map_err(Failure::file("stdin"))?;
+    io::Seek::rewind(&mut spooled).map_err(Failure::file(std::env::temp_dir()))?;
+    Ok(spooled)
+}

@@ -1,0 +1,148 @@
+//! What a merge, an import or a clone has brought.
+
+use quipu_merge::{EventId, MAX_AHEAD, Micros};
+use quipu_store::{MergeReport, WaitingInfo, WaitingReason};
+use serde::Serialize;
+
+use crate::exit::Failure;
+use crate::output::{self, Look, Output};
+use crate::shown::{AuthorJson, clean, short_id, time};
+
+/// How many of a long list are told to people.
+const FIRST: usize = 20;
+
+/// An event that waits, in JSON.
+#[derive(Serialize)]
+pub struct WaitingJson {
+    event: String,
+    author: AuthorJson,
+    time: String,
+    reason: &'static str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    missing: Vec<String>,
+}
+
+impl From<&WaitingInfo> for WaitingJson {
+    fn from(waiting: &WaitingInfo) -> Self {
+        let (reason, missing) = match &waiting.reason {
+            WaitingReason::Missing(missing) => ("missing", missing.as_slice()),
+            WaitingReason::BodyMissing => ("body", [].as_slice()),
+            WaitingReason::Due(_) => ("time", [].as_slice()),
+        };
+        Self {
+            event: waiting.event.to_string(),
+            author: AuthorJson(waiting.author),
+            time: time(waiting.time),
+            reason,
+            missing: missing.iter().map(EventId::to_string).collect(),
+        }
+    }
+}
+
+/// Why an event waits, for people.
+pub fn waiting_line(waiting: &WaitingInfo) -> String {
+    let why = match &waiting.reason {
+        WaitingReason::Missing(missing) => match missing.as_slice() {
+            [one] => format!("for event {}", short_id(*one)),
+            several => format!("for {} events", several.len()),
+        },
+        WaitingReason::BodyMissing => "for its body".to_owned(),
+        WaitingReason::Due(at) => format!("until {}", time(Micros(at.0.saturating_sub(MAX_AHEAD)))),
+    };
+    format!("{} waits {why}", short_id(waiting.event))
+}
+
+/// A report in JSON.
+#[derive(Serialize)]
+pub struct MergeJson {
+    new_events: u64,
+    known_events: u64,
+    new_values: u64,
+    adopted: u64,
+    refused: u64,
+    dropped: u64,
+    new_void: u64,
+    new_conflicts: Vec<String>,
+    new_forks: Vec<AuthorJson>,
+    waiting: Vec<WaitingJson>,
+}
+
+impl From<&MergeReport> for MergeJson {
+    fn from(report: &MergeReport) -> Self {
+        Self {
+            new_events: report.new_events,
+            known_events: report.known_events,
+            new_values: report.new_values,
+            adopted: report.adopted,
+            refused: report.refused,
+            dropped: report.dropped,
+            new_void: report.new_void,
+            new_conflicts: report.new_conflicts.clone(),
+            new_forks: report.new_forks.iter().copied().map(AuthorJson).collect(),
+            waiting: report.waiting.iter().map(WaitingJson::from).collect(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Merged<'r> {
+    dry_run: bool,
+    #[serde(flatten)]
+    report: &'r MergeJson,
+}
+
+/// Prints what came, or would come.
+pub fn print(report: &MergeReport, dry_run: bool, out: &mut Output) -> Result<(), Failure> {
+    if out.is_json() {
+        return Ok(out.json(&Merged { dry_run, report: &MergeJson::from(report) })?);
+    }
+    let would = if dry_run { " would come" } else { "" };
+    out.line(format_args!(
+        "{} new events{would}, {} known",
+        report.new_events, report.known_events
+    ))?;
+    if report.new_values > 0 {
+        out.line(format_args!("{} new values", report.new_values))?;
+    }
+    if report.adopted > 0 {
+        out.line(format_args!(
+            "{} events of this replica's own key were taken back",
+            report.adopted
+        ))?;
+    }
+    if report.refused > 0 {
+        out.line(format_args!(
+            "{} waiting events were refused when their turn came",
+            report.refused
+        ))?;
+    }
+    if report.dropped > 0 {
+        out.line(format_args!(
+            "{} events were forgotten: too many wait. Merge again later",
+            report.dropped
+        ))?;
+    }
+    if report.new_void > 0 {
+        out.line(format_args!("{} events have no effect (void)", report.new_void))?;
+    }
+    for key in report.new_conflicts.iter().take(FIRST) {
+        let conflict = out.paint(Look::Warn, "conflict");
+        out.line(format_args!("{conflict} {}", clean(key)))?;
+    }
+    more(report.new_conflicts.len(), "conflicts", out)?;
+    for waiting in report.waiting.iter().take(FIRST) {
+        out.line(waiting_line(waiting))?;
+    }
+    more(report.waiting.len(), "waiting events", out)?;
+    for author in &report.new_forks {
+        output::warning(format_args!("the history of author {author} forks"));
+    }
+    Ok(())
+}
+
+fn more(count: usize, what: &str, out: &mut Output) -> Result<(), Failure> {
+    if count > FIRST {
+        out.line(format_args!("and {} more {what}", count - FIRST))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,196 @@
+//! Replicas that diverge, merge, and exchange files.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that panics has done its work"
+)]
+
+mod support;
+
+use serde_json::json;
+use support::{Scratch, fields, text};
+
+/// Two replicas, `a` and `b`, that have written the same register without knowing of each other.
+fn diverged() -> Scratch {
+    let s = Scratch::with_store();
+    s.event(&["put", "k", "old"]);
+    s.ok(&["clone", "a", "b", "--grant", "writer"]);
+    s.event(&["put", "k", "from a"]);
+    s.on("b", &["put", "k", "from b"]).ok();
+    s.on("b", &["inc", "n"]).ok();
+    s
+}
+
+#[test]
+fn a_merge_brings_both_to_one_state() {
+    let s = diverged();
+    let preview = s.a(&["merge", "b", "--dry-run", "--json"]).json();
+    assert_eq!((&preview["dry_run"], &preview["new_events"]), (&json!(true), &json!(2)));
+    let before = s.state("a");
+    assert_eq!(before["events"], 4);
+    let report = s.a(&["merge", "b", "--json"]).json();
+    let all = [
+        "adopted",
+        "dropped",
+        "dry_run",
+        "known_events",
+        "new_conflicts",
+        "new_events",
+        "new_forks",
+        "new_values",
+        "new_void",
+        "refused",
+        "waiting",
+    ];
+    assert_eq!(fields(&report), all);
+    assert_eq!((&report["new_events"], &report["new_conflicts"]), (&json!(2), &json!(["k"])));
+    s.on("b", &["merge", "a"]).ok();
+    assert_eq!(s.state("a"), s.state("b"));
+    assert_eq!(s.a(&["merge", "b", "--json"]).json()["new_events"], 0);
+}
+
+#[test]
+fn merge_refuses() {
+    let s = diverged();
+    s.ok(&["init", "other"]);
+    s.write("garbage", b"this is no CAR file");
+    s.refused(20, &["merge", "other"]);
+    s.refused(20, &["merge", "garbage"]);
+    s.refused(2, &["merge", "a"]);
+    s.refused(2, &["merge"]);
+    s.refused(1, &["merge", "nowhere"]);
+    std::fs::create_dir(s.path("empty")).unwrap();
+    s.refused(10, &["merge", "empty"]);
+    let ran = s.a(&["merge", "other", "--json"]);
+    let refused: serde_json::Value = serde_json::from_slice(&ran.stdout).unwrap();
+    assert_eq!((text(&refused, "error"), text(&refused, "reason")), ("refused", "genesis"));
+}
+
+#[test]
+fn conflicts_are_listed_and_resolved() {
+    let s = diverged();
+    s.refused(5, &["resolve", "k", "too early"]);
+    s.a(&["merge", "b"]).ok();
+    let conflict = s.a(&["conflicts", "--json"]).json();
+    assert_eq!(conflict["key"], "k");
+    assert_eq!(fields(&conflict["values"][0]), ["author", "event", "time", "value"]);
+    assert_eq!(s.a(&["get", "k", "--all", "--json"]).lines().len(), 2);
+    assert_eq!(s.a(&["get", "k", "--json"]).json()["conflicts"], 1);
+    assert!(s.a(&["conflicts", "k"]).ok().contains("from a"));
+    assert_eq!(s.a(&["conflicts", "other"]).ok(), "");
+    s.refused(2, &["resolve", "k"]);
+    s.refused(3, &["resolve", "nothing", "v"]);
+    s.refused(3, &["resolve", "k", "--take", "zzzzzzzzzz"]);
+    let old = text(&s.a(&["blame", "k", "--json"]).lines()[2], "event").to_owned();
+    s.refused(3, &["resolve", "k", "--take", &old]);
+    s.refused(2, &["conflicts", "--at", "b:"]);
+    s.refused(3, &["conflicts", "--at", "zzzzzzzzzz"]);
+    let last = text(&conflict["values"][1], "event");
+    s.event(&["resolve", "k", "--take", last]);
+    assert_eq!(s.a(&["get", "k"]).ok(), "from a");
+    assert_eq!(s.a(&["conflicts"]).ok(), "");
+    s.refused(5, &["resolve", "k", "again"]);
+}
+
+#[test]
+fn resolve_takes_long_values() {
+    let s = diverged();
+    let long = vec![7; 100_000];
+    s.write("long", &long);
+    let event = s.event(&["put", "k", "--file", "long"]);
+    s.a(&["merge", "b"]).ok();
+    s.event(&["resolve", "k", "--take", &event]);
+    assert_eq!(s.a(&["get", "k"]).stdout, long);
+}
+
+#[test]
+fn files_carry_everything() {
+    let s = diverged();
+    let report = s.on("b", &["export", "b.car", "--json"]).json();
+    assert_eq!(fields(&report), ["blocks", "bytes", "events", "file"]);
+    assert_eq!(report["events"], 5);
+    assert_eq!(report["bytes"], std::fs::metadata(s.path("b.car")).unwrap().len());
+    assert_eq!(s.a(&["import", "b.car", "--dry-run", "--json"]).json()["new_events"], 2);
+    assert_eq!(s.a(&["import", "b.car", "--json"]).json()["new_events"], 2);
+    s.ok(&["clone", "b.car", "c"]);
+    assert_eq!(s.state("b"), s.state("c"));
+    let clock = s.on("c", &["clock"]).ok();
+    s.a(&["export", "news.car", "--since", clock.trim()]).ok();
+    s.on("c", &["merge", "news.car"]).ok();
+    assert_eq!(s.state("a"), s.state("c"));
+    let piped = s.a(&["export", "-"]).stdout;
+    assert_eq!(s.feed(&["--store", "b", "import", "-"], &piped).code, 0);
+    assert_eq!(s.state("a"), s.state("b"));
+}
+
+#[test]
+fn export_refuses() {
+    let s = diverged();
+    s.refused(2, &["export"]);
+    s.refused(3, &["export", "x.car", "--at", "zzzzzzzzzz"]);
+    s.refused(2, &["export", "x.car", "--since", "b:"]);
+    s.refused(1, &["export", "nowhere/x.car"]);
+    s.refused(2, &["export", "-", "--json"]);
+    assert!(!s.path("x.car").exists());
+}
+
+#[test]
+fn import_refuses_and_keeps_the_store() {
+    let s = diverged();
+    s.on("b", &["export", "b.car"]).ok();
+    let mut car = std::fs::read(s.path("b.car")).unwrap();
+    s.write("short.car", &car[..car.len() - 10]);
+    let middle = car.len() / 2;
+    car[middle] ^= 1;
+    s.write("flipped.car", &car);
+    s.write("empty.car", b"");
+    for file in ["short.car", "flipped.car", "empty.car"] {
+        let ran = s.refused(20, &["import", file]);
+        assert!(!ran.stderr.is_empty());
+        assert_eq!(s.run(&["clone", file, "new"]).code, 20, "{file}");
+        assert!(!s.path("new").exists(), "{file} leaves half a store");
+    }
+    s.refused(1, &["import", "nowhere.car"]);
+    s.refused(2, &["import"]);
+}
+
+#[test]
+fn a_clone_has_a_key_of_its_own_and_writes_nothing() {
+    let s = diverged();
+    let clone = s.run(&["clone", "a", "c", "--json"]).json();
+    assert_eq!(fields(&clone), ["dir", "key", "ledger", "name"]);
+    let own = s.a(&["identity", "show", "--json"]).json();
+    assert_ne!(clone["key"], own["key"]);
+    assert_eq!(s.state("a"), s.state("c"));
+    assert_eq!(s.on("c", &["put", "k", "v"]).code, 20);
+    let first = text(&s.a(&["log", "--key", "k", "--json"]).lines()[1], "event").to_owned();
+    s.ok(&["clone", "a", "then", "--at", &first]);
+    assert_eq!(s.on("then", &["get", "k"]).ok(), "old");
+    s.a(&["export", "a.car"]).ok();
+    s.ok(&["clone", "a.car", "then2", "--at", &first]);
+    assert_eq!(s.state("then"), s.state("then2"));
+}
+
+#[test]
+fn clone_refuses() {
+    let s = diverged();
+    s.a(&["export", "a.car"]).ok();
+    let cases: [(i32, &[&str]); 8] = [
+        (1, &["clone", "nowhere", "c"]),
+        (1, &["clone", "a", "b"]),
+        (2, &["clone"]),
+        (2, &["clone", "a.car", "c", "--grant", "writer"]),
+        (2, &["clone", "a", "c", "--grant", "king"]),
+        (20, &["clone", "b", "c", "--grant", "writer"]),
+        (3, &["clone", "a", "c", "--at", "zzzzzzzzzz"]),
+        (3, &["clone", "a.car", "c", "--at", "zzzzzzzzzz"]),
+    ];
+    let before = s.state("a");
+    for (code, args) in cases {
+        let ran = s.run(args);
+        assert_eq!(ran.code, code, "{args:?}: {}", ran.stderr);
+        assert!(ran.stdout.is_empty() && !s.path("c").exists(), "{args:?}");
+    }
+    assert_eq!(s.state("a"), before);
+}
