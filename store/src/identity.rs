@@ -81,7 +81,11 @@ impl Identity {
     }
 
     /// Writes the key beside the one of the store in `dir`.
-    pub fn write_beside(&self, dir: &Path, passphrase: Option<&Passphrase>) -> Result<(), IdentityError> {
+    pub fn write_beside(
+        &self,
+        dir: &Path,
+        passphrase: Option<&Passphrase>,
+    ) -> Result<(), IdentityError> {
         let path = dir.join(KEY_FILE);
         let encoded = match passphrase {
             None => self.key.to_pkcs8_pem(LineEnding::LF),

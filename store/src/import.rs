@@ -20,6 +20,7 @@ use crate::ledger::{Ledger, Options};
 use crate::load;
 use crate::lookup::{self, Known};
 use crate::merge::Progress;
+use crate::opening;
 use crate::schema::{self, Family};
 
 /// How many new events are taken in from one file at most.
@@ -79,7 +80,8 @@ impl Ledger {
         let (mut added, mut openings) = (0, Vec::new());
         for id in std::mem::take(&mut source.held) {
             let Some(dot) = lookup::dot_of(self.latest(), id)? else { continue };
-            let body = lookup::Stored::read(self.latest(), dot)?.body()?;
+            let stored = lookup::Stored::read(self.latest(), dot)?;
+            let (author, body) = (stored.event()?.event().author, stored.body()?);
             for (slot, operation) in (0_u16..).zip(body.data()) {
                 let Some(value) = operation.value() else { continue };
                 let (key, erased) =
@@ -91,7 +93,7 @@ impl Ledger {
                 }
                 if let Some(opening) = source.block(value.block())? {
                     source.copy_blocks(self, &opening)?;
-                    openings.push((key, opening));
+                    openings.push((key, opening::pack(author, &opening)));
                 }
             }
             if openings.len() >= BATCH {
@@ -102,7 +104,7 @@ impl Ledger {
     }
 
     fn add_openings(&self, openings: Vec<([u8; 14], Vec<u8>)>) -> Result<u64, StorageError> {
-        self.exclusively(|hold| {
+        self.in_bulk(|hold| {
             for (key, opening) in &openings {
                 hold.writer().put(&self.db, Family::Openings, key, opening)?;
             }

@@ -9,6 +9,7 @@ use quipu_merge::{
 use crate::db::Db;
 use crate::error::StorageError;
 use crate::lookup::{self, Known};
+use crate::opening;
 use crate::record::{
     EventRecord, MAX_BESIDE, Standing, Sum, Version, Written, put_dot, put_number,
 };
@@ -131,7 +132,8 @@ impl Writer {
     ) -> Result<(), StorageError> {
         for (slot, opening) in new.openings {
             if erased.get(slot) != Some(&true) {
-                self.put(db, Family::Openings, &schema::opening_key(dot, *slot), opening)?;
+                let stored = opening::pack(new.event.event().author, opening);
+                self.put(db, Family::Openings, &schema::opening_key(dot, *slot), &stored)?;
             }
         }
         for slot in erased.keys() {

@@ -8,9 +8,10 @@ use quipu_merge::{
 };
 use rayon::prelude::*;
 
+use crate::commit::Exclusive;
 use crate::error::{MergeError, ReadError, StorageError};
 use crate::index::NewEvent;
-use crate::ledger::{Exclusive, Ledger, now};
+use crate::ledger::{Ledger, now};
 use crate::record::WaitingRecord;
 use crate::schema::Family;
 use crate::waiting::{WaitingInfo, WaitingReason};
@@ -175,7 +176,7 @@ impl Ledger {
         rehearsed: bool,
         tally: &mut Tally,
     ) -> Result<(), MergeError> {
-        self.exclusively(|hold| {
+        self.in_bulk(|hold| {
             for checked in batch {
                 let checked = checked?;
                 let id = checked.event.id();

@@ -8,8 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use quipu_merge::{AuthorKey, EventId, ForkPolicy, Genesis, Micros, Policy};
 
-use rocksdb::WriteBatch;
-
+use crate::commit::Commits;
 use crate::copied::Place;
 use crate::db::{Db, Reader, Tuning};
 use crate::error::{IdentityError, OpenError, StorageError};
@@ -251,8 +250,8 @@ pub struct Ledger {
     /// Whether the store looks like a copy of another.
     pub(crate) copied: AtomicBool,
     pub(crate) writer: Mutex<Writer>,
-    /// The number of the last commit that is written. Held while one is being written.
-    committed: Mutex<u64>,
+    /// Who writes the groups of the writer.
+    pub(crate) commits: Commits,
     published: RwLock<Arc<Published>>,
     /// Clocks that were read lately.
     pub(crate) clocks: Clocks,
@@ -293,7 +292,7 @@ impl Ledger {
             identity: RwLock::new(Arc::new(identity)),
             copied: AtomicBool::new(copied),
             writer: Mutex::new(writer),
-            committed: Mutex::new(published.commit),
+            commits: Commits::new(published.commit),
             published: RwLock::new(Arc::new(published)),
             clocks: Clocks::default(),
         };
@@ -379,107 +378,8 @@ impl Ledger {
         })
     }
 
-    /// Runs `fill` under the writer's lock; it may add to the group. Then waits until the group is
-    /// written, or writes it.
-    pub(crate) fn with_writer<T, E: From<StorageError>>(
-        &self,
-        fill: impl FnOnce(&mut Writer) -> Result<T, E>,
-    ) -> Result<T, E> {
-        let (group, value) = {
-            let mut writer = self.lock_writer();
-            writer.check()?;
-            let value = fill(&mut writer)?;
-            (writer.group, value)
-        };
-        let mut committed = self.lock_committed();
-        // Whoever came first has written the whole group.
-        if *committed < group {
-            let taken = {
-                let mut writer = self.lock_writer();
-                writer.check()?;
-                writer.take(&self.db)?
-            };
-            self.write_group(&mut committed, taken)?;
-        }
-        Ok(value)
-    }
-
-    /// Runs `fill` while nobody else writes and everything is written that was before.
-    pub(crate) fn exclusively<T, E: From<StorageError>>(
-        &self,
-        fill: impl FnOnce(&mut Exclusive<'_>) -> Result<T, E>,
-    ) -> Result<T, E> {
-        let committed = self.lock_committed();
-        let writer = self.lock_writer();
-        writer.check()?;
-        let mut hold = Exclusive { ledger: self, writer, committed };
-        hold.flush()?;
-        let value = fill(&mut hold);
-        // What was taken in before an error is whole, or the writer is poisoned.
-        hold.flush()?;
-        value
-    }
-
-    fn lock_committed(&self) -> MutexGuard<'_, u64> {
-        self.committed.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn write_group(
-        &self,
-        committed: &mut u64,
-        (batch, published): (WriteBatch, Published),
-    ) -> Result<(), StorageError> {
-        if let Err(error) = self.write_batch(batch) {
-            self.lock_writer().poison(&error);
-            return Err(error);
-        }
-        *committed = published.commit;
-        self.publish(published);
-        self.lock_writer().written();
-        Ok(())
-    }
-
-    /// Writes a batch. After an error nobody knows whether it is on the disk.
-    fn write_batch(&self, batch: WriteBatch) -> Result<(), StorageError> {
-        fail::fail_point!("before-write");
-        self.db.write(batch, self.durability == Durability::Immediate)?;
-        fail::fail_point!("after-write");
-        Ok(())
-    }
-
-    fn publish(&self, published: Published) {
-        *self.published.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(published);
-    }
-}
-
-/// The right to write alone. Holding it, the group can be written at any time.
-pub(crate) struct Exclusive<'l> {
-    ledger: &'l Ledger,
-    writer: MutexGuard<'l, Writer>,
-    committed: MutexGuard<'l, u64>,
-}
-
-impl Exclusive<'_> {
-    /// The writer.
-    pub(crate) fn writer(&mut self) -> &mut Writer {
-        &mut self.writer
-    }
-
-    /// Writes what the group holds.
-    pub(crate) fn flush(&mut self) -> Result<(), StorageError> {
-        self.writer.check()?;
-        if self.writer.is_empty() {
-            return Ok(());
-        }
-        let (batch, published) = self.writer.take(&self.ledger.db)?;
-        if let Err(error) = self.ledger.write_batch(batch) {
-            self.writer.poison(&error);
-            return Err(error);
-        }
-        self.writer.written();
-        *self.committed = published.commit;
-        self.ledger.publish(published);
-        Ok(())
+    pub(crate) fn publish(&self, published: Arc<Published>) {
+        *self.published.write().unwrap_or_else(PoisonError::into_inner) = published;
     }
 }
 

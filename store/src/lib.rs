@@ -20,6 +20,7 @@
 //! # }
 //! ```
 
+mod commit;
 mod copied;
 mod crash;
 mod cut;
@@ -39,6 +40,7 @@ mod load;
 mod lookup;
 mod manage;
 mod merge;
+mod opening;
 mod rebuild;
 mod record;
 mod schema;

@@ -74,7 +74,11 @@ impl Ledger {
     }
 
     /// Puts a key in the place of the one there, or leaves that as it was.
-    fn save_identity(&self, identity: &Identity, passphrase: Option<&Passphrase>) -> Result<(), IdentityError> {
+    fn save_identity(
+        &self,
+        identity: &Identity,
+        passphrase: Option<&Passphrase>,
+    ) -> Result<(), IdentityError> {
         // A copy stays one as long as it has the key that it was copied with.
         let own = !self.is_copied() || identity.author() != self.author();
         identity.write_beside(self.dir(), passphrase)?;

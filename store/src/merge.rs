@@ -10,6 +10,7 @@ use crate::ingest::{BATCH, Incoming, MergeReport, Tally, check_all};
 use crate::ledger::{Ledger, Options};
 use crate::load;
 use crate::lookup::Stored;
+use crate::opening;
 use crate::schema::{self, Family, meta};
 use crate::snapshot::Snapshot;
 
@@ -209,15 +210,16 @@ pub(crate) fn read_openings(
     from: &Snapshot<'_>,
     dot: Dot,
 ) -> Result<Vec<(u16, Vec<u8>)>, StorageError> {
+    let damaged = || StorageError::damaged("a stored opening");
+    let author = from.published().lanes.get(dot.lane).ok_or_else(damaged)?.author;
     let mut openings = Vec::new();
     let mut walk = from.reader().walk(Family::Openings, &schema::dot_key(dot))?;
     walk.first()?;
     while let Some((key, value)) = walk.item() {
-        let damaged = || StorageError::damaged("the key of an opening");
         let slot = key.last_chunk::<2>().ok_or_else(damaged)?;
         let slot = u16::from_be_bytes(*slot);
         if !from.has_erased() || !from.reader().has(Family::Meta, &meta::erased(dot, slot))? {
-            openings.push((slot, value.to_vec()));
+            openings.push((slot, opening::unpack(author, value).ok_or_else(damaged)?));
         }
         walk.next()?;
     }

@@ -7,6 +7,7 @@ use crate::error::StorageError;
 use crate::index::{beside, decode_count};
 use crate::judge::Rejudged;
 use crate::lookup;
+use crate::opening;
 use crate::record::{OlderLanes, Standing, Sum, Version, Written};
 use crate::schema::{self, Family, Kind, meta};
 use crate::writer::Writer;
@@ -130,7 +131,8 @@ impl Writer {
                 let opening =
                     db.latest().get(Family::Openings, &schema::opening_key(version.dot, *slot))?;
                 let author = self.author_of(version.dot)?;
-                *copy = opening.and_then(|bytes| beside(author, &bytes));
+                *copy =
+                    opening.and_then(|stored| beside(author, &opening::unpack(author, &stored)?));
             }
             None => return Ok(false),
         }

@@ -13,6 +13,7 @@ use crate::error::{ReadError, StorageError};
 use crate::event::EventInfo;
 use crate::ledger::Ledger;
 use crate::lookup::{self, Known, Stored};
+use crate::opening;
 use crate::schema::{self, Family, meta};
 use crate::writer::{Published, read_heads};
 
@@ -343,7 +344,10 @@ impl<'l> Snapshot<'l> {
 
     /// The opening of an operation, as far as it is at hand and well formed, erased or not.
     pub(crate) fn opening_at(&self, dot: Dot, slot: u16) -> Result<Option<Opening>, StorageError> {
-        let bytes = self.reader().get(Family::Openings, &schema::opening_key(dot, slot))?;
+        let stored = self.reader().get(Family::Openings, &schema::opening_key(dot, slot))?;
+        let author = self.published.lanes.get(dot.lane).map(|info| info.author);
+        let bytes =
+            stored.zip(author).and_then(|(stored, author)| opening::unpack(author, &stored));
         Ok(bytes.and_then(|bytes| Opening::decode(&bytes).ok()))
     }
 
@@ -359,7 +363,9 @@ impl<'l> Snapshot<'l> {
             return Ok(Value::Erased);
         }
         let author = self.published.lanes.get(dot.lane).map(|info| info.author);
-        Ok(match Opening::decode(&bytes) {
+        let bytes = author.and_then(|author| opening::unpack(author, &bytes));
+        let damaged = || StorageError::damaged("a stored opening");
+        Ok(match Opening::decode(&bytes.ok_or_else(damaged)?) {
             Ok(opening) if Some(opening.author) == author => match opening.content {
                 Content::Inline(bytes) => Value::Bytes(bytes),
                 Content::Linked(link) => Value::Long(link),

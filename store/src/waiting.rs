@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use quipu_merge::{AuthorKey, EventId, MAX_AHEAD, Micros, ParsedEvent};
 
+use crate::commit::Exclusive;
 use crate::db::{Db, Reader};
 use crate::error::{MergeError, StorageError};
 use crate::ingest::{Checked, Tally};
-use crate::ledger::{Exclusive, Ledger, now};
+use crate::ledger::{Ledger, now};
 use crate::record::WaitingRecord;
 use crate::schema::{Family, meta};
 use crate::writer::Writer;

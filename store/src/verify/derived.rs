@@ -13,6 +13,7 @@ use crate::error::StorageError;
 use crate::index::beside;
 use crate::judge::key_of;
 use crate::lookup::{self, Stored};
+use crate::opening;
 use crate::record::{Version, Written};
 use crate::schema::{self, Family, Kind, meta};
 
@@ -239,7 +240,8 @@ pub fn same(
         return Ok(copy.is_none());
     };
     let opening = check.get(Family::Openings, &schema::opening_key(dot, *slot))?;
-    let original = opening.and_then(|bytes| beside(info.author, &bytes));
+    let original =
+        opening.and_then(|stored| beside(info.author, &opening::unpack(info.author, &stored)?));
     Ok(original.as_ref() == Some(copy)
         && check.get(Family::Meta, &meta::erased(dot, *slot))?.is_none())
 }

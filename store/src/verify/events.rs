@@ -9,6 +9,7 @@ use crate::db::Walk;
 use crate::error::StorageError;
 use crate::ingest::{BATCH, Checked, Incoming, check_all};
 use crate::lookup::{self, Stored};
+use crate::opening;
 use crate::record::{self, EventRecord, put_dot};
 use crate::schema::{self, Family, meta};
 
@@ -88,7 +89,7 @@ impl Raw<'_> {
         if let Some(checked) = &checked {
             indexed(check, dot, checked)?;
             match &checked.body {
-                Some(Ok(body)) => operations = Some(body.data()),
+                Some(Ok(body)) => operations = Some((checked.event.event().author, body.data())),
                 Some(Err(refusal)) => check.find(refusal.to_string()),
                 None => check.find(format!("{}: it has no body", at(dot))),
             }
@@ -154,7 +155,7 @@ impl Raw<'_> {
         &mut self,
         check: &mut Check<'_, '_, '_>,
         dot: Dot,
-        operations: Option<&[Operation]>,
+        operations: Option<(AuthorKey, &[Operation])>,
     ) -> Result<(), StorageError> {
         while self.stray(check, Some(dot))? {}
         let prefix = schema::dot_key(dot);
@@ -162,9 +163,13 @@ impl Raw<'_> {
             && let Some(slot) = key.strip_prefix(&prefix)
         {
             let slot = slot.try_into().map(u16::from_be_bytes).ok();
-            let operation = operations.zip(slot).and_then(|(all, slot)| all.get(usize::from(slot)));
-            let named = operation.and_then(Operation::value);
-            if operations.is_some() && named != Some(OpeningId::of(value)) {
+            let sound = operations.is_none_or(|(author, all)| {
+                let operation = slot.and_then(|slot| all.get(usize::from(slot)));
+                let named = operation.and_then(Operation::value);
+                let block = opening::unpack(author, value);
+                named.is_some() && named == block.map(|block| OpeningId::of(&block))
+            });
+            if !sound {
                 check.find(format!(
                     "{}: the opening {} is not what the event names",
                     at(dot),

@@ -1,0 +1,192 @@
+//! From a stamped event to a durable one: who writes the group, and who waits.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use rocksdb::WriteBatch;
+
+use crate::error::StorageError;
+use crate::ledger::{Durability, Ledger};
+use crate::writer::{Published, Writer};
+
+/// How far writing has come.
+pub(crate) struct Commits {
+    state: Mutex<State>,
+    /// Told whenever a group has been written.
+    written: Condvar,
+}
+
+struct State {
+    /// The number of the last group that is written.
+    last: u64,
+    /// Whether somebody is writing.
+    busy: bool,
+}
+
+/// The right to write groups, which one thread has at a time.
+struct Turn<'l>(&'l Commits);
+
+impl Commits {
+    /// Starts after the group with this number.
+    pub(crate) const fn new(last: u64) -> Self {
+        Self { state: Mutex::new(State { last, busy: false }), written: Condvar::new() }
+    }
+
+    /// Waits for the right to write. `None` where the group `until` has been written meanwhile.
+    fn turn(&self, until: Option<u64>) -> Option<Turn<'_>> {
+        let mut state = self.lock();
+        loop {
+            if until.is_some_and(|group| state.last >= group) {
+                return None;
+            }
+            if !state.busy {
+                state.busy = true;
+                return Some(Turn(self));
+            }
+            state = self.written.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Turn<'_> {
+    fn advance(&self, last: u64) {
+        self.0.lock().last = last;
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.lock().busy = false;
+        self.0.written.notify_all();
+    }
+}
+
+impl Ledger {
+    /// Runs `fill` under the writer's lock; it may add to the group. Then waits until the group is
+    /// written, or writes it.
+    pub(crate) fn with_writer<T, E: From<StorageError>>(
+        &self,
+        fill: impl FnOnce(&mut Writer) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let (group, value) = {
+            let mut writer = self.lock_writer();
+            writer.check()?;
+            let value = fill(&mut writer)?;
+            (writer.group, value)
+        };
+        if let Some(turn) = self.commits.turn(Some(group)) {
+            let (batch, published) = {
+                let mut writer = self.lock_writer();
+                writer.check()?;
+                writer.take(&self.db)?
+            };
+            let written = self.write_batch(batch, self.is_durable());
+            let mut writer = self.lock_writer();
+            self.settle(&mut writer, written, published, &turn)?;
+        }
+        Ok(value)
+    }
+
+    /// Runs `fill` while nobody else writes and everything is written that was before.
+    pub(crate) fn exclusively<T, E: From<StorageError>>(
+        &self,
+        fill: impl FnOnce(&mut Exclusive<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let sync = self.is_durable();
+        self.with_turn(sync, fill)
+    }
+
+    /// Like [`Self::exclusively`], but what is written may be lost in a crash of the machine until
+    /// [`Ledger::sync`] has been called. For foreign events, which can be had again.
+    pub(crate) fn in_bulk<T, E: From<StorageError>>(
+        &self,
+        fill: impl FnOnce(&mut Exclusive<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.with_turn(false, fill)
+    }
+
+    fn with_turn<T, E: From<StorageError>>(
+        &self,
+        sync: bool,
+        fill: impl FnOnce(&mut Exclusive<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        // Without a group to wait for, the turn always comes.
+        let Some(turn) = self.commits.turn(None) else { return Err(never()) };
+        let writer = self.lock_writer();
+        writer.check()?;
+        let mut hold = Exclusive { ledger: self, writer, turn, sync };
+        // What others have put into the group is theirs, and as durable as they asked for.
+        hold.flush_as(self.is_durable())?;
+        let value = fill(&mut hold);
+        // What was taken in before an error is whole, or the writer is poisoned.
+        hold.flush()?;
+        value
+    }
+
+    fn is_durable(&self) -> bool {
+        self.durability == Durability::Immediate
+    }
+
+    /// Writes a batch. After an error nobody knows whether it is on the disk.
+    fn write_batch(&self, batch: WriteBatch, sync: bool) -> Result<(), StorageError> {
+        fail::fail_point!("before-write");
+        self.db.write(batch, sync)?;
+        fail::fail_point!("after-write");
+        Ok(())
+    }
+
+    /// Makes known that a group has been written, or that nothing can be written any more.
+    fn settle(
+        &self,
+        writer: &mut Writer,
+        written: Result<(), StorageError>,
+        published: Published,
+        turn: &Turn<'_>,
+    ) -> Result<(), StorageError> {
+        if let Err(error) = written {
+            writer.poison(&error);
+            return Err(error);
+        }
+        writer.written();
+        turn.advance(published.commit);
+        self.publish(Arc::new(published));
+        Ok(())
+    }
+}
+
+fn never<E: From<StorageError>>() -> E {
+    StorageError::damaged("the order of commits").into()
+}
+
+/// The right to write alone. Holding it, the group can be written at any time.
+pub(crate) struct Exclusive<'l> {
+    ledger: &'l Ledger,
+    writer: MutexGuard<'l, Writer>,
+    turn: Turn<'l>,
+    sync: bool,
+}
+
+impl Exclusive<'_> {
+    /// The writer.
+    pub(crate) fn writer(&mut self) -> &mut Writer {
+        &mut self.writer
+    }
+
+    /// Writes what the group holds.
+    pub(crate) fn flush(&mut self) -> Result<(), StorageError> {
+        self.flush_as(self.sync)
+    }
+
+    fn flush_as(&mut self, sync: bool) -> Result<(), StorageError> {
+        self.writer.check()?;
+        if self.writer.is_empty() {
+            return Ok(());
+        }
+        let (batch, published) = self.writer.take(&self.ledger.db)?;
+        let written = self.ledger.write_batch(batch, sync);
+        self.ledger.settle(&mut self.writer, written, published, &self.turn)
+    }
+}
