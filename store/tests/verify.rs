@@ -51,7 +51,9 @@ fn write(ledger: &Ledger, salt: u8, rounds: u32) {
         transaction.put(&format!("shared/{}", round % 3), &value).unwrap();
         transaction.put(&format!("own/{salt}"), format!("{salt}-{round}").as_bytes()).unwrap();
         transaction.inc("count", i64::from(round) + 1).unwrap();
-        transaction.inc("count", -1).unwrap();
+        transaction.inc("count", -1).unwrap().inc(&format!("count/{salt}"), 1).unwrap();
+        transaction.append(&format!("list/{salt}"), b"alone").unwrap();
+        transaction.add(&format!("set/{salt}"), b"alone").unwrap();
         transaction.add("set", &[salt, 0, u8::try_from(round % 2).unwrap()]).unwrap();
         transaction.append("list", &[salt; 200]).unwrap();
         transaction.commit().unwrap();
@@ -88,6 +90,10 @@ fn busy(dir: &TempDir, forks: ForkPolicy) -> PathBuf {
     let mut transaction = third.transaction();
     transaction.put("secret", b"to be erased").unwrap().append("list", b"this too").unwrap();
     let erased = transaction.commit().unwrap();
+    let mut transaction = third.transaction();
+    transaction.put("secret", b"erased by its author").unwrap();
+    let own = transaction.commit().unwrap();
+    third.redact(own.event).unwrap();
     merge(&second, &third);
     // A copy with the same key, which forks its author.
     drop(third);
@@ -302,6 +308,45 @@ fn bogus_records_are_noticed() {
     damage(&dir, &store, "an event marked as void", |db| {
         let (key, _) = records(db, "events", b"").remove(4);
         db.put_cf(db.cf_handle("meta").unwrap(), [b"V".as_slice(), &key].concat(), b"").unwrap();
+    });
+}
+
+/// The time of an event stands in front of it in its record, too.
+#[test]
+fn another_time_in_a_record_is_noticed() {
+    let dir = TempDir::new().unwrap();
+    let store = busy(&dir, ForkPolicy::Keep);
+    for (key, value) in some(records(&raw(&store), "events", b""), 4) {
+        // An event is a map of nine entries whose first key is `v`.
+        let event = value.windows(3).position(|bytes| bytes == [0xa9, 0x61, b'v']).unwrap();
+        damage(&dir, &store, "the time of a record", |db| {
+            let mut value = value.clone();
+            // The length of an event takes two bytes; the time ends before it.
+            value[event - 4] ^= 1;
+            db.put_cf(db.cf_handle("events").unwrap(), &key, value).unwrap();
+        });
+    }
+}
+
+/// Bytes of an erased value that came back are noticed, though they are what the event names.
+#[test]
+fn erased_values_that_are_there_are_noticed() {
+    let dir = TempDir::new().unwrap();
+    let store = dir.path().join("store");
+    let ledger = Ledger::create(&store, &NewLedger::default()).unwrap();
+    let mut transaction = ledger.transaction();
+    transaction.put("secret", b"to be erased").unwrap();
+    let event = transaction.commit().unwrap().event;
+    drop(ledger);
+    let held = records(&raw(&store), "openings", b"");
+    let ledger = Ledger::open(&store).unwrap();
+    ledger.redact(event).unwrap();
+    assert_sound(&ledger);
+    drop(ledger);
+    let [(key, value)] = held.as_slice() else { panic!("{held:?}") };
+    damage(&dir, &store, "an erased value", |db| {
+        assert!(records(db, "openings", b"").is_empty());
+        db.put_cf(db.cf_handle("openings").unwrap(), key, value).unwrap();
     });
 }
 

@@ -1,6 +1,6 @@
 //! What the events come to: verdicts, erasures, and every key, from scratch.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use quipu_merge::{
     AuthorKey, Authority, Body, Clock, Dot, Effect, EventId, Lanes, Micros, OpeningId, Operation,
@@ -10,7 +10,7 @@ use quipu_merge::{
 use super::expected::Expected;
 use super::{Check, order};
 use crate::error::StorageError;
-use crate::judge::key_of;
+use crate::judge::{key_of, redacted};
 use crate::lookup::{self, Stored};
 use crate::opening;
 use crate::record::{Version, Written};
@@ -24,13 +24,13 @@ pub fn check(
 ) -> Result<(), StorageError> {
     let within = |lane| lanes.tip(lane);
     let verdicts = Verdicts::new(authority, lanes.table(), &within, &[]);
-    let mut openings = BTreeSet::new();
-    for (author, _, dot) in verdicts.redacted(authority, &within) {
+    let mut openings = BTreeMap::new();
+    for ((author, _, dot), drop) in redacted(authority, &verdicts) {
         let body = Stored::read(check.reader(), dot).and_then(|stored| stored.body());
         if let Some(body) = check.sound("a redacted event", body)? {
-            openings.extend(
-                body.data().iter().filter_map(|operation| Some((author, operation.value()?))),
-            );
+            for value in body.data().iter().filter_map(Operation::value) {
+                *openings.entry((author, value)).or_default() |= drop;
+            }
         }
     }
     let controls =
@@ -64,8 +64,8 @@ struct Derived<'v> {
     lanes: &'v Lanes,
     verdicts: Verdicts,
     controls: BTreeMap<Dot, &'v [quipu_merge::Act]>,
-    /// The openings that redacts erase, with their authors.
-    openings: BTreeSet<(AuthorKey, OpeningId)>,
+    /// The openings that redacts erase, with their authors, and whether their bytes go for good.
+    openings: BTreeMap<(AuthorKey, OpeningId), bool>,
     void: u64,
     erased: u64,
     expected: Expected,
@@ -127,13 +127,18 @@ impl Derived<'_> {
         }
         for (slot, operation) in (0_u16..).zip(body.data()) {
             let Some(value) = operation.value() else { continue };
-            let erased = self.openings.contains(&(author, value));
+            let drop = self.openings.get(&(author, value)).copied();
+            let erased = drop.is_some();
             self.erased += u64::from(erased);
             if check.get(Family::Meta, &meta::erased(dot, slot))?.is_some() != erased {
                 let is = if erased { "" } else { "not " };
                 check.find(format!(
                     "event {id}: its value {slot} is {is}erased, and the mark says otherwise"
                 ));
+            }
+            let opening = schema::opening_key(dot, slot);
+            if drop == Some(true) && check.get(Family::Openings, &opening)?.is_some() {
+                check.find(format!("event {id}: its value {slot} is erased, and still there"));
             }
         }
         Ok(())

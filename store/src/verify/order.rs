@@ -30,6 +30,9 @@ pub fn check(
             return Ok(());
         };
         let event = event.verified_before();
+        if record.time != event.event().time {
+            check.find(format!("event {}: its record has another time", event.id()));
+        }
         let clock = lookup::clock_of(check.reader(), dot, record.clock.clone());
         let stored_clock = check.sound(&format!("event {}: its clock", event.id()), clock)?;
         if let Some(known) = replay.admit(check, dot, &event, &body, record.body)? {
