@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 
 use data_encoding::HEXLOWER;
 use quipu_merge::{
-    AuthorKey, BlockId, CarReader, Cut, EventId, History, Lane, LogTree, Micros, OpeningId,
-    ParsedEvent, Shown, UnknownEvent, ValueRef, View, event_leaf_hash,
+    AuthorKey, BlockId, CarReader, Cut, Dot, EventId, History, Lane, LogTree, Micros, OpeningId,
+    ParsedEvent, Seq, Shown, UnknownEvent, ValueRef, View, event_leaf_hash,
 };
 use serde_json::{Value, json};
 
@@ -111,7 +111,7 @@ impl Ledger {
         let erased = self.history.erased(certified).unwrap();
         let view = self.history.view(at, certified).unwrap();
         let mut show = |value: ValueRef| {
-            let ValueRef { author, opening } = value;
+            let ValueRef { author, opening, .. } = value;
             match self.blocks.get(&opening.block()) {
                 Some(block) if !erased.contains(&(author, opening)) => Shown::of(value, block),
                 _ => Shown::Nothing,
@@ -242,10 +242,11 @@ fn openings_of_others_show_nothing() {
         content: quipu_merge::Content::Inline(b"x".to_vec()),
     };
     let (id, mut block) = opening.seal();
-    let value = |author| ValueRef { author, opening: id };
+    let dot = Dot { lane: Lane(0), seq: Seq::FIRST };
+    let value = |author| ValueRef { dot, slot: 0, author, opening: id };
     assert_eq!(Shown::of(value(author), &block), Shown::Bytes(b"x".to_vec()));
     assert_eq!(Shown::of(value(AuthorKey([2; 32])), &block), Shown::Nothing);
     block.push(0);
-    let malformed = ValueRef { author, opening: OpeningId::of(&block) };
+    let malformed = ValueRef { opening: OpeningId::of(&block), ..value(author) };
     assert_eq!(Shown::of(malformed, &block), Shown::Nothing);
 }
