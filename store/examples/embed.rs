@@ -58,6 +58,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     assert_eq!(then.get("parcel/7/holder")?, Some(Value::Bytes(b"depot".to_vec())));
     assert_eq!(depot.get("parcel/7/holder")?, Some(Value::Bytes(b"truck".to_vec())));
 
+    drop(then);
     drop((depot, truck));
     std::fs::remove_dir_all(dir)?;
     Ok(())
