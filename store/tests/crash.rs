@@ -3,6 +3,8 @@
 //!
 //! `QUIPU_KILLS` says how often to kill at random; a failure prints the seed, `QUIPU_SEED` repeats it.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that panics has done its work")]
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};

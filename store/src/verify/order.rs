@@ -142,14 +142,7 @@ impl Replay<'_> {
             }
             None => return Ok(None),
         };
-        let mut targets = BTreeMap::new();
-        for operation in body.control() {
-            if let Control::Redact { event: target } = operation {
-                let found = find(check, recent, *target);
-                let found = check.sound(&format!("event {}", event.id()), found)?;
-                targets.extend(found.flatten().map(|found| (*target, found)));
-            }
-        }
+        let targets = targets(check, recent, event.id(), body)?;
         // Where it goes was settled when it arrived, and depends on what had come before.
         let admission = match admit(event, Ok(body), &ancestors, authority, self.lanes, &targets) {
             Ok(admission) => admission,
@@ -191,6 +184,24 @@ fn find(
     }
     let Some(dot) = lookup::dot_of(check.reader(), id)? else { return Ok(None) };
     Ok(Some(lookup::known_at(check.reader(), dot)?.into()))
+}
+
+/// The events that the redacts of a body name, as far as they are held.
+fn targets(
+    check: &mut Check<'_, '_, '_>,
+    recent: &Recent,
+    event: EventId,
+    body: &Body,
+) -> Result<BTreeMap<EventId, Ancestor>, StorageError> {
+    let mut targets = BTreeMap::new();
+    for operation in body.control() {
+        if let Control::Redact { event: target } = operation {
+            let found = find(check, recent, *target);
+            let found = check.sound(&format!("event {event}"), found)?;
+            targets.extend(found.flatten().map(|found| (*target, found)));
+        }
+    }
+    Ok(targets)
 }
 
 fn list(ids: &[EventId]) -> String {
