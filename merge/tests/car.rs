@@ -1,5 +1,13 @@
 //! CARs of the vectors read and write to the same bytes; damaged ones are refused.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "a test that panics says what is wrong"
+)]
+
 use std::fs;
 use std::path::Path;
 

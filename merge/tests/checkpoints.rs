@@ -1,5 +1,13 @@
 //! The certified chain of the vectors: what it certifies holds, what it forges is refused.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "a test that panics says what is wrong"
+)]
+
 use std::fs;
 
 use ed25519_dalek::SigningKey;

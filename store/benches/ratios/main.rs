@@ -2,6 +2,14 @@
 //!
 //! `cargo bench --bench ratios [-- NAME…]`; without names, all of them.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "a benchmark that panics says what is wrong"
+)]
+
 mod baseline;
 mod merging;
 mod reading;
