@@ -134,6 +134,16 @@ impl<'a> Reader<'a> {
         Ok(self.get(family, key)?.is_some())
     }
 
+    /// Walks over all keys: for a single move, bounds would cost more than a look at the key.
+    pub fn roam(&self, family: Family) -> Result<Walk<'a>, StorageError> {
+        let handle = self.db.family(family)?;
+        let inner = match self.snapshot {
+            Some(snapshot) => snapshot.raw_iterator_cf_opt(handle, ReadOptions::default()),
+            None => self.db.db.raw_iterator_cf_opt(handle, ReadOptions::default()),
+        };
+        Ok(Walk { inner })
+    }
+
     /// Walks over the keys that begin with `prefix`.
     pub fn walk(&self, family: Family, prefix: &[u8]) -> Result<Walk<'a>, StorageError> {
         let handle = self.db.family(family)?;
@@ -243,10 +253,13 @@ fn family_options(family: Family, cache: &Cache, tuning: Tuning) -> Options {
             options.set_memtable_prefix_bloom_ratio(0.05);
             options.set_memtable_whole_key_filtering(true);
             blocks.set_data_block_index_type(DataBlockIndexType::BinaryAndHash);
+            // One record of a block is wanted, and the others only take up room in the cache.
+            blocks.set_block_size(1024);
         }
+        Family::Events => blocks.set_block_size(2048),
         // Mostly read in runs: larger blocks compress better.
         Family::Openings | Family::Order => blocks.set_block_size(16 * 1024),
-        Family::Events | Family::Meta | Family::Versions => {}
+        Family::Meta | Family::Versions => {}
     }
     match family {
         // Digests do not compress.

@@ -5,10 +5,12 @@ use std::io::{self, Write};
 
 use quipu_merge::{BlockId, CarError, CarFault, CarWriter, Clock, Cut, Dot};
 
+use crate::db::Walk;
 use crate::error::{ReadError, StorageError};
 use crate::ledger::Ledger;
 use crate::lookup::Stored;
 use crate::merge::{Progress, for_each_block, read_openings};
+use crate::schema::Family;
 use crate::snapshot::Snapshot;
 
 /// What an export has written.
@@ -72,10 +74,11 @@ impl Ledger {
             long: BTreeSet::new(),
         };
         let total = snapshot.len()?;
+        let mut openings = snapshot.reader().walk(Family::Openings, &[])?;
         let mut done = 0;
         snapshot.for_each_in_order(|dot, stored| {
             if !known.covers(dot) {
-                file.event(&snapshot, dot, stored)?;
+                file.event(&snapshot, &mut openings, dot, stored)?;
             }
             done += 1;
             if done % 1024 == 0 {
@@ -100,6 +103,7 @@ impl<W: Write> Output<W> {
     fn event(
         &mut self,
         snapshot: &Snapshot<'_>,
+        openings: &mut Walk<'_>,
         dot: Dot,
         stored: &Stored<'_>,
     ) -> Result<(), ExportError> {
@@ -108,7 +112,7 @@ impl<W: Write> Output<W> {
         self.block(event.id().into(), record.event)?;
         self.block(event.event().body.into(), record.body)?;
         self.report.events += 1;
-        for (_, opening) in read_openings(snapshot, dot)? {
+        for (_, opening) in read_openings(snapshot, openings, dot)? {
             self.block(quipu_merge::OpeningId::of(&opening).into(), &opening)?;
             for_each_block(snapshot, &opening, |id, bytes| {
                 if !self.long.insert(id) {

@@ -9,7 +9,7 @@ use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use quipu_merge::{
-    Ancestor, Ancestors, BlockId, CarFault, CarReader, Certificate, Codec, Content, Control,
+    Ancestor, Ancestors, BlockId, CarFault, CarReader, Certificate, Codec, Content, Control, Dot,
     EventId, Manifest, Opening, ParsedEvent, admit, admit_genesis, check_body, check_follows,
 };
 use rocksdb::WriteBatch;
@@ -84,16 +84,15 @@ impl Ledger {
             let (author, body) = (stored.event()?.event().author, stored.body()?);
             for (slot, operation) in (0_u16..).zip(body.data()) {
                 let Some(value) = operation.value() else { continue };
-                let (key, erased) =
-                    (schema::opening_key(dot, slot), schema::meta::erased(dot, slot));
-                if self.latest().has(Family::Openings, &key)?
+                let erased = schema::meta::erased(dot, slot);
+                if opening::find(self.latest(), dot, slot)?.is_some()
                     || self.latest().has(Family::Meta, &erased)?
                 {
                     continue;
                 }
                 if let Some(opening) = source.block(value.block())? {
                     source.copy_blocks(self, &opening)?;
-                    openings.push((key, opening::pack(author, &opening)));
+                    openings.push((dot, slot, opening::pack(author, &opening)));
                 }
             }
             if openings.len() >= BATCH {
@@ -103,10 +102,12 @@ impl Ledger {
         Ok(added + self.add_openings(openings)?)
     }
 
-    fn add_openings(&self, openings: Vec<([u8; 14], Vec<u8>)>) -> Result<u64, StorageError> {
+    fn add_openings(&self, openings: Vec<(Dot, u16, Vec<u8>)>) -> Result<u64, StorageError> {
         self.in_bulk(|hold| {
-            for (key, opening) in &openings {
-                hold.writer().put(&self.db, Family::Openings, key, opening)?;
+            for of_event in openings.chunk_by(|a, b| a.0 == b.0) {
+                let Some((dot, ..)) = of_event.first() else { continue };
+                let stored = of_event.iter().map(|(_, slot, stored)| (*slot, stored.as_slice()));
+                hold.writer().put_openings(&self.db, *dot, stored)?;
             }
             Ok(openings.len() as u64)
         })

@@ -126,11 +126,8 @@ impl Writer {
         dot: Dot,
         erased: &BTreeMap<u16, bool>,
     ) -> Result<(), StorageError> {
-        for (slot, opening) in new.openings {
-            if erased.get(slot) != Some(&true) {
-                self.put(db, Family::Openings, &schema::opening_key(dot, *slot), opening)?;
-            }
-        }
+        let kept = new.openings.iter().filter(|(slot, _)| erased.get(slot) != Some(&true));
+        self.put_openings(db, dot, kept.map(|(slot, stored)| (*slot, stored.as_slice())))?;
         for slot in erased.keys() {
             self.put(db, Family::Meta, &meta::erased(dot, *slot), &[])?;
         }

@@ -160,7 +160,7 @@ impl Writer {
         let authors: BTreeSet<_> =
             [changed(&before, &now), changed(&now, &before)].concat().into_iter().collect();
         let lanes = self.lanes.table().clone();
-        let mut dropped = Vec::new();
+        let mut dropped = BTreeMap::<Dot, Vec<u16>>::new();
         for author in authors {
             // Several events of an author may name one opening: what one redact no longer erases,
             // another may still do.
@@ -175,7 +175,7 @@ impl Writer {
                             rejudged.keys.insert(key_of(operation));
                         }
                         if is == Some(&true) && was != is {
-                            dropped.push(schema::opening_key(dot, slot));
+                            dropped.entry(dot).or_default().push(slot);
                         }
                     }
                     Ok(())
@@ -185,8 +185,8 @@ impl Writer {
         for (&(dot, slot), &erased) in &rejudged.erased {
             self.mark(db, &meta::erased(dot, slot), erased)?;
         }
-        for key in dropped {
-            self.delete(db, Family::Openings, &key)?;
+        for (dot, slots) in dropped {
+            self.drop_openings(db, dot, &slots)?;
         }
         Ok(())
     }

@@ -389,11 +389,11 @@ impl Snapshot<'_> {
         };
         let standing =
             record.writes.iter().find(|write| write.dot.lane == lane && write.time <= bound);
-        let mut walk = self.reader().walk(Family::Versions, state_key)?;
+        let mut walk = self.reader().roam(Family::Versions)?;
         walk.seek_back(&schema::version_key(state_key, lane, bound))?;
         loop {
             let shelved = match walk.item() {
-                Some((key, value)) => {
+                Some((key, value)) if key.starts_with(state_key) => {
                     let damaged = || StorageError::damaged("a version of a key");
                     let (at, time) =
                         schema::parse_version(state_key.len(), key).ok_or_else(damaged)?;
@@ -401,7 +401,7 @@ impl Snapshot<'_> {
                         .then(|| Version::decode_tail(at, time, value).ok_or_else(damaged))
                         .transpose()?
                 }
-                None => None,
+                _ => None,
             };
             // What stands now may be older than a shelved version that is void by now.
             let newest = match (standing, shelved) {

@@ -5,6 +5,7 @@ use std::path::Path;
 use quipu_merge::{BlockId, Codec, Content, Cut, Dot, EventId, Lane, Manifest, Opening, Seq};
 use rocksdb::WriteBatch;
 
+use crate::db::Walk;
 use crate::error::{MergeError, OpenError, StorageError};
 use crate::ingest::{BATCH, Incoming, MergeReport, Tally, check_all};
 use crate::ledger::{Ledger, Options};
@@ -142,15 +143,15 @@ impl Options {
 struct Reading<'s, 'l> {
     from: &'s Snapshot<'l>,
     missing: Vec<(u64, u64)>,
-    walk: Option<crate::db::Walk<'s>>,
+    walk: Option<(Walk<'s>, Walk<'s>)>,
     left: u64,
 }
 
 impl<'s> Reading<'s, '_> {
     fn batch(&mut self, to: &Ledger) -> Result<Vec<Incoming>, MergeError> {
         let mut batch = Vec::new();
-        let mut walk = match self.walk.take() {
-            Some(walk) => walk,
+        let (mut walk, mut openings) = match self.walk.take() {
+            Some(walks) => walks,
             None if self.left == 0 => return Ok(batch),
             None => self.start()?,
         };
@@ -166,15 +167,15 @@ impl<'s> Reading<'s, '_> {
                 .is_some_and(|(first, last)| (*first..=*last).contains(&seq));
             if wanted {
                 self.left -= 1;
-                batch.push(self.read(Dot { lane, seq: Seq(seq) }, to)?);
+                batch.push(self.read(Dot { lane, seq: Seq(seq) }, &mut openings, to)?);
             }
         }
-        self.walk = Some(walk);
+        self.walk = Some((walk, openings));
         Ok(batch)
     }
 
     /// Starts at the earliest missing event.
-    fn start(&self) -> Result<crate::db::Walk<'s>, StorageError> {
+    fn start(&self) -> Result<(Walk<'s>, Walk<'s>), StorageError> {
         let from: &'s Snapshot<'_> = self.from;
         let mut earliest = None;
         for (lane, (first, last)) in (0..).map(Lane).zip(&self.missing) {
@@ -190,14 +191,14 @@ impl<'s> Reading<'s, '_> {
         if let Some(time) = earliest {
             walk.seek(&schema::order_key(time, Lane(0)))?;
         }
-        Ok(walk)
+        Ok((walk, from.reader().walk(Family::Openings, &[])?))
     }
 
-    fn read(&self, dot: Dot, to: &Ledger) -> Result<Incoming, MergeError> {
+    fn read(&self, dot: Dot, openings: &mut Walk<'_>, to: &Ledger) -> Result<Incoming, MergeError> {
         let reader = self.from.reader();
         let stored = Stored::read(reader, dot)?;
         let record = stored.record()?;
-        let openings = read_openings(self.from, dot)?;
+        let openings = read_openings(self.from, openings, dot)?;
         for (_, opening) in &openings {
             copy_blocks(self.from, opening, to)?;
         }
@@ -205,24 +206,31 @@ impl<'s> Reading<'s, '_> {
     }
 }
 
-/// The openings of an event that are at hand and not erased.
+/// The openings of an event that are at hand and not erased. `walk` is a cursor over all
+/// openings, which mostly stands where it is wanted: events are read in the order of their lanes.
 pub(crate) fn read_openings(
     from: &Snapshot<'_>,
+    walk: &mut Walk<'_>,
     dot: Dot,
 ) -> Result<Vec<(u16, Vec<u8>)>, StorageError> {
     let damaged = || StorageError::damaged("a stored opening");
     let author = from.published().lanes.get(dot.lane).ok_or_else(damaged)?.author;
+    let prefix = schema::dot_key(dot);
     let mut openings = Vec::new();
-    let mut walk = from.reader().walk(Family::Openings, &schema::dot_key(dot))?;
-    walk.first()?;
-    while let Some((key, value)) = walk.item() {
-        let slot = key.last_chunk::<2>().ok_or_else(damaged)?;
-        let slot = u16::from_be_bytes(*slot);
-        if !from.has_erased() || !from.reader().has(Family::Meta, &meta::erased(dot, slot))? {
-            openings.push((slot, opening::unpack(author, value).ok_or_else(damaged)?));
+    if walk.item().is_none_or(|(key, _)| !key.starts_with(&prefix)) {
+        walk.seek(&prefix)?;
+    }
+    while let Some((key, page)) = walk.item()
+        && key.starts_with(&prefix)
+    {
+        for (slot, stored) in opening::read_page(page).ok_or_else(damaged)? {
+            if !from.has_erased() || !from.reader().has(Family::Meta, &meta::erased(dot, slot))? {
+                openings.push((slot, opening::unpack(author, stored).ok_or_else(damaged)?));
+            }
         }
         walk.next()?;
     }
+    openings.sort_unstable_by_key(|(slot, _)| *slot);
     Ok(openings)
 }
 

@@ -1,6 +1,19 @@
-//! How openings are stored: without the author where it is the event's, as it nearly always is.
+//! How openings are stored: without the author where it is the event's, as it nearly always is,
+//! and several to a page where an event has many.
+//!
+//! A page is found by the event and the slot of its first opening. Pages of one event may overlap
+//! where openings came later than others.
 
-use quipu_merge::{AuthorKey, Content, Opening, SALT_LEN};
+use quipu_merge::{AuthorKey, Content, Dot, Opening, SALT_LEN};
+
+use crate::db::{Db, Reader};
+use crate::error::StorageError;
+use crate::record::{self, put_number};
+use crate::schema::{self, Family};
+use crate::writer::Writer;
+
+/// A page that is at least this long, in bytes, is full.
+const PAGE_LEN: usize = 3072;
 
 /// Longest value that is also kept beside its key, so that reading it takes one look-up.
 pub const MAX_BESIDE: usize = 128;
@@ -42,6 +55,88 @@ pub fn pack_inline(salt: &[u8; SALT_LEN], content: &[u8]) -> Vec<u8> {
 pub fn beside(stored: &[u8]) -> Option<Box<[u8]>> {
     let (_, content) = stored.strip_prefix(&[INLINE])?.split_first_chunk::<SALT_LEN>()?;
     (content.len() <= MAX_BESIDE).then(|| content.into())
+}
+
+/// The openings of a page, by slot; `None` where it is damaged.
+pub fn read_page(page: &[u8]) -> Option<Vec<(u16, &[u8])>> {
+    let mut r = record::Reader(page);
+    let mut openings = Vec::new();
+    while !r.0.is_empty() {
+        let slot = u16::try_from(r.number()?).ok()?;
+        let len = usize::try_from(r.number()?).ok()?;
+        openings.push((slot, r.take(len)?));
+    }
+    Some(openings)
+}
+
+/// Finds the stored form of the opening of an operation.
+pub fn find(reader: Reader<'_>, dot: Dot, slot: u16) -> Result<Option<Vec<u8>>, StorageError> {
+    let key = schema::opening_key(dot, slot);
+    let damaged = || StorageError::damaged("a page of openings");
+    let on_page = |page: &[u8]| {
+        let openings = read_page(page).ok_or_else(damaged)?;
+        let found = openings.into_iter().find(|(at, _)| *at == slot);
+        Ok::<_, StorageError>(found.map(|(_, stored)| stored.to_vec()))
+    };
+    // Most events have few operations, or what is wanted stands first.
+    if let Some(page) = reader.get(Family::Openings, &key)? {
+        return on_page(&page);
+    }
+    let mut walk = reader.walk(Family::Openings, &schema::dot_key(dot))?;
+    walk.seek_back(&key)?;
+    while let Some((_, page)) = walk.item() {
+        if let Some(stored) = on_page(page)? {
+            return Ok(Some(stored));
+        }
+        walk.back()?;
+    }
+    Ok(None)
+}
+
+impl Writer {
+    /// Adds stored openings of an event, ascending by slot, none of which it has yet.
+    pub fn put_openings<'o>(
+        &mut self,
+        db: &Db,
+        dot: Dot,
+        openings: impl IntoIterator<Item = (u16, &'o [u8])>,
+    ) -> Result<(), StorageError> {
+        let mut page = Vec::new();
+        let mut first = 0;
+        for (slot, stored) in openings {
+            if page.is_empty() {
+                first = slot;
+            }
+            put_number(&mut page, u64::from(slot));
+            put_number(&mut page, stored.len() as u64);
+            page.extend_from_slice(stored);
+            if page.len() >= PAGE_LEN {
+                self.put(db, Family::Openings, &schema::opening_key(dot, first), &page)?;
+                page.clear();
+            }
+        }
+        if page.is_empty() {
+            return Ok(());
+        }
+        self.put(db, Family::Openings, &schema::opening_key(dot, first), &page)
+    }
+
+    /// Drops openings of an event whose pages are all in the database.
+    pub fn drop_openings(&mut self, db: &Db, dot: Dot, slots: &[u16]) -> Result<(), StorageError> {
+        let damaged = || StorageError::damaged("a page of openings");
+        let mut walk = db.latest().walk(Family::Openings, &schema::dot_key(dot))?;
+        walk.first()?;
+        while let Some((key, page)) = walk.item() {
+            let openings = read_page(page).ok_or_else(damaged)?;
+            if openings.iter().any(|(slot, _)| slots.contains(slot)) {
+                self.delete(db, Family::Openings, key)?;
+                let kept = openings.into_iter().filter(|(slot, _)| !slots.contains(slot));
+                self.put_openings(db, dot, kept)?;
+            }
+            walk.next()?;
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]

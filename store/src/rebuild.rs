@@ -128,8 +128,7 @@ impl Writer {
         match rejudged.erased.get(&(version.dot, *slot)) {
             Some(true) => *copy = None,
             Some(false) => {
-                let opening =
-                    db.latest().get(Family::Openings, &schema::opening_key(version.dot, *slot))?;
+                let opening = opening::find(db.latest(), version.dot, *slot)?;
                 *copy = opening.and_then(|stored| opening::beside(&stored));
             }
             None => return Ok(false),

@@ -15,7 +15,7 @@ use crate::ledger::Ledger;
 use crate::lookup::{self, Known, Stored};
 use crate::opening;
 use crate::schema::{self, Family, meta};
-use crate::writer::{Published, read_heads};
+use crate::writer::{Published, read_commit};
 
 /// The ledger at one instant: it stays as it is while others write.
 ///
@@ -64,7 +64,7 @@ impl Ledger {
         loop {
             let published = self.published();
             let snapshot = self.db.snapshot();
-            let (commit, _) = read_heads(Reader::at(&self.db, &snapshot))?;
+            let commit = read_commit(Reader::at(&self.db, &snapshot))?;
             // A commit is published right after it is written; this instant lies between the two.
             if commit == published.commit {
                 let (extent, verdicts) = (Extent::Everything, OnceLock::new());
@@ -344,7 +344,7 @@ impl<'l> Snapshot<'l> {
 
     /// The opening of an operation, as far as it is at hand and well formed, erased or not.
     pub(crate) fn opening_at(&self, dot: Dot, slot: u16) -> Result<Option<Opening>, StorageError> {
-        let stored = self.reader().get(Family::Openings, &schema::opening_key(dot, slot))?;
+        let stored = opening::find(self.reader(), dot, slot)?;
         let author = self.published.lanes.get(dot.lane).map(|info| info.author);
         let bytes =
             stored.zip(author).and_then(|(stored, author)| opening::unpack(author, &stored));
@@ -354,9 +354,8 @@ impl<'l> Snapshot<'l> {
     /// What can be told of the value of an operation.
     pub(crate) fn value_at(&self, dot: Dot, slot: u16) -> Result<Value, StorageError> {
         let reader = self.reader();
-        let key = schema::opening_key(dot, slot);
         let erased = || reader.has(Family::Meta, &meta::erased(dot, slot));
-        let Some(bytes) = reader.get(Family::Openings, &key)? else {
+        let Some(bytes) = opening::find(reader, dot, slot)? else {
             return Ok(if erased()? { Value::Erased } else { Value::Missing });
         };
         if erased()? {

@@ -190,7 +190,7 @@ impl<'l> Transaction<'l> {
     }
 
     /// Signs the operations as one event and writes it. It is durable when this returns, unless
-    /// the store was opened with [`Durability::Relaxed`].
+    /// the store was opened with [`crate::Durability::Relaxed`].
     ///
     /// # Errors
     /// [`WriteError::Condition`] where a required register is otherwise, [`WriteError::Limit`]

@@ -233,6 +233,13 @@ impl Writer {
     }
 }
 
+/// Reads the number of the last commit.
+pub fn read_commit(reader: Reader<'_>) -> Result<u64, StorageError> {
+    let damaged = || StorageError::damaged("the record of the heads");
+    let bytes = reader.get(Family::Meta, meta::HEADS)?.ok_or_else(damaged)?;
+    record::Reader(&bytes).number().ok_or_else(damaged)
+}
+
 /// Reads the commit number and the heads back.
 pub fn read_heads(reader: Reader<'_>) -> Result<(u64, Vec<Dot>), StorageError> {
     let damaged = || StorageError::damaged("the record of the heads");

@@ -136,8 +136,9 @@ impl Derived<'_> {
                     "event {id}: its value {slot} is {is}erased, and the mark says otherwise"
                 ));
             }
-            let opening = schema::opening_key(dot, slot);
-            if drop == Some(true) && check.get(Family::Openings, &opening)?.is_some() {
+            let held = opening::find(check.reader(), dot, slot);
+            let held = check.sound("the openings", held)?.flatten();
+            if drop == Some(true) && held.is_some() {
                 check.find(format!("event {id}: its value {slot} is erased, and still there"));
             }
         }
@@ -239,7 +240,8 @@ pub fn same(
         return Ok(false);
     }
     let Some(copy) = copy else { return Ok(true) };
-    let opening = check.get(Family::Openings, &schema::opening_key(dot, *slot))?;
+    let opening = opening::find(check.reader(), dot, *slot);
+    let opening = check.sound("the openings", opening)?.flatten();
     let original = opening.and_then(|stored| opening::beside(&stored));
     Ok(original.as_ref() == Some(copy)
         && check.get(Family::Meta, &meta::erased(dot, *slot))?.is_none())

@@ -159,24 +159,25 @@ impl Raw<'_> {
     ) -> Result<(), StorageError> {
         while self.stray(check, Some(dot))? {}
         let prefix = schema::dot_key(dot);
-        while let Some((key, value)) = self.openings.item()
-            && let Some(slot) = key.strip_prefix(&prefix)
+        while let Some((key, page)) = self.openings.item()
+            && key.starts_with(&prefix)
         {
-            let slot = slot.try_into().map(u16::from_be_bytes).ok();
-            let sound = operations.is_none_or(|(author, all)| {
-                let operation = slot.and_then(|slot| all.get(usize::from(slot)));
-                let named = operation.and_then(Operation::value);
-                let block = opening::unpack(author, value);
-                named.is_some() && named == block.map(|block| OpeningId::of(&block))
+            let page = opening::read_page(page);
+            let sound = operations.zip(page.as_ref()).is_none_or(|((author, all), page)| {
+                page.iter().all(|(slot, stored)| {
+                    let named = all.get(usize::from(*slot)).and_then(Operation::value);
+                    let block = opening::unpack(author, stored);
+                    named.is_some() && named == block.map(|block| OpeningId::of(&block))
+                })
             });
-            if !sound {
+            if !sound || page.is_none() {
                 check.find(format!(
-                    "{}: the opening {} is not what the event names",
+                    "{}: the openings from {} are not what the event names",
                     at(dot),
                     super::hex(key)
                 ));
             }
-            check.report.openings += 1;
+            check.report.openings += page.map_or(1, |page| page.len() as u64);
             let moved = self.openings.next();
             check.sound("column family openings", moved)?;
         }
