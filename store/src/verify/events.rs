@@ -162,7 +162,12 @@ impl Raw<'_> {
         while let Some((key, page)) = self.openings.item()
             && key.starts_with(&prefix)
         {
-            let page = opening::read_page(page);
+            let slot = key.strip_prefix(&prefix).and_then(|slot| slot.try_into().ok());
+            let page = opening::read_page(page).filter(|page| {
+                // A page stands under its first slot.
+                page.first().map(|(first, _)| *first) == slot.map(u16::from_be_bytes)
+                    && page.is_sorted_by(|a, b| a.0 < b.0)
+            });
             let sound = operations.zip(page.as_ref()).is_none_or(|((author, all), page)| {
                 page.iter().all(|(slot, stored)| {
                     let named = all.get(usize::from(*slot)).and_then(Operation::value);
