@@ -6,9 +6,10 @@ use quipu_merge::{AuthorKey, Body, Dot, EventId, Lane, Micros, Seq};
 
 use crate::db::Walk;
 use crate::error::{ReadError, StorageError};
+use crate::extent::Extent;
 use crate::lookup::Stored;
 use crate::schema::{self, Family, Kind};
-use crate::snapshot::{Extent, Snapshot, Value};
+use crate::snapshot::{Snapshot, Value};
 
 /// An event that is held.
 #[derive(Clone, Debug)]

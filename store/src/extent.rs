@@ -1,0 +1,119 @@
+//! How far a snapshot goes: cuts, as positions on lanes.
+
+use std::collections::BTreeMap;
+
+use quipu_merge::{AuthorKey, Clock, Cut, Dot, Lane, Micros, Seq};
+
+use crate::error::{ReadError, StorageError};
+use crate::lookup::{self, Stored};
+use crate::snapshot::Snapshot;
+
+/// How far a snapshot goes.
+#[derive(Clone, Debug)]
+pub(crate) enum Extent {
+    /// Everything that is held.
+    Everything,
+    /// What these positions cover, and the times of the events that named them.
+    Frontier { clock: Clock, heads: Vec<(Dot, Micros)> },
+    /// Everything up to this time.
+    Time(Micros),
+}
+
+impl Snapshot<'_> {
+    /// The largest position that the cut holds on each lane.
+    pub(crate) fn frontier(&self) -> Result<Clock, StorageError> {
+        match self.extent() {
+            Extent::Frontier { clock, .. } => Ok(clock.clone()),
+            Extent::Everything => {
+                let mut all = Clock::new();
+                self.published().heads.iter().for_each(|head| all.join(&head.clock));
+                Ok(all)
+            }
+            Extent::Time(time) => {
+                let mut frontier = Clock::new();
+                for (lane, _) in self.published().lanes.iter() {
+                    if let Some(dot) = self.last_by(lane, *time)? {
+                        frontier.advance(dot);
+                    }
+                }
+                Ok(frontier)
+            }
+        }
+    }
+
+    /// The largest position that the cut holds on a lane.
+    pub(crate) fn seq_on(&self, lane: Lane) -> Result<u64, StorageError> {
+        match self.extent() {
+            Extent::Everything => Ok(u64::MAX),
+            Extent::Frontier { clock, .. } => Ok(clock.seq(lane)),
+            Extent::Time(time) => Ok(self.last_by(lane, *time)?.map_or(0, |dot| dot.seq.0)),
+        }
+    }
+
+    pub(crate) fn resolve(&self, cut: &Cut) -> Result<Extent, ReadError> {
+        Ok(match cut {
+            Cut::Everything => Extent::Everything,
+            Cut::Time(time) => Extent::Time(*time),
+            Cut::Heads(heads) => {
+                let (mut clock, mut named) = (Clock::new(), Vec::with_capacity(heads.len()));
+                for &id in heads {
+                    let dot =
+                        lookup::dot_of(self.reader(), id)?.ok_or(ReadError::NoSuchEvent(id))?;
+                    let stored = Stored::read(self.reader(), dot)?;
+                    let record = stored.record()?;
+                    named.push((dot, record.time));
+                    clock.join(&self.ledger_handle().clocks.of(
+                        self.reader(),
+                        dot,
+                        record.clock,
+                    )?);
+                }
+                Extent::Frontier { clock, heads: named }
+            }
+            Cut::Clock(limit) => Extent::Frontier { clock: self.below(limit)?, heads: Vec::new() },
+        })
+    }
+
+    /// The events whose vector clock is at most `limit`: clocks only grow along a lane.
+    fn below(&self, limit: &BTreeMap<AuthorKey, u64>) -> Result<Clock, StorageError> {
+        let lanes = &self.published().lanes;
+        let holds = |dot: Dot| -> Result<bool, StorageError> {
+            let version = lanes.version(&lookup::clock_at(self.reader(), dot)?);
+            Ok(version.iter().all(|(author, seq)| limit.get(author).is_some_and(|max| seq <= max)))
+        };
+        let tips = {
+            let mut all = Clock::new();
+            self.published().heads.iter().for_each(|h| all.join(&h.clock));
+            all
+        };
+        let mut frontier = Clock::new();
+        for (lane, info) in lanes.iter() {
+            let Some(&max) = limit.get(&info.author) else { continue };
+            let (mut low, mut high) = (info.first().0, tips.seq(lane).min(max) + 1);
+            // Binary search for the first event that is not below.
+            while low < high {
+                let middle = low.midpoint(high);
+                let dot = Dot { lane, seq: Seq(middle) };
+                if holds(dot)? { low = middle + 1 } else { high = middle }
+            }
+            if low > info.first().0 {
+                frontier.advance(Dot { lane, seq: Seq(low - 1) });
+            }
+        }
+        Ok(frontier)
+    }
+
+    /// The last event of a lane with at most this time: times only grow along a lane.
+    fn last_by(&self, lane: Lane, time: Micros) -> Result<Option<Dot>, StorageError> {
+        let Some(info) = self.published().lanes.get(lane) else { return Ok(None) };
+        let tip = self.published().heads.iter().map(|head| head.clock.seq(lane)).max().unwrap_or(0);
+        let (first, mut low, mut high) = (info.first().0, info.first().0, tip + 1);
+        while low < high {
+            let middle = low.midpoint(high);
+            let dot = Dot { lane, seq: Seq(middle) };
+            let at = Stored::read(self.reader(), dot)?.record()?.time;
+            if at <= time { low = middle + 1 } else { high = middle }
+        }
+        Ok((low > first).then_some(Dot { lane, seq: Seq(low - 1) }))
+    }
+}
