@@ -95,7 +95,7 @@ run --store alice merge carol
 run --store alice merge carol-backup
 run --store alice status
 echo "both branches are kept, and the fork is proved by its two events; Carol goes on with a new key:"
-new=$("$quipu" --store carol-backup identity rotate --json | field key)
+new=$("$quipu" --store carol-backup identity rotate --json | field new)
 quiet --store alice member grant "$new" writer
 quiet --store carol-backup merge alice
 quiet --store carol-backup resolve carol/laptop "restored, with a key of its own"
