@@ -89,6 +89,34 @@ fn clock_entry(entry: &str) -> Result<(String, u64), &'static str> {
     if name.is_empty() {
         return Err("a position without an author");
     }
-    let seq = seq.parse().map_err(|_| "a position that is not a number")?;
-    Ok((name.to_owned(), seq))
+    let position = seq.parse::<u64>().map_err(|_| "a position that is not a number")?;
+    // Signs and leading zeros could make one text mean two things.
+    if position.to_string() != seq {
+        return Err("a position in another spelling");
+    }
+    Ok((name.to_owned(), position))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_have_one_spelling() {
+        for text in ["a:01", "a:+1", "2022-05-01T11:00:40+00:0010", "a:", ":1", "a:1,", "a:1,,b:2"]
+        {
+            assert!(text.parse::<CutExpression>().is_err(), "{text}");
+        }
+        let entries = vec![("a".to_owned(), 0), ("b".to_owned(), u64::MAX)];
+        let text = format!("a:0,b:{}", u64::MAX);
+        assert_eq!(text.parse(), Ok(CutExpression::Clock(entries)));
+    }
+
+    #[test]
+    fn checkpoints_come_before_clocks_and_times_before_both() {
+        assert_eq!("checkpoint:7".parse(), Ok(CutExpression::Checkpoint(7)));
+        assert!("checkpoint:seven".parse::<CutExpression>().is_err());
+        assert_eq!("1970-01-01T00:00:00.000001Z".parse(), Ok(CutExpression::Time(Micros(1))));
+        assert!("1969-12-31T23:59:59Z".parse::<CutExpression>().is_err());
+    }
 }
