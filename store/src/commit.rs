@@ -81,11 +81,12 @@ impl Ledger {
             let (batch, published) = {
                 let mut writer = self.lock_writer();
                 writer.check()?;
-                writer.take(&self.db)?
+                writer.take(&self.db).inspect_err(|error| writer.poison(error))?
             };
             let written = self.write_batch(batch, self.is_durable());
-            let mut writer = self.lock_writer();
-            self.settle(&mut writer, written, published, &turn)?;
+            // Readers wait for nobody: what is written is known before the writer is free.
+            let written = written.map(|()| self.announce(published, &turn));
+            self.settle(&mut self.lock_writer(), written)?;
         }
         Ok(value)
     }
@@ -138,21 +139,22 @@ impl Ledger {
         Ok(())
     }
 
-    /// Makes known that a group has been written, or that nothing can be written any more.
+    /// Makes known to readers and to those who wait that a group has been written.
+    fn announce(&self, published: Published, turn: &Turn<'_>) {
+        let commit = published.commit;
+        self.publish(Arc::new(published));
+        turn.advance(commit);
+    }
+
+    /// Lets the writer forget a group that has been written; after an error nothing can be
+    /// written any more.
     fn settle(
         &self,
         writer: &mut Writer,
         written: Result<(), StorageError>,
-        published: Published,
-        turn: &Turn<'_>,
     ) -> Result<(), StorageError> {
-        if let Err(error) = written {
-            writer.poison(&error);
-            return Err(error);
-        }
+        written.inspect_err(|error| writer.poison(error))?;
         writer.written();
-        turn.advance(published.commit);
-        self.publish(Arc::new(published));
         Ok(())
     }
 }
@@ -185,8 +187,10 @@ impl Exclusive<'_> {
         if self.writer.is_empty() {
             return Ok(());
         }
-        let (batch, published) = self.writer.take(&self.ledger.db)?;
+        let taken = self.writer.take(&self.ledger.db);
+        let (batch, published) = taken.inspect_err(|error| self.writer.poison(error))?;
         let written = self.ledger.write_batch(batch, sync);
-        self.ledger.settle(&mut self.writer, written, published, &self.turn)
+        let written = written.map(|()| self.ledger.announce(published, &self.turn));
+        self.ledger.settle(&mut self.writer, written)
     }
 }

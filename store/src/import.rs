@@ -304,7 +304,16 @@ impl FileSource {
             Enter(EventId),
             Leave(EventId),
         }
-        let mut stack: Vec<_> = self.heads()?.into_iter().map(Step::Enter).collect();
+        let heads = self.heads()?;
+        for head in &heads {
+            // A file that was cut off between two blocks has lost its heads first.
+            if !self.index.contains_key(&head.block())
+                && !ledger.latest().has(Family::Ids, &head.0)?
+            {
+                return Err(MergeError::Corrupt(format!("its root {head} is missing")));
+            }
+        }
+        let mut stack: Vec<_> = heads.into_iter().map(Step::Enter).collect();
         let mut seen = BTreeSet::new();
         let mut order = Vec::new();
         while let Some(step) = stack.pop() {

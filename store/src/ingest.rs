@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use quipu_merge::{
-    Ancestor, Ancestors, AuthorKey, Body, MAX_AHEAD, ParsedEvent, Refusal, SignedEvent, admit,
-    check_body, check_follows,
+    Ancestor, Ancestors, AuthorKey, Body, MAX_AHEAD, OpeningId, Operation, ParsedEvent, Refusal,
+    SignedEvent, admit, check_body, check_follows,
 };
 use rayon::prelude::*;
 
@@ -72,9 +72,18 @@ pub fn check_all(batch: Vec<Incoming>) -> Vec<Result<Checked, Refusal>> {
         .map(|incoming| {
             let event = ParsedEvent::decode(&incoming.event)?.verify()?;
             let author = event.event().author;
-            let openings = incoming.openings.into_iter();
-            let openings = openings.map(|(slot, block)| (slot, opening::pack(author, &block)));
-            Ok(Checked::new(event, incoming.body, openings.collect()))
+            let mut checked = Checked::new(event, incoming.body, Vec::new());
+            if let Some(Ok(body)) = &checked.body {
+                // Values come as bytes: only what the event names is let in.
+                let named = |(slot, block): &(u16, Vec<u8>)| {
+                    let operation = body.data().get(usize::from(*slot));
+                    operation.and_then(Operation::value) == Some(OpeningId::of(block))
+                };
+                let openings = incoming.openings.into_iter().filter(named);
+                let packed = openings.map(|(slot, block)| (slot, opening::pack(author, &block)));
+                checked.openings = packed.collect();
+            }
+            Ok(checked)
         })
         .collect()
 }

@@ -1,6 +1,5 @@
 //! A ledger on disk: making one, opening it, and the way from a stamped event to a durable one.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -178,41 +177,35 @@ impl Options {
         dir: &Path,
         first: impl FnOnce(&Identity, &Db) -> Result<(), OpenError>,
     ) -> Result<Ledger, OpenError> {
-        let existed = dir.exists();
-        let unfinished = Unfinished::start(dir)?;
-        let built = self.build_in(dir, unfinished, first);
-        if built.is_err() {
-            // Half a store is of no use; what cannot be removed is reported by the next attempt.
-            let _ = fs::remove_dir_all(dir);
-            if existed {
-                let _ = fs::create_dir(dir);
-            }
-        }
-        built
+        self.build_filled(dir, first, |_| Ok(())).map(|(ledger, ())| ledger)
     }
 
-    /// Makes a store as [`Self::build`] does, and fills it further; an error removes it again.
+    /// Makes a store as [`Self::build`] does, and fills it further. It is a store only when all of
+    /// that is done; an error removes it again.
     pub(crate) fn build_filled<T>(
         &self,
         dir: &Path,
         first: impl FnOnce(&Identity, &Db) -> Result<(), OpenError>,
         fill: impl FnOnce(&Ledger) -> Result<T, OpenError>,
     ) -> Result<(Ledger, T), OpenError> {
-        let ledger = self.build(dir, first)?;
-        match fill(&ledger) {
-            Ok(filled) => Ok((ledger, filled)),
-            Err(error) => {
-                drop(ledger);
-                let _ = fs::remove_dir_all(dir);
-                Err(error)
-            }
+        let unfinished = Unfinished::start(dir)?;
+        let built = self.build_in(dir, first).and_then(|ledger| {
+            let filled = fill(&ledger)?;
+            ledger.sync()?;
+            Ok((ledger, filled))
+        });
+        if built.is_err() {
+            unfinished.abandon();
+            return built;
         }
+        fail::fail_point!("before-finished");
+        unfinished.finish()?;
+        built
     }
 
     fn build_in(
         &self,
         dir: &Path,
-        unfinished: Unfinished,
         first: impl FnOnce(&Identity, &Db) -> Result<(), OpenError>,
     ) -> Result<Ledger, OpenError> {
         let identity = Identity::generate()?;
@@ -223,9 +216,6 @@ impl Options {
         first(&identity, &db)?;
         fail::fail_point!("after-genesis");
         Place::of(dir)?.record(&db)?;
-        db.sync()?;
-        fail::fail_point!("before-finished");
-        unfinished.finish()?;
         Ledger::start(self, dir, db, identity, false)
     }
 

@@ -253,6 +253,10 @@ pub(crate) fn for_each_block<E: From<StorageError>>(
         let Some(bytes) = from.reader().get(Family::Blocks, &schema::block_key(id))? else {
             continue;
         };
+        // What has rotted on the disk is as good as missing.
+        if BlockId::of(id.codec, &bytes) != id {
+            continue;
+        }
         if visit(id, &bytes)?
             && id.codec == Codec::DagCbor
             && let Ok(manifest) = Manifest::decode(&bytes)

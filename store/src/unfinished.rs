@@ -10,11 +10,15 @@ use crate::identity::{FRESH_KEY_FILE, KEY_FILE};
 use crate::ledger::DATABASE;
 
 /// The file that is there until a new store is whole. Who makes the store holds its lock.
-const MARK: &str = "unfinished";
+const MARK: &str = ".quipu-unfinished";
+/// What an attempt that ended early may have left.
+const LEFT: [&str; 4] = [MARK, DATABASE, KEY_FILE, FRESH_KEY_FILE];
 
 /// The right to make a store in a directory.
 pub struct Unfinished {
     dir: PathBuf,
+    /// Whether the directory was there before.
+    existed: bool,
     _lock: File,
 }
 
@@ -22,10 +26,11 @@ impl Unfinished {
     /// Takes a directory that is new, empty, or left over from an attempt that ended early.
     pub fn start(dir: &Path) -> Result<Self, OpenError> {
         let failed = |error| OpenError::from(StorageError::file(dir)(error));
+        let existed = dir.exists();
         fs::create_dir_all(dir).map_err(failed)?;
         let mark = dir.join(MARK);
         let again = is_unfinished(dir);
-        if !again && !is_empty(dir).map_err(failed)? {
+        if !holds_only(dir, if again { &LEFT } else { &[] }).map_err(failed)? {
             return Err(OpenError::Exists(dir.to_owned()));
         }
         let lock = OpenOptions::new()
@@ -40,11 +45,18 @@ impl Unfinished {
             Err(TryLockError::Error(error)) => return Err(failed(error)),
         }
         if again {
-            remove(fs::remove_dir_all(dir.join(DATABASE))).map_err(failed)?;
-            remove(fs::remove_file(dir.join(KEY_FILE))).map_err(failed)?;
-            remove(fs::remove_file(dir.join(FRESH_KEY_FILE))).map_err(failed)?;
+            clear(dir).map_err(failed)?;
         }
-        Ok(Self { dir: dir.to_owned(), _lock: lock })
+        Ok(Self { dir: dir.to_owned(), existed, _lock: lock })
+    }
+
+    /// Removes what has been made. What cannot be removed is in the way of the next attempt, which
+    /// says so.
+    pub fn abandon(self) {
+        let cleared = clear(&self.dir).and_then(|()| fs::remove_file(self.dir.join(MARK)));
+        if cleared.is_ok() && !self.existed {
+            let _ = fs::remove_dir(&self.dir);
+        }
     }
 
     /// Says that the store is whole.
@@ -61,8 +73,21 @@ pub fn is_unfinished(dir: &Path) -> bool {
     dir.join(MARK).is_file()
 }
 
-fn is_empty(dir: &Path) -> io::Result<bool> {
-    Ok(fs::read_dir(dir)?.next().is_none())
+/// Whether there is nothing in `dir` but some of these: what anybody else put there stays.
+fn holds_only(dir: &Path, names: &[&str]) -> io::Result<bool> {
+    for entry in fs::read_dir(dir)? {
+        let name = entry?.file_name();
+        if !names.iter().any(|known| name == *known) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn clear(dir: &Path) -> io::Result<()> {
+    remove(fs::remove_dir_all(dir.join(DATABASE)))?;
+    remove(fs::remove_file(dir.join(KEY_FILE)))?;
+    remove(fs::remove_file(dir.join(FRESH_KEY_FILE)))
 }
 
 fn remove(removed: io::Result<()>) -> io::Result<()> {

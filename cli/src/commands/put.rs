@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use quipu_merge::MAX_OPERATIONS;
-use quipu_store::Expected;
+use quipu_merge::{EventId, MAX_OPERATIONS};
+use quipu_store::{Expected, ReadError, Snapshot};
 
 use crate::context::Context;
 use crate::exit::Failure;
@@ -59,7 +59,7 @@ pub fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
     if let Some(expected) = args.only_if {
         let snapshot = ledger.snapshot()?;
         let events =
-            expected.split('+').map(|part| snapshot.find_event(part)).collect::<Result<_, _>>()?;
+            expected.split('+').map(|part| event_of(&snapshot, part)).collect::<Result<_, _>>()?;
         transaction.require(&key, Expected::Writes(events))?;
     } else if args.if_absent {
         transaction.require(&key, Expected::Absent)?;
@@ -67,4 +67,9 @@ pub fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
     transaction.put_from(&key, input)?;
     let committed = transaction.commit()?;
     print_committed(&ledger, &committed, &mut context.out)
+}
+
+/// An event that a condition names. One that is not held is no mistake: the condition fails.
+fn event_of(snapshot: &Snapshot<'_>, part: &str) -> Result<EventId, ReadError> {
+    part.parse().or_else(|_| snapshot.find_event(part))
 }
