@@ -130,7 +130,9 @@ impl Failure {
             Self::Verification(_) => {
                 Some("keep the directory for inspection, and clone from another replica")
             }
-            Self::Unavailable { why: "not here", .. } => Some("merge from a replica that has it"),
+            Self::Unavailable { why: "not here", .. } => {
+                Some("import an export of a replica that has it")
+            }
             Self::Read(ReadError::Cut(
                 CutError::AmbiguousEvent { .. } | CutError::AmbiguousAuthor(_),
             )) => Some("give more of it"),

@@ -6,10 +6,10 @@
 //! | `events` | lane, seq | clock, event, body: see [`crate::record`] |
 //! | `ids` | digest of the event's id | lane, seq |
 //! | `order` | time, lane | seq |
-//! | `openings` | lane, seq, slot | opening block |
+//! | `openings` | lane, seq, first slot | a page of openings: see [`crate::opening`] |
 //! | `blocks` | codec, digest | raw block or manifest |
 //! | `state` | kind, key, member | what stands now: see [`crate::record`] |
-//! | `versions` | kind, key, member, lane, time (lists: time, lane, slot) | what stood before |
+//! | `versions` | kind, key, member, lane, time (lists: time, lane, slot) | what stood before; every amount of a counter, every value of a list |
 
 use quipu_merge::{BlockId, Dot, Lane, Micros, Seq};
 
