@@ -102,8 +102,16 @@ impl Ledger {
         Ok(added + self.add_openings(openings)?)
     }
 
-    fn add_openings(&self, openings: Vec<(Dot, u16, Vec<u8>)>) -> Result<u64, StorageError> {
+    fn add_openings(&self, found: Vec<(Dot, u16, Vec<u8>)>) -> Result<u64, StorageError> {
         self.in_bulk(|hold| {
+            let mut openings = Vec::with_capacity(found.len());
+            for (dot, slot, stored) in found {
+                // Since it was looked for, another import may have brought it, or a redact erased it.
+                let erased = self.latest().has(Family::Meta, &schema::meta::erased(dot, slot))?;
+                if !erased && opening::find(self.latest(), dot, slot)?.is_none() {
+                    openings.push((dot, slot, stored));
+                }
+            }
             for of_event in openings.chunk_by(|a, b| a.0 == b.0) {
                 let Some((dot, ..)) = of_event.first() else { continue };
                 let stored = of_event.iter().map(|(_, slot, stored)| (*slot, stored.as_slice()));
