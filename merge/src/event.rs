@@ -3,6 +3,9 @@
 //! `bytes` → [`ParsedEvent`] (the encoding holds) → [`SignedEvent`] (the signature holds too) →
 //! admission by a ledger (see [`crate::admission`]).
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use minicbor::Decoder;
 
@@ -100,9 +103,18 @@ impl ParsedEvent {
     /// # Errors
     /// A refusal by rule `signature`.
     pub fn verify(self) -> Result<SignedEvent, Refusal> {
+        self.verify_with(&mut Keyring::default())
+    }
+
+    /// Checks the signature like [`Self::verify`], for many events of few authors.
+    ///
+    /// # Errors
+    /// A refusal by rule `signature`.
+    pub fn verify_with(self, keys: &mut Keyring) -> Result<SignedEvent, Refusal> {
         let refuse = |detail: &'static str| Refusal::new(self.id, Reason::Signature, detail);
-        let key = VerifyingKey::from_bytes(&self.event.author.0)
-            .map_err(|_| refuse("the author's key is not a point of the curve"))?;
+        let key = keys
+            .unpack(self.event.author)
+            .ok_or_else(|| refuse("the author's key is not a point of the curve"))?;
         let message = [DOMAIN, &encode(&self.event, None)].concat();
         key.verify_strict(&message, &Signature::from_bytes(&self.signature))
             .map_err(|_| refuse("the signature does not hold"))?;
@@ -115,6 +127,26 @@ impl ParsedEvent {
     /// [`Self::verify`] before: the id is the hash of the signature, too.
     pub fn verified_before(self) -> SignedEvent {
         SignedEvent { id: self.id, event: self.event, bytes: self.bytes }
+    }
+}
+
+/// Keys of authors, unpacked to points of the curve. Unpacking one takes about a tenth of the time
+/// that a signature takes.
+#[derive(Debug, Default)]
+pub struct Keyring(BTreeMap<AuthorKey, VerifyingKey>);
+
+impl Keyring {
+    /// How many keys are kept.
+    const KEPT: usize = 4096;
+
+    fn unpack(&mut self, author: AuthorKey) -> Option<&VerifyingKey> {
+        if self.0.len() >= Self::KEPT {
+            self.0.clear();
+        }
+        Some(match self.0.entry(author) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(VerifyingKey::from_bytes(&author.0).ok()?),
+        })
     }
 }
 

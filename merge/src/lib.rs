@@ -51,7 +51,9 @@ pub use clock::{Clock, Dot, Lane};
 pub use content::{ContentReadError, ContentWriteError, ContentWriter, read_content};
 pub use cut::{Cut, CutExpression, InvalidCut};
 pub use dump::{DagJsonBytes, DagJsonLink, Dump, Overview, Shown, ShownWrite};
-pub use event::{Event, MAX_BODY_LEN, MAX_EVENT_LEN, MAX_PARENTS, ParsedEvent, SignedEvent};
+pub use event::{
+    Event, Keyring, MAX_BODY_LEN, MAX_EVENT_LEN, MAX_PARENTS, ParsedEvent, SignedEvent,
+};
 pub use history::{Entry, History, UnknownEvent};
 pub use id::{
     AuthorKey, BlockId, BodyId, CheckpointId, Codec, EventId, InvalidId, InvalidKey, Micros,

@@ -1,5 +1,6 @@
 //! From a stamped event to a durable one: who writes the group, and who waits.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use rocksdb::WriteBatch;
@@ -13,6 +14,8 @@ pub(crate) struct Commits {
     state: Mutex<State>,
     /// Told whenever a group has been written.
     written: Condvar,
+    /// Twice the number of groups that were written; one more while one is.
+    writes: AtomicU64,
 }
 
 struct State {
@@ -28,7 +31,15 @@ struct Turn<'l>(&'l Commits);
 impl Commits {
     /// Starts after the group with this number.
     pub(crate) const fn new(last: u64) -> Self {
-        Self { state: Mutex::new(State { last, busy: false }), written: Condvar::new() }
+        let state = Mutex::new(State { last, busy: false });
+        Self { state, written: Condvar::new(), writes: AtomicU64::new(0) }
+    }
+
+    /// A number that stays the same as long as nobody begins to write. `None` while somebody does:
+    /// what the database holds may not be known to readers then.
+    pub(crate) fn quiet(&self) -> Option<u64> {
+        let writes = self.writes.load(Ordering::SeqCst);
+        writes.is_multiple_of(2).then_some(writes)
     }
 
     /// Waits for the right to write. `None` where the group `until` has been written meanwhile.
@@ -134,6 +145,7 @@ impl Ledger {
     /// Writes a batch. After an error nobody knows whether it is on the disk.
     fn write_batch(&self, batch: WriteBatch, sync: bool) -> Result<(), StorageError> {
         fail::fail_point!("before-write");
+        self.commits.writes.fetch_add(1, Ordering::SeqCst);
         self.db.write(batch, sync)?;
         fail::fail_point!("after-write");
         Ok(())
@@ -143,6 +155,7 @@ impl Ledger {
     fn announce(&self, published: Published, turn: &Turn<'_>) {
         let commit = published.commit;
         self.publish(Arc::new(published));
+        self.commits.writes.fetch_add(1, Ordering::SeqCst);
         turn.advance(commit);
     }
 

@@ -129,6 +129,25 @@ impl<'a> Reader<'a> {
         })
     }
 
+    /// Reads the values at many keys, which ascend.
+    pub fn get_many(
+        &self,
+        family: Family,
+        keys: &[&[u8]],
+    ) -> Result<Vec<Option<DBPinnableSlice<'a>>>, StorageError> {
+        let handle = self.db.family(family)?;
+        let keys = keys.iter().copied();
+        let found = match self.snapshot {
+            Some(snapshot) => {
+                let mut options = ReadOptions::default();
+                options.set_snapshot(snapshot);
+                self.db.db.batched_multi_get_cf_opt(handle, keys, true, &options)
+            }
+            None => self.db.db.batched_multi_get_cf(handle, keys, true),
+        };
+        Ok(found.into_iter().collect::<Result<_, _>>()?)
+    }
+
     /// Whether there is something at a key.
     pub fn has(&self, family: Family, key: &[u8]) -> Result<bool, StorageError> {
         Ok(self.get(family, key)?.is_some())
@@ -250,7 +269,7 @@ fn family_options(family: Family, cache: &Cache, tuning: Tuning) -> Options {
         // Looked up by whole keys, and often for what is not there.
         Family::Ids | Family::State | Family::Blocks => {
             blocks.set_bloom_filter(10.0, false);
-            options.set_memtable_prefix_bloom_ratio(0.05);
+            options.set_memtable_prefix_bloom_ratio(0.02);
             options.set_memtable_whole_key_filtering(true);
             blocks.set_data_block_index_type(DataBlockIndexType::BinaryAndHash);
             // One record of a block is wanted, and the others only take up room in the cache.

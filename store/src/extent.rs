@@ -57,16 +57,10 @@ impl Snapshot<'_> {
             Cut::Heads(heads) => {
                 let (mut clock, mut named) = (Clock::new(), Vec::with_capacity(heads.len()));
                 for &id in heads {
-                    let dot =
-                        lookup::dot_of(self.reader(), id)?.ok_or(ReadError::NoSuchEvent(id))?;
-                    let stored = Stored::read(self.reader(), dot)?;
-                    let record = stored.record()?;
-                    named.push((dot, record.time));
-                    clock.join(&self.ledger_handle().clocks.of(
-                        self.reader(),
-                        dot,
-                        record.clock,
-                    )?);
+                    let place = self.ledger_handle().places.of(self.reader(), id)?;
+                    let place = place.ok_or(ReadError::NoSuchEvent(id))?;
+                    named.push((place.dot, place.time));
+                    clock.join(&place.clock());
                 }
                 Extent::Frontier { clock, heads: named }
             }

@@ -144,8 +144,9 @@ impl Writer {
         erased: &BTreeMap<u16, bool>,
     ) -> Result<(), StorageError> {
         let (standing, sums, lists) = changes(new, known.dot, known.time, erased);
-        for change in standing {
-            self.write_standing(db, change, known, void)?;
+        let records = self.records_before(db, &standing)?;
+        for (change, record) in standing.into_iter().zip(records) {
+            self.write_standing(db, change, record.unwrap_or_default(), known, void)?;
         }
         for (state_key, amount) in sums {
             let version =
@@ -157,7 +158,7 @@ impl Writer {
                 sum.sum += amount;
                 sum.events += 1;
             }
-            self.put_state(db, state_key, sum.encode())?;
+            self.put_state(db, &state_key, &sum.encode())?;
         }
         for (state_key, values) in lists {
             let added = values.len() as u64;
@@ -171,15 +172,28 @@ impl Writer {
         Ok(())
     }
 
+    /// The records of the keys that change, as they are before that.
+    fn records_before(
+        &self,
+        db: &Db,
+        changes: &[Change],
+    ) -> Result<Vec<Option<Standing>>, StorageError> {
+        if let [change] = changes {
+            return Ok(vec![self.state(db, &change.state_key, Standing::decode)?]);
+        }
+        let keys: Vec<_> = changes.iter().map(|change| change.state_key.as_slice()).collect();
+        self.states(db, &keys, Standing::decode)
+    }
+
     /// Applies the last write of a register or a member.
     fn write_standing(
         &mut self,
         db: &Db,
         change: Change,
+        mut record: Standing,
         known: &Known,
         void: bool,
     ) -> Result<(), StorageError> {
-        let mut record = self.state(db, &change.state_key, Standing::decode)?.unwrap_or_default();
         let before = record.values();
         if void {
             self.shelve(db, &change.state_key, &mut record, &change.version)?;
@@ -193,7 +207,7 @@ impl Writer {
             record.writes = standing;
             record.writes.push(change.version);
         }
-        self.put_standing(db, change.state_key, &record, before)
+        self.put_standing(db, &change.state_key, &record, before)
     }
 
     /// Moves a write that no longer stands to the versions.
@@ -214,24 +228,24 @@ impl Writer {
     pub fn put_standing(
         &mut self,
         db: &Db,
-        state_key: Vec<u8>,
+        state_key: &[u8],
         record: &Standing,
         before: usize,
     ) -> Result<(), StorageError> {
         let now = record.values();
         if state_key.first() == Some(&(Kind::Register as u8)) {
             match (before > 1, now > 1) {
-                (false, true) => self.put(db, Family::Meta, &meta::conflict(&state_key), &[])?,
-                (true, false) => self.delete(db, Family::Meta, &meta::conflict(&state_key))?,
+                (false, true) => self.put(db, Family::Meta, &meta::conflict(state_key), &[])?,
+                (true, false) => self.delete(db, Family::Meta, &meta::conflict(state_key))?,
                 _ => {}
             }
         } else if (before > 0) != (now > 0) {
-            let parsed = schema::parse_state_key(&state_key);
+            let parsed = schema::parse_state_key(state_key);
             let (_, key, _) = parsed.ok_or_else(|| StorageError::damaged("the key of a member"))?;
             let set = schema::state_key(Kind::Set, &key, None);
             self.add_to_count(db, &set, if now > 0 { 1 } else { -1 })?;
         }
-        self.put_state(db, state_key, record.encode())
+        self.put_state(db, state_key, &record.encode())
     }
 
     /// Changes the number of members of a set or of values of a list; one with 0 does not exist.
@@ -244,7 +258,7 @@ impl Writer {
         }
         let mut record = Vec::with_capacity(8);
         put_number(&mut record, count);
-        self.put_state(db, state_key.to_vec(), record)
+        self.put_state(db, state_key, &record)
     }
 }
 

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use quipu_merge::{
-    Ancestor, Ancestors, AuthorKey, Body, MAX_AHEAD, OpeningId, Operation, ParsedEvent, Refusal,
-    SignedEvent, admit, check_body, check_follows,
+    Ancestor, Ancestors, AuthorKey, Body, Keyring, MAX_AHEAD, OpeningId, Operation, ParsedEvent,
+    Refusal, SignedEvent, admit, check_body, check_follows,
 };
 use rayon::prelude::*;
 
@@ -69,8 +69,8 @@ impl Checked {
 pub fn check_all(batch: Vec<Incoming>) -> Vec<Result<Checked, Refusal>> {
     batch
         .into_par_iter()
-        .map(|incoming| {
-            let event = ParsedEvent::decode(&incoming.event)?.verify()?;
+        .map_init(Keyring::default, |keys, incoming| {
+            let event = ParsedEvent::decode(&incoming.event)?.verify_with(keys)?;
             let author = event.event().author;
             let mut checked = Checked::new(event, incoming.body, Vec::new());
             if let Some(Ok(body)) = &checked.body {

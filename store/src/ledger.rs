@@ -13,7 +13,7 @@ use crate::db::{Db, Reader, Tuning};
 use crate::error::{IdentityError, OpenError, StorageError};
 use crate::identity::{Identity, Passphrase};
 use crate::load;
-use crate::lookup::Clocks;
+use crate::lookup::Places;
 use crate::schema::FORMAT;
 use crate::unfinished::{Unfinished, is_unfinished};
 use crate::waiting::Pool;
@@ -243,8 +243,8 @@ pub struct Ledger {
     /// Who writes the groups of the writer.
     pub(crate) commits: Commits,
     published: RwLock<Arc<Published>>,
-    /// Clocks that were read lately.
-    pub(crate) clocks: Clocks,
+    /// Events that were looked for lately.
+    pub(crate) places: Places,
 }
 
 impl Ledger {
@@ -284,7 +284,7 @@ impl Ledger {
             writer: Mutex::new(writer),
             commits: Commits::new(published.commit),
             published: RwLock::new(Arc::new(published)),
-            clocks: Clocks::default(),
+            places: Places::default(),
         };
         ledger.lock_writer().pool = pool;
         ledger.admit_due()?;

@@ -42,6 +42,7 @@ mod lookup;
 mod manage;
 mod merge;
 mod opening;
+mod overlay;
 mod rebuild;
 mod record;
 mod schema;

@@ -1,6 +1,7 @@
 //! Finding events and what they have seen.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use quipu_merge::{Ancestor, AuthorKey, Body, Clock, Dot, EventId, Micros, ParsedEvent, Seq};
@@ -142,44 +143,104 @@ pub fn known_at(reader: Reader<'_>, dot: Dot) -> Result<Known, StorageError> {
     Ok(Known { id: event.id(), author: content.author, dot, time: content.time, clock, base })
 }
 
-/// Clocks that were read lately. Events never change, so neither do they.
+/// What cutting by an event needs to know of it.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// Its local name.
+    pub dot: Dot,
+    /// When it says that it was written.
+    pub time: Micros,
+    /// What it has seen, up to its own position: most events share the clock of an earlier one.
+    seen: SharedClock,
+}
+
+impl Place {
+    /// What it has seen, itself included.
+    pub fn clock(&self) -> Clock {
+        let mut clock = Clock::clone(&self.seen);
+        clock.advance(self.dot);
+        clock
+    }
+}
+
+/// Places that were looked for lately. Events never change, so neither do they.
 #[derive(Default)]
-pub struct Clocks(Mutex<HashMap<Dot, SharedClock>>);
+pub struct Places(Mutex<Remembered>);
 
-impl Clocks {
-    /// How many clocks are kept.
-    const KEPT: usize = 1024;
+#[derive(Default)]
+struct Remembered {
+    places: Generations<EventId, Place>,
+    clocks: Generations<Dot, SharedClock>,
+}
 
-    /// The clock that the record of the event at `dot` describes. Most events share the stored
-    /// clock of an earlier one of their lane, which is likely to be here.
-    pub fn of(
-        &self,
-        reader: Reader<'_>,
-        dot: Dot,
-        stored: StoredClock,
-    ) -> Result<Clock, StorageError> {
-        let StoredClock::Same(base) = stored else { return clock_of(reader, dot, stored) };
-        let base = Dot { lane: dot.lane, seq: base };
-        let known = self.lock().get(&base).cloned();
-        let shared = match known {
-            Some(shared) => shared,
-            None => {
-                let shared = Arc::new(clock_at(reader, base)?);
-                let mut kept = self.lock();
-                if kept.len() >= Self::KEPT {
-                    kept.clear();
-                }
-                kept.insert(base, shared.clone());
-                shared
-            }
+impl Places {
+    /// The place of the event with this id.
+    pub fn of(&self, reader: Reader<'_>, id: EventId) -> Result<Option<Place>, StorageError> {
+        if let Some(place) = self.lock().places.get(&id) {
+            return Ok(Some(place));
+        }
+        let Some(dot) = dot_of(reader, id)? else { return Ok(None) };
+        let stored = Stored::read(reader, dot)?;
+        let record = stored.record()?;
+        let time = record.time;
+        let seen = match record.clock {
+            StoredClock::Same(base) => self.clock(reader, Dot { lane: dot.lane, seq: base })?,
+            other => Arc::new(clock_of(reader, dot, other)?),
         };
-        let mut clock = Clock::clone(&shared);
-        clock.advance(dot);
+        let (place, positions) = (Place { dot, time, seen: seen.clone() }, seen.len());
+        self.lock().places.insert(id, place.clone(), positions);
+        Ok(Some(place))
+    }
+
+    fn clock(&self, reader: Reader<'_>, dot: Dot) -> Result<SharedClock, StorageError> {
+        if let Some(clock) = self.lock().clocks.get(&dot) {
+            return Ok(clock);
+        }
+        let clock = Arc::new(clock_at(reader, dot)?);
+        self.lock().clocks.insert(dot, clock.clone(), clock.len());
         Ok(clock)
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Dot, SharedClock>> {
+    fn lock(&self) -> MutexGuard<'_, Remembered> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What was used lately: the younger things, and the older ones until there are enough of the
+/// younger.
+struct Generations<K, V> {
+    young: HashMap<K, (V, usize)>,
+    old: HashMap<K, (V, usize)>,
+    /// Positions in the clocks of the younger things.
+    positions: usize,
+}
+
+impl<K, V> Default for Generations<K, V> {
+    fn default() -> Self {
+        Self { young: HashMap::new(), old: HashMap::new(), positions: 0 }
+    }
+}
+
+impl<K: Eq + Hash + Copy, V: Clone> Generations<K, V> {
+    /// How many positions the younger clocks have at most, one more counted for each.
+    const KEPT: usize = 1 << 16;
+
+    fn get(&mut self, key: &K) -> Option<V> {
+        if let Some((value, _)) = self.young.get(key) {
+            return Some(value.clone());
+        }
+        let (value, positions) = self.old.remove(key)?;
+        self.insert(*key, value.clone(), positions);
+        Some(value)
+    }
+
+    fn insert(&mut self, key: K, value: V, positions: usize) {
+        if self.positions >= Self::KEPT {
+            self.old = std::mem::take(&mut self.young);
+            self.positions = 0;
+        }
+        self.positions += positions + 1;
+        self.young.insert(key, (value, positions));
     }
 }
 

@@ -67,7 +67,7 @@ impl Writer {
                 self.shelve(db, state_key, &mut rebuilt, &version)?;
             }
         }
-        self.put_standing(db, state_key.to_vec(), &rebuilt, before)
+        self.put_standing(db, state_key, &rebuilt, before)
     }
 
     fn rebuild_sum(
@@ -89,7 +89,7 @@ impl Writer {
             }
             walk.next()?;
         }
-        self.put_state(db, state_key.to_vec(), sum.encode())
+        self.put_state(db, state_key, &sum.encode())
     }
 
     fn rebuild_list(

@@ -4,7 +4,7 @@
 //! the current group. The first of those that wait takes the group and writes it with one fsync;
 //! the others stamp the next group meanwhile. Readers see an event only when it is written.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use quipu_merge::{
@@ -16,6 +16,7 @@ use crate::db::{Db, Reader};
 use crate::error::StorageError;
 use crate::judge::{Erased, Redacted, redacted};
 use crate::lookup::{self, Known, Recent, Stored};
+use crate::overlay::Overlay;
 use crate::record::{self, put_dot, put_number};
 use crate::schema::{Family, meta};
 use crate::waiting::Pool;
@@ -35,8 +36,8 @@ pub struct Published {
     pub heads: Arc<[Known]>,
 }
 
-/// Records of a family that are not in the database yet.
-type Overlay = HashMap<Vec<u8>, Option<Vec<u8>>>;
+/// Room that is made for a group beforehand, in bytes.
+const MAX_RESERVED: usize = 1 << 20;
 
 /// The state that the next event builds on. Guarded by one lock.
 pub struct Writer {
@@ -62,7 +63,9 @@ pub struct Writer {
     pub pool: Pool,
     batch: WriteBatch,
     empty: bool,
+    /// Records of the family `state` in the group.
     states: Overlay,
+    /// Records of the family `state` in the group that is being written.
     in_flight: Overlay,
     poisoned: Option<String>,
 }
@@ -84,8 +87,8 @@ impl Writer {
             pool: Pool::default(),
             batch: WriteBatch::default(),
             empty: true,
-            states: Overlay::new(),
-            in_flight: Overlay::new(),
+            states: Overlay::default(),
+            in_flight: Overlay::default(),
             poisoned: None,
         }
     }
@@ -101,14 +104,9 @@ impl Writer {
     }
 
     /// Adds a record of the family `state` to the group, where the next events will find it.
-    pub fn put_state(
-        &mut self,
-        db: &Db,
-        key: Vec<u8>,
-        record: Vec<u8>,
-    ) -> Result<(), StorageError> {
+    pub fn put_state(&mut self, db: &Db, key: &[u8], record: &[u8]) -> Result<(), StorageError> {
         self.empty = false;
-        db.put(&mut self.batch, Family::State, &key, &record)?;
+        db.put(&mut self.batch, Family::State, key, record)?;
         self.states.insert(key, Some(record));
         Ok(())
     }
@@ -130,7 +128,7 @@ impl Writer {
     pub fn delete(&mut self, db: &Db, family: Family, key: &[u8]) -> Result<(), StorageError> {
         self.empty = false;
         if family == Family::State {
-            self.states.insert(key.to_vec(), None);
+            self.states.insert(key, None);
         }
         db.delete(&mut self.batch, family, key)
     }
@@ -142,13 +140,30 @@ impl Writer {
         key: &[u8],
         decode: impl FnOnce(&[u8]) -> Option<T>,
     ) -> Result<Option<T>, StorageError> {
-        let damaged = || StorageError::damaged("a record of the current state");
-        if let Some(record) = self.states.get(key).or_else(|| self.in_flight.get(key)) {
-            let Some(bytes) = record else { return Ok(None) };
-            return decode(bytes).map(Some).ok_or_else(damaged);
+        match self.unwritten(key) {
+            Some(record) => decode_state(record, decode),
+            None => decode_state(db.latest().get(Family::State, key)?.as_deref(), decode),
         }
-        let Some(bytes) = db.latest().get(Family::State, key)? else { return Ok(None) };
-        decode(&bytes).map(Some).ok_or_else(damaged)
+    }
+
+    /// The records of many keys in the family `state`, which ascend. Looking for them together is
+    /// about twice as fast as one by one.
+    pub fn states<T>(
+        &self,
+        db: &Db,
+        keys: &[&[u8]],
+        decode: impl Fn(&[u8]) -> Option<T>,
+    ) -> Result<Vec<Option<T>>, StorageError> {
+        let written = db.latest().get_many(Family::State, keys)?;
+        let records = keys.iter().zip(&written).map(|(key, written)| {
+            decode_state(self.unwritten(key).unwrap_or(written.as_deref()), &decode)
+        });
+        records.collect()
+    }
+
+    /// What the groups that are not written yet make of a key in the family `state`.
+    fn unwritten(&self, key: &[u8]) -> Option<Option<&[u8]>> {
+        self.states.get(key).or_else(|| self.in_flight.get(key))
     }
 
     /// An event that is held, written or not.
@@ -207,7 +222,9 @@ impl Writer {
 
     /// Takes the group to write it, and starts the next.
     pub fn take(&mut self, db: &Db) -> Result<(WriteBatch, Published), StorageError> {
-        let mut batch = std::mem::take(&mut self.batch);
+        // The next group is likely to be as large as this one.
+        let next = WriteBatch::with_capacity_bytes(self.batch.size_in_bytes().min(MAX_RESERVED));
+        let mut batch = std::mem::replace(&mut self.batch, next);
         let commit = self.group;
         let mut heads = Vec::new();
         put_number(&mut heads, commit);
@@ -215,7 +232,7 @@ impl Writer {
         db.put(&mut batch, Family::Meta, meta::HEADS, &heads)?;
         self.group += 1;
         self.empty = true;
-        self.in_flight = std::mem::take(&mut self.states);
+        std::mem::swap(&mut self.in_flight, &mut self.states);
         self.recent.age();
         let published = Published {
             commit,
@@ -231,6 +248,14 @@ impl Writer {
     pub fn written(&mut self) {
         self.in_flight.clear();
     }
+}
+
+fn decode_state<T>(
+    record: Option<&[u8]>,
+    decode: impl FnOnce(&[u8]) -> Option<T>,
+) -> Result<Option<T>, StorageError> {
+    let damaged = || StorageError::damaged("a record of the current state");
+    record.map(|bytes| decode(bytes).ok_or_else(damaged)).transpose()
 }
 
 /// Reads the number of the last commit.
