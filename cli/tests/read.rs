@@ -204,6 +204,7 @@ fn status_is_an_overview() {
         "heads",
         "key",
         "ledger",
+        "missing_values",
         "name",
         "policy",
         "roles",

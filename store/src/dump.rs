@@ -122,7 +122,8 @@ impl Snapshot<'_> {
     /// What is at hand of a value, erased or not.
     fn show(&self, value: ValueRef) -> Result<Shown, StorageError> {
         let slot = u16::try_from(value.slot).map_err(|_| StorageError::damaged("a slot"))?;
-        Ok(match self.opening_at(value.dot, slot)? {
+        let opening = self.opening_at(value.dot, slot)?;
+        Ok(match opening.and_then(|bytes| Opening::decode(&bytes).ok()) {
             Some(Opening { author, content, .. }) if author == value.author => match content {
                 Content::Inline(bytes) => Shown::Bytes(bytes),
                 Content::Linked(link) => Shown::Link(link.block),

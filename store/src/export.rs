@@ -5,11 +5,12 @@ use std::io::{self, Write};
 
 use quipu_merge::{BlockId, CarError, CarFault, CarWriter, Clock, Cut, Dot};
 
+use crate::blocks;
 use crate::db::Walk;
 use crate::error::{ReadError, StorageError};
 use crate::ledger::Ledger;
 use crate::lookup::Stored;
-use crate::merge::{Progress, for_each_block, read_openings};
+use crate::merge::{Progress, read_openings};
 use crate::schema::Family;
 use crate::snapshot::Snapshot;
 
@@ -114,12 +115,16 @@ impl<W: Write> Output<W> {
         self.report.events += 1;
         for (_, opening) in read_openings(snapshot, openings, dot)? {
             self.block(quipu_merge::OpeningId::of(&opening).into(), &opening)?;
-            for_each_block(snapshot, &opening, |id, bytes| {
+            let Some(link) = blocks::link_of(&opening) else { continue };
+            blocks::for_each(link, |id| {
                 if !self.long.insert(id) {
-                    return Ok(false);
+                    return Ok(None);
                 }
-                self.block(id, bytes)?;
-                Ok::<_, ExportError>(true)
+                let found = blocks::read(snapshot.reader(), id)?;
+                if let Some(bytes) = &found {
+                    self.block(id, bytes)?;
+                }
+                Ok::<_, ExportError>(found)
             })?;
         }
         Ok(())

@@ -9,19 +9,20 @@ use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use quipu_merge::{
-    Ancestor, Ancestors, BlockId, CarFault, CarReader, Certificate, Codec, Content, Control, Dot,
-    EventId, Manifest, Opening, ParsedEvent, admit, admit_genesis, check_body, check_follows,
+    Ancestor, Ancestors, BlockId, CarFault, CarReader, Certificate, Control, EventId, OpeningId,
+    ParsedEvent, admit, admit_genesis, check_body, check_follows,
 };
-use rocksdb::WriteBatch;
 
+use crate::blocks;
 use crate::error::{MergeError, OpenError, StorageError};
 use crate::ingest::{BATCH, Checked, Incoming, MergeReport, Tally, check_all};
 use crate::ledger::{Ledger, Options};
 use crate::load;
 use crate::lookup::{self, Known};
 use crate::merge::Progress;
+use crate::missing::ValueSource;
 use crate::opening;
-use crate::schema::{self, Family};
+use crate::schema::Family;
 
 /// How many new events are taken in from one file at most.
 pub const MAX_FILE_EVENTS: usize = 4_000_000;
@@ -42,7 +43,7 @@ impl Ledger {
         self.rehearse(&mut source, &order)?;
         fail::fail_point!("after-rehearsal");
         let before = self.before()?;
-        let mut tally = Tally { known_events: source.held.len() as u64, ..Tally::default() };
+        let mut tally = Tally { known_events: source.held, ..Tally::default() };
         let total = order.len() as u64;
         for (batch, number) in order.chunks(BATCH).zip(1..) {
             let mut checked = Vec::with_capacity(batch.len());
@@ -53,7 +54,7 @@ impl Ledger {
             fail::fail_point!("between-import-batches");
             progress((number * BATCH as u64).min(total), total);
         }
-        tally.new_values += self.fill_values(&mut source)?;
+        tally.new_values += self.fill_missing(&mut source)?;
         self.sync()?;
         Ok(self.report(&before, &tally)?)
     }
@@ -68,56 +69,9 @@ impl Ledger {
         let waiting = self.rehearse(&mut source, &order)?;
         Ok(MergeReport {
             new_events: order.len() as u64 - waiting,
-            known_events: source.held.len() as u64,
+            known_events: source.held,
             waiting: self.waiting(),
             ..MergeReport::default()
-        })
-    }
-
-    /// Adds the values that the file has and the store lacks, of events that were held before.
-    /// Tells how many.
-    fn fill_values(&self, source: &mut FileSource) -> Result<u64, MergeError> {
-        let (mut added, mut openings) = (0, Vec::new());
-        for id in std::mem::take(&mut source.held) {
-            let Some(dot) = lookup::dot_of(self.latest(), id)? else { continue };
-            let stored = lookup::Stored::read(self.latest(), dot)?;
-            let (author, body) = (stored.event()?.event().author, stored.body()?);
-            for (slot, operation) in (0_u16..).zip(body.data()) {
-                let Some(value) = operation.value() else { continue };
-                let erased = schema::meta::erased(dot, slot);
-                if opening::find(self.latest(), dot, slot)?.is_some()
-                    || self.latest().has(Family::Meta, &erased)?
-                {
-                    continue;
-                }
-                if let Some(opening) = source.block(value.block())? {
-                    source.copy_blocks(self, &opening)?;
-                    openings.push((dot, slot, opening::pack(author, &opening)));
-                }
-            }
-            if openings.len() >= BATCH {
-                added += self.add_openings(std::mem::take(&mut openings))?;
-            }
-        }
-        Ok(added + self.add_openings(openings)?)
-    }
-
-    fn add_openings(&self, found: Vec<(Dot, u16, Vec<u8>)>) -> Result<u64, StorageError> {
-        self.in_bulk(|hold| {
-            let mut openings = Vec::with_capacity(found.len());
-            for (dot, slot, stored) in found {
-                // Since it was looked for, another import may have brought it, or a redact erased it.
-                let erased = self.latest().has(Family::Meta, &schema::meta::erased(dot, slot))?;
-                if !erased && opening::find(self.latest(), dot, slot)?.is_none() {
-                    openings.push((dot, slot, stored));
-                }
-            }
-            for of_event in openings.chunk_by(|a, b| a.0 == b.0) {
-                let Some((dot, ..)) = of_event.first() else { continue };
-                let stored = of_event.iter().map(|(_, slot, stored)| (*slot, stored.as_slice()));
-                hold.writer().put_openings(&self.db, *dot, stored)?;
-            }
-            Ok(openings.len() as u64)
         })
     }
 
@@ -226,8 +180,8 @@ struct FileSource {
     file: BufReader<File>,
     roots: Vec<BlockId>,
     index: HashMap<BlockId, (u64, u32)>,
-    /// The events of the file that are held already.
-    held: Vec<EventId>,
+    /// How many events of the file are held already.
+    held: u64,
 }
 
 impl FileSource {
@@ -252,7 +206,7 @@ impl FileSource {
         }
         drop(reader);
         let file = BufReader::with_capacity(1 << 18, file);
-        Ok(Self { file, roots, index, held: Vec::new() })
+        Ok(Self { file, roots, index, held: 0 })
     }
 
     /// The bytes of a block, if the file has it. They are checked again: files change.
@@ -338,12 +292,12 @@ impl FileSource {
             let Some(bytes) = self.block(id.block())? else { continue };
             let parsed = ParsedEvent::decode(&bytes)?;
             if held {
-                self.held.push(id);
+                self.held += 1;
             } else {
                 stack.push(Step::Leave(id));
             }
             stack.extend(parsed.event().follows().map(Step::Enter));
-            if seen.len() > MAX_FILE_EVENTS {
+            if seen.len() as u64 > MAX_FILE_EVENTS as u64 + self.held {
                 return Err(MergeError::TooMany { limit: MAX_FILE_EVENTS });
             }
         }
@@ -375,28 +329,20 @@ impl FileSource {
         }
         Ok(Checked { event, body, body_bytes: incoming.body, openings })
     }
+}
 
-    /// Copies the blocks of the long value that an opening refers to.
-    fn copy_blocks(&mut self, ledger: &Ledger, opening: &[u8]) -> Result<(), MergeError> {
-        let Ok(Opening { content: Content::Linked(link), .. }) = Opening::decode(opening) else {
-            return Ok(());
-        };
-        let mut open = vec![link.block];
-        let mut seen = BTreeSet::new();
-        while let Some(id) = open.pop() {
-            if !seen.insert(id) {
-                continue;
-            }
-            let Some(bytes) = self.block(id)? else { continue };
-            let mut batch = WriteBatch::default();
-            ledger.db.put(&mut batch, Family::Blocks, &schema::block_key(id), &bytes)?;
-            ledger.db.write(batch, false)?;
-            if id.codec == Codec::DagCbor
-                && let Ok(manifest) = Manifest::decode(&bytes)
-            {
-                open.extend(manifest.chunks.iter().map(|chunk| chunk.block));
-            }
-        }
-        Ok(())
+impl ValueSource for FileSource {
+    fn opening(
+        &mut self,
+        _event: EventId,
+        _slot: u16,
+        id: OpeningId,
+    ) -> Result<Option<Vec<u8>>, MergeError> {
+        self.block(id.block())
+    }
+
+    fn copy_blocks(&mut self, to: &Ledger, opening: &[u8]) -> Result<(), MergeError> {
+        let Some(link) = blocks::link_of(opening) else { return Ok(()) };
+        to.copy_blocks(link, |id| self.block(id))
     }
 }

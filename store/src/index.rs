@@ -23,6 +23,8 @@ pub struct NewEvent<'a> {
     pub body: &'a Body,
     /// The openings at hand, as they are stored, by the index of their operation.
     pub openings: &'a [(u16, Vec<u8>)],
+    /// The slots whose values are not whole here.
+    pub incomplete: &'a [u16],
     /// Where it goes, and what it has seen.
     pub admission: &'a Admission,
     /// The event before on the author's chain.
@@ -130,6 +132,9 @@ impl Writer {
         self.put_openings(db, dot, kept.map(|(slot, stored)| (*slot, stored.as_slice())))?;
         for slot in erased.keys() {
             self.put(db, Family::Meta, &meta::erased(dot, *slot), &[])?;
+        }
+        for slot in new.incomplete.iter().filter(|slot| !erased.contains_key(slot)) {
+            self.put(db, Family::Meta, &meta::missing(dot, *slot), &[])?;
         }
         Ok(())
     }

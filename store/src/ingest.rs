@@ -12,6 +12,7 @@ use crate::commit::Exclusive;
 use crate::error::{MergeError, ReadError, StorageError};
 use crate::index::NewEvent;
 use crate::ledger::{Ledger, now};
+use crate::missing;
 use crate::opening;
 use crate::record::WaitingRecord;
 use crate::schema::Family;
@@ -260,6 +261,7 @@ impl Ledger {
             Some(prev) => hold.writer().known(self.latest(), prev)?,
             None => None,
         };
+        let incomplete = missing::incomplete(self.latest(), body, &checked.openings)?;
         let writer = hold.writer();
         writer.stop_waiting(&self.db, event.id())?;
         let new = NewEvent {
@@ -267,6 +269,7 @@ impl Ledger {
             body_bytes,
             body,
             openings: &checked.openings,
+            incomplete: &incomplete,
             admission: &admission,
             prev: prev.as_ref(),
         };

@@ -12,6 +12,7 @@ use crate::db::Db;
 use crate::error::StorageError;
 use crate::index::NewEvent;
 use crate::lookup::{self, Stored};
+use crate::missing;
 use crate::record::EventRecord;
 use crate::schema::{self, Family, Kind, meta};
 use crate::writer::Writer;
@@ -184,6 +185,8 @@ impl Writer {
         }
         for (&(dot, slot), &erased) in &rejudged.erased {
             self.mark(db, &meta::erased(dot, slot), erased)?;
+            let missing = !erased && missing::is_marked(db.latest(), dot, slot)?;
+            self.mark(db, &meta::missing(dot, slot), missing)?;
         }
         for (dot, slots) in dropped {
             self.drop_openings(db, dot, &slots)?;

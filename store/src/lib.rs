@@ -20,6 +20,7 @@
 //! # }
 //! ```
 
+mod blocks;
 mod commit;
 mod copied;
 mod crash;
@@ -41,6 +42,7 @@ mod load;
 mod lookup;
 mod manage;
 mod merge;
+mod missing;
 mod opening;
 mod overlay;
 mod rebuild;

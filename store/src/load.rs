@@ -89,6 +89,7 @@ pub fn first(
         body_bytes,
         body: &body,
         openings: &[],
+        incomplete: &[],
         admission: &admission,
         prev: None,
     };

@@ -2,17 +2,18 @@
 
 use std::path::Path;
 
-use quipu_merge::{BlockId, Codec, Content, Cut, Dot, EventId, Lane, Manifest, Opening, Seq};
-use rocksdb::WriteBatch;
+use quipu_merge::{Cut, Dot, EventId, Lane, OpeningId, Seq};
 
+use crate::blocks;
 use crate::db::Walk;
 use crate::error::{MergeError, OpenError, StorageError};
 use crate::ingest::{BATCH, Incoming, MergeReport, Tally, check_all};
 use crate::ledger::{Ledger, Options};
 use crate::load;
-use crate::lookup::Stored;
+use crate::lookup::{self, Stored};
+use crate::missing::ValueSource;
 use crate::opening;
-use crate::schema::{self, Family, meta};
+use crate::schema::{self, Family};
 use crate::snapshot::Snapshot;
 
 /// Tells how far a long work has come: done and, as far as known, in all.
@@ -68,6 +69,7 @@ impl Ledger {
             done += count;
             progress(done, total);
         }
+        tally.new_values += self.fill_missing(&mut OtherReplica(from))?;
         self.sync_if_durable()?;
         Ok(self.report(&before, &tally)?)
     }
@@ -200,7 +202,7 @@ impl<'s> Reading<'s, '_> {
         let record = stored.record()?;
         let openings = read_openings(self.from, openings, dot)?;
         for (_, opening) in &openings {
-            copy_blocks(self.from, opening, to)?;
+            OtherReplica(self.from).copy_blocks(to, opening)?;
         }
         Ok(Incoming { event: record.event.to_vec(), body: Some(record.body.to_vec()), openings })
     }
@@ -224,7 +226,7 @@ pub(crate) fn read_openings(
         && key.starts_with(&prefix)
     {
         for (slot, stored) in opening::read_page(page).ok_or_else(damaged)? {
-            if !from.has_erased() || !from.reader().has(Family::Meta, &meta::erased(dot, slot))? {
+            if !from.is_erased(dot, slot)? {
                 openings.push((slot, opening::unpack(author, stored).ok_or_else(damaged)?));
             }
         }
@@ -234,47 +236,27 @@ pub(crate) fn read_openings(
     Ok(openings)
 }
 
-/// Calls `visit` with each block of the long value that an opening refers to, as far as it is at
-/// hand, manifests before what they list. Each is visited once, however often it occurs.
-pub(crate) fn for_each_block<E: From<StorageError>>(
-    from: &Snapshot<'_>,
-    opening: &[u8],
-    mut visit: impl FnMut(BlockId, &[u8]) -> Result<bool, E>,
-) -> Result<(), E> {
-    let Ok(Opening { content: Content::Linked(link), .. }) = Opening::decode(opening) else {
-        return Ok(());
-    };
-    let mut open = vec![link.block];
-    let mut seen = std::collections::BTreeSet::new();
-    while let Some(id) = open.pop() {
-        if !seen.insert(id) {
-            continue;
-        }
-        let Some(bytes) = from.reader().get(Family::Blocks, &schema::block_key(id))? else {
-            continue;
-        };
-        // What has rotted on the disk is as good as missing.
-        if BlockId::of(id.codec, &bytes) != id {
-            continue;
-        }
-        if visit(id, &bytes)?
-            && id.codec == Codec::DagCbor
-            && let Ok(manifest) = Manifest::decode(&bytes)
-        {
-            open.extend(manifest.chunks.iter().map(|chunk| chunk.block));
-        }
-    }
-    Ok(())
-}
+/// Another replica, to have values from.
+struct OtherReplica<'s, 'l>(&'s Snapshot<'l>);
 
-fn copy_blocks(from: &Snapshot<'_>, opening: &[u8], to: &Ledger) -> Result<(), MergeError> {
-    for_each_block(from, opening, |id, bytes| {
-        let key = schema::block_key(id);
-        if !to.latest().has(Family::Blocks, &key)? {
-            let mut batch = WriteBatch::default();
-            to.db.put(&mut batch, Family::Blocks, &key, bytes)?;
-            to.db.write(batch, false)?;
+impl ValueSource for OtherReplica<'_, '_> {
+    fn opening(
+        &mut self,
+        event: EventId,
+        slot: u16,
+        id: OpeningId,
+    ) -> Result<Option<Vec<u8>>, MergeError> {
+        let Self(from) = self;
+        let Some(dot) = lookup::dot_of(from.reader(), event)? else { return Ok(None) };
+        if from.is_erased(dot, slot)? {
+            return Ok(None);
         }
-        Ok::<_, MergeError>(true)
-    })
+        let found = from.opening_at(dot, slot)?;
+        Ok(found.filter(|opening| OpeningId::of(opening) == id))
+    }
+
+    fn copy_blocks(&mut self, to: &Ledger, opening: &[u8]) -> Result<(), MergeError> {
+        let Some(link) = blocks::link_of(opening) else { return Ok(()) };
+        to.copy_blocks(link, |id| Ok(blocks::read(self.0.reader(), id)?))
+    }
 }

@@ -4,8 +4,9 @@
 //! A page is found by the event and the slot of its first opening. Pages of one event may overlap
 //! where openings came later than others.
 
-use quipu_merge::{AuthorKey, Content, Dot, Opening, SALT_LEN};
+use quipu_merge::{AuthorKey, Content, Dot, Link, Opening, SALT_LEN};
 
+use crate::blocks;
 use crate::db::{Db, Reader};
 use crate::error::StorageError;
 use crate::record::{self, put_number};
@@ -44,6 +45,11 @@ pub fn unpack(author: AuthorKey, stored: &[u8]) -> Option<Vec<u8>> {
         }
         _ => None,
     }
+}
+
+/// The long value that a stored opening refers to, if it does.
+pub fn long_value(stored: &[u8]) -> Option<Link> {
+    blocks::link_of(stored.strip_prefix(&[WHOLE])?)
 }
 
 /// The stored form of an opening of the event's author with a short value.

@@ -85,7 +85,7 @@ pub enum Kind {
 
 /// Keys of the family `meta`.
 pub mod meta {
-    use super::{Dot, Lane, dot_key};
+    use super::{Dot, Lane, dot_key, parse_dot};
 
     /// The layout's version.
     pub const FORMAT: &[u8] = b"format";
@@ -114,6 +114,20 @@ pub mod meta {
     /// A value that has been erased, by where it stands.
     pub fn erased(dot: Dot, slot: u16) -> Vec<u8> {
         [b"E", dot_key(dot).as_slice(), &slot.to_be_bytes()].concat()
+    }
+
+    /// What the marks of missing values begin with.
+    pub const MISSING: &[u8] = b"M";
+
+    /// A value that is not whole here, by where it stands.
+    pub fn missing(dot: Dot, slot: u16) -> Vec<u8> {
+        [MISSING, dot_key(dot).as_slice(), &slot.to_be_bytes()].concat()
+    }
+
+    /// Reads where a missing value stands.
+    pub fn parse_missing(key: &[u8]) -> Option<(Dot, u16)> {
+        let (dot, slot) = key.strip_prefix(MISSING)?.split_last_chunk::<2>()?;
+        Some((parse_dot(dot)?, u16::from_be_bytes(*slot)))
     }
 
     /// A register with more than one value.

@@ -212,11 +212,8 @@ impl<'l> Snapshot<'l> {
         mut write: impl FnMut(&[u8]) -> std::io::Result<()>,
     ) -> Result<Result<(), BlockId>, LongError> {
         let fetch = |id: BlockId| {
-            let block = self
-                .reader()
-                .get(Family::Blocks, &schema::block_key(id))
-                .map_err(LongError::Storage)?;
-            Ok(block.map(|bytes| bytes.to_vec()))
+            let block = self.reader().get(Family::Blocks, &schema::block_key(id));
+            Ok(block.map_err(LongError::Storage)?.map(|bytes| bytes.to_vec()))
         };
         match read_content(link, fetch, |bytes| write(bytes).map_err(LongError::Output)) {
             Ok(()) => Ok(Ok(())),
@@ -304,29 +301,27 @@ impl<'l> Snapshot<'l> {
         self.ledger
     }
 
-    /// The opening of an operation, as far as it is at hand and well formed, erased or not.
-    pub(crate) fn opening_at(&self, dot: Dot, slot: u16) -> Result<Option<Opening>, StorageError> {
-        let stored = opening::find(self.reader(), dot, slot)?;
+    /// The opening of a value, as far as it is at hand, erased or not.
+    pub(crate) fn opening_at(&self, dot: Dot, slot: u16) -> Result<Option<Vec<u8>>, StorageError> {
+        let Some(stored) = opening::find(self.reader(), dot, slot)? else { return Ok(None) };
         let author = self.published.lanes.get(dot.lane).map(|info| info.author);
-        let bytes =
-            stored.zip(author).and_then(|(stored, author)| opening::unpack(author, &stored));
-        Ok(bytes.and_then(|bytes| Opening::decode(&bytes).ok()))
+        let opening = author.and_then(|author| opening::unpack(author, &stored));
+        opening.map(Some).ok_or_else(|| StorageError::damaged("a stored opening"))
+    }
+
+    /// Whether a value has been erased.
+    pub(crate) fn is_erased(&self, dot: Dot, slot: u16) -> Result<bool, StorageError> {
+        Ok(self.has_erased() && self.reader().has(Family::Meta, &meta::erased(dot, slot))?)
     }
 
     /// What can be told of the value of an operation.
     pub(crate) fn value_at(&self, dot: Dot, slot: u16) -> Result<Value, StorageError> {
-        let reader = self.reader();
-        let erased = || reader.has(Family::Meta, &meta::erased(dot, slot));
-        let Some(bytes) = opening::find(reader, dot, slot)? else {
-            return Ok(if erased()? { Value::Erased } else { Value::Missing });
-        };
-        if erased()? {
+        if self.is_erased(dot, slot)? {
             return Ok(Value::Erased);
         }
+        let Some(opening) = self.opening_at(dot, slot)? else { return Ok(Value::Missing) };
         let author = self.published.lanes.get(dot.lane).map(|info| info.author);
-        let bytes = author.and_then(|author| opening::unpack(author, &bytes));
-        let damaged = || StorageError::damaged("a stored opening");
-        Ok(match Opening::decode(&bytes.ok_or_else(damaged)?) {
+        Ok(match Opening::decode(&opening) {
             Ok(opening) if Some(opening.author) == author => match opening.content {
                 Content::Inline(bytes) => Value::Bytes(bytes),
                 Content::Linked(link) => Value::Long(link),

@@ -79,6 +79,7 @@ fn write_one(
         body_bytes: bytes,
         body,
         openings,
+        incomplete: &[],
         admission: &admission,
         prev: prev.as_ref(),
     };

@@ -40,6 +40,8 @@ pub struct Status {
     pub waiting: Vec<WaitingInfo>,
     /// How many bytes wait.
     pub waiting_bytes: u64,
+    /// How many values are not whole here: they have not come with their events.
+    pub missing_values: u64,
     /// Whether the store looks like a copy of another with the same key.
     pub copied: bool,
     /// What the store takes up on the disk, in bytes.
@@ -73,6 +75,7 @@ impl Ledger {
             conflicts: snapshot.conflicts("")?.len() as u64,
             waiting: self.waiting(),
             waiting_bytes,
+            missing_values: self.count_missing()?,
             copied: self.is_copied(),
             disk_bytes: size_of(self.dir())?,
             format: self.format(),

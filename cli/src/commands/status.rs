@@ -36,6 +36,7 @@ struct StatusJson {
     conflicts: u64,
     waiting: Vec<WaitingJson>,
     waiting_bytes: u64,
+    missing_values: u64,
     copied: bool,
     disk_bytes: u64,
     format: u32,
@@ -67,6 +68,7 @@ fn json(ledger: &Ledger, status: &Status) -> StatusJson {
         conflicts: status.conflicts,
         waiting: status.waiting.iter().map(WaitingJson::from).collect(),
         waiting_bytes: status.waiting_bytes,
+        missing_values: status.missing_values,
         copied: status.copied,
         disk_bytes: status.disk_bytes,
         format: status.format,
@@ -97,6 +99,9 @@ fn print(ledger: &Ledger, status: &Status, out: &mut Output) -> Result<(), Failu
     for (author, seq) in &status.forks {
         let warning = out.paint(Look::Warn, format_args!("author {author} forks at {seq}"));
         out.line(warning)?;
+    }
+    if status.missing_values > 0 {
+        out.line(format_args!("missing    {} values", status.missing_values))?;
     }
     if !status.waiting.is_empty() {
         out.line(format_args!(

@@ -1,5 +1,7 @@
 //! The raw events: encodings, hashes, signatures, places, and the indexes that find them.
 
+use std::collections::BTreeSet;
+
 use quipu_merge::{
     AuthorKey, Dot, EventId, Lane, LaneInfo, Lanes, OpeningId, Operation, ParsedEvent, Refusal, Seq,
 };
@@ -9,6 +11,7 @@ use crate::db::Walk;
 use crate::error::StorageError;
 use crate::ingest::{BATCH, Checked, Incoming, check_all};
 use crate::lookup::{self, Stored};
+use crate::missing;
 use crate::opening;
 use crate::record::{self, EventRecord, put_dot};
 use crate::schema::{self, Family, meta};
@@ -18,7 +21,7 @@ pub fn check(check: &mut Check<'_, '_, '_>) -> Result<Lanes, StorageError> {
     let mut openings = check.reader().walk(Family::Openings, &[])?;
     let moved = openings.first();
     check.sound("column family openings", moved)?;
-    let mut raw = Raw { openings, batch: Vec::new(), lanes: Vec::new(), last: None };
+    let mut raw = Raw { openings, batch: Vec::new(), lanes: Vec::new(), last: None, missing: 0 };
     check.report.events = check.each(Family::Events, &[], |check, key, value| {
         let Some(dot) = schema::parse_dot(key) else {
             check.find(format!("the key {} of an event", super::hex(key)));
@@ -39,6 +42,7 @@ pub fn check(check: &mut Check<'_, '_, '_>) -> Result<Lanes, StorageError> {
     let events = check.report.events;
     check_ids(check, events)?;
     check_times(check, events)?;
+    check_missing(check, raw.missing)?;
     Ok(Lanes::restore(raw.lanes))
 }
 
@@ -49,6 +53,8 @@ struct Raw<'s> {
     lanes: Vec<(LaneInfo, Seq)>,
     /// The event before, as far as it could be read.
     last: Option<(Dot, EventId)>,
+    /// How many values are neither whole nor erased.
+    missing: u64,
 }
 
 impl Raw<'_> {
@@ -159,6 +165,7 @@ impl Raw<'_> {
     ) -> Result<(), StorageError> {
         while self.stray(check, Some(dot))? {}
         let prefix = schema::dot_key(dot);
+        let mut whole = BTreeSet::new();
         while let Some((key, page)) = self.openings.item()
             && key.starts_with(&prefix)
         {
@@ -182,9 +189,38 @@ impl Raw<'_> {
                     super::hex(key)
                 ));
             }
-            check.report.openings += page.map_or(1, |page| page.len() as u64);
+            check.report.openings += page.as_ref().map_or(1, |page| page.len() as u64);
+            for (slot, stored) in page.into_iter().flatten() {
+                let is_whole = missing::is_whole(check.reader(), Some(stored));
+                if check.sound(&at(dot), is_whole)? == Some(true) {
+                    whole.insert(slot);
+                }
+            }
             let moved = self.openings.next();
             check.sound("column family openings", moved)?;
+        }
+        let values = (0_u16..).zip(operations.map_or(&[][..], |(_, operations)| operations));
+        for (slot, _) in values.filter(|(_, operation)| operation.value().is_some()) {
+            if !whole.contains(&slot) {
+                self.not_whole(check, dot, slot)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A value that is not whole is marked as erased or as missing.
+    fn not_whole(
+        &mut self,
+        check: &mut Check<'_, '_, '_>,
+        dot: Dot,
+        slot: u16,
+    ) -> Result<(), StorageError> {
+        if check.get(Family::Meta, &meta::erased(dot, slot))?.is_some() {
+            return Ok(());
+        }
+        self.missing += 1;
+        if check.get(Family::Meta, &meta::missing(dot, slot))?.is_none() {
+            check.find(format!("{}: its value {slot} is gone", at(dot)));
         }
         Ok(())
     }
@@ -245,6 +281,15 @@ fn indexed(check: &mut Check<'_, '_, '_>, dot: Dot, checked: &Checked) -> Result
     let entry = check.get(Family::Order, &key)?;
     if entry.and_then(|bytes| record::Reader(&bytes).number()) != Some(dot.seq.0) {
         check.find(format!("event {id}: the index by time does not list it"));
+    }
+    Ok(())
+}
+
+/// No value is marked as missing that is not.
+fn check_missing(check: &mut Check<'_, '_, '_>, missing: u64) -> Result<(), StorageError> {
+    let marks = check.each(Family::Meta, meta::MISSING, |_, _, _| Ok(()))?;
+    if marks > missing {
+        check.find(format!("{marks} values are marked as missing where {missing} are"));
     }
     Ok(())
 }

@@ -41,7 +41,7 @@ fn is_sound(key: &[u8], value: &[u8]) -> bool {
             event.is_some_and(|event| event.id().0 == id)
         }
         [b'N', author @ ..] => author.len() == 32 && std::str::from_utf8(value).is_ok(),
-        [b'C' | b'E' | b'K' | b'L' | b'V', _, ..] => true,
+        [b'C' | b'E' | b'K' | b'L' | b'M' | b'V', _, ..] => true,
         _ => false,
     }
 }

@@ -1,0 +1,165 @@
+//! Values that are not whole here: their opening has not come along with their event, or blocks
+//! of theirs have not. They are marked, so that they can be asked for without looking for them.
+
+use quipu_merge::{Body, Dot, EventId, OpeningId, Operation};
+
+use crate::blocks;
+use crate::db::Reader;
+use crate::error::{MergeError, StorageError};
+use crate::ingest::BATCH;
+use crate::ledger::Ledger;
+use crate::lookup::Stored;
+use crate::opening;
+use crate::schema::{Family, meta};
+
+/// Where values can be had.
+pub trait ValueSource {
+    /// The opening of a value, which is what its id says.
+    fn opening(
+        &mut self,
+        event: EventId,
+        slot: u16,
+        id: OpeningId,
+    ) -> Result<Option<Vec<u8>>, MergeError>;
+
+    /// Copies the blocks of the long value that an opening refers to, if it does, as far as they
+    /// are there.
+    fn copy_blocks(&mut self, to: &Ledger, opening: &[u8]) -> Result<(), MergeError>;
+}
+
+/// Whether a value is whole whose opening has this stored form.
+pub fn is_whole(reader: Reader<'_>, stored: Option<&[u8]>) -> Result<bool, StorageError> {
+    let Some(stored) = stored else { return Ok(false) };
+    opening::long_value(stored).map_or(Ok(true), |link| blocks::are_here(reader, link))
+}
+
+/// The values of an event that are not whole with these stored openings.
+pub fn incomplete(
+    reader: Reader<'_>,
+    body: &Body,
+    openings: &[(u16, Vec<u8>)],
+) -> Result<Vec<u16>, StorageError> {
+    let mut incomplete = Vec::new();
+    for (slot, operation) in (0_u16..).zip(body.data()) {
+        if operation.value().is_none() {
+            continue;
+        }
+        let at = openings.binary_search_by_key(&slot, |(slot, _)| *slot).ok();
+        let stored = at.and_then(|at| openings.get(at)).map(|(_, stored)| stored.as_slice());
+        if !is_whole(reader, stored)? {
+            incomplete.push(slot);
+        }
+    }
+    Ok(incomplete)
+}
+
+/// A value of which something has been found, and its opening where that was missing.
+struct Found {
+    dot: Dot,
+    slot: u16,
+    opening: Option<Vec<u8>>,
+}
+
+impl Ledger {
+    /// How many values are not whole here.
+    ///
+    /// # Errors
+    /// The disk, the database or its content.
+    pub fn count_missing(&self) -> Result<u64, StorageError> {
+        let mut walk = self.latest().walk(Family::Meta, meta::MISSING)?;
+        walk.first()?;
+        let mut count = 0;
+        while walk.item().is_some() {
+            count += 1;
+            walk.next()?;
+        }
+        Ok(count)
+    }
+
+    /// Looks in `source` for the values that are not whole here. Tells how many it had.
+    pub(crate) fn fill_missing(&self, source: &mut impl ValueSource) -> Result<u64, MergeError> {
+        let (mut after, mut added) = (meta::MISSING.to_vec(), 0);
+        loop {
+            let wanted = self.missing_after(&mut after)?;
+            if wanted.is_empty() {
+                return Ok(added);
+            }
+            let mut found = Vec::new();
+            for (dot, slot) in wanted {
+                found.extend(self.find_in(source, dot, slot)?);
+            }
+            added += self.add_found(found)?;
+        }
+    }
+
+    /// The next marks, and where to go on after them.
+    fn missing_after(&self, after: &mut Vec<u8>) -> Result<Vec<(Dot, u16)>, StorageError> {
+        let damaged = || StorageError::damaged("the mark of a missing value");
+        let mut walk = self.latest().walk(Family::Meta, meta::MISSING)?;
+        walk.seek(after)?;
+        let mut wanted = Vec::new();
+        while let Some((key, _)) = walk.item()
+            && wanted.len() < BATCH
+        {
+            wanted.push(meta::parse_missing(key).ok_or_else(damaged)?);
+            *after = [key, &[0]].concat();
+            walk.next()?;
+        }
+        Ok(wanted)
+    }
+
+    fn find_in(
+        &self,
+        source: &mut impl ValueSource,
+        dot: Dot,
+        slot: u16,
+    ) -> Result<Option<Found>, MergeError> {
+        let damaged = || StorageError::damaged("the mark of a missing value");
+        let stored = Stored::read(self.latest(), dot)?;
+        let (event, body) = (stored.event()?, stored.body()?);
+        let author = event.event().author;
+        let id = body.data().get(usize::from(slot)).and_then(Operation::value);
+        if let Some(held) = opening::find(self.latest(), dot, slot)? {
+            let held = opening::unpack(author, &held).ok_or_else(damaged)?;
+            source.copy_blocks(self, &held)?;
+            return Ok(Some(Found { dot, slot, opening: None }));
+        }
+        let Some(opening) = source.opening(event.id(), slot, id.ok_or_else(damaged)?)? else {
+            return Ok(None);
+        };
+        source.copy_blocks(self, &opening)?;
+        Ok(Some(Found { dot, slot, opening: Some(opening::pack(author, &opening)) }))
+    }
+
+    fn add_found(&self, found: Vec<Found>) -> Result<u64, StorageError> {
+        self.in_bulk(|hold| {
+            let (mut added, mut openings) = (0, Vec::with_capacity(found.len()));
+            for Found { dot, slot, opening } in found {
+                let mark = meta::missing(dot, slot);
+                // Since it was looked for, somebody else may have brought it, or a redact erased it.
+                if !self.latest().has(Family::Meta, &mark)? {
+                    continue;
+                }
+                let held = opening::find(self.latest(), dot, slot)?;
+                let whole = is_whole(self.latest(), held.as_deref().or(opening.as_deref()))?;
+                if whole {
+                    hold.writer().delete(&self.db, Family::Meta, &mark)?;
+                }
+                let comes = opening.filter(|_| held.is_none());
+                added += u64::from(whole || comes.is_some());
+                openings.extend(comes.map(|opening| (dot, slot, opening)));
+            }
+            for of_event in openings.chunk_by(|a, b| a.0 == b.0) {
+                let Some((dot, ..)) = of_event.first() else { continue };
+                let stored = of_event.iter().map(|(_, slot, stored)| (*slot, stored.as_slice()));
+                hold.writer().put_openings(&self.db, *dot, stored)?;
+            }
+            Ok(added)
+        })
+    }
+}
+
+/// Whether there should be a mark, by what is at hand.
+pub fn is_marked(reader: Reader<'_>, dot: Dot, slot: u16) -> Result<bool, StorageError> {
+    Ok(!is_whole(reader, opening::find(reader, dot, slot)?.as_deref())?)
+}
