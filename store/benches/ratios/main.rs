@@ -66,20 +66,26 @@ pub fn micros(total: Duration, operations: usize) -> f64 {
 
 type Bench = fn() -> Vec<Figure>;
 
-const BENCHES: [(&str, Bench); 8] = [
+const BENCHES: [(&str, Bench); 9] = [
     ("relaxed", writing::relaxed),
     ("durable", writing::durable),
     ("transactions", writing::transactions),
     ("get", reading::get),
     ("travel", reading::travel),
     ("merge", merging::merge),
+    ("memory", merging::memory),
     ("disk", space::disk),
     ("open", space::open),
 ];
 
 fn main() {
-    let wanted: Vec<String> =
-        std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    if let [flag, source, target] = args.as_slice()
+        && flag == merging::MERGING
+    {
+        return merging::merge_stores(source, target);
+    }
+    let wanted: Vec<String> = args.into_iter().filter(|arg| !arg.starts_with('-')).collect();
     println!("| measure | figure | target | | detail |");
     println!("| --- | --- | --- | --- | --- |");
     for (name, bench) in BENCHES {

@@ -1,8 +1,11 @@
 //! Merging, against nothing but checking signatures on all cores.
 
+use std::path::Path;
+use std::process::Command;
+
 use ed25519_dalek::{Signer, SigningKey};
 use quipu_merge::Cut;
-use quipu_store::{Durability, Options};
+use quipu_store::{Durability, Ledger, Options};
 use rayon::prelude::*;
 
 use crate::baseline::noise;
@@ -24,32 +27,20 @@ pub fn merge() -> Vec<Figure> {
     });
     let dir = tempfile::tempdir().unwrap();
     let source = fill(&dir.path().join("source"), EVENTS);
-    let first = source
-        .snapshot()
-        .unwrap()
-        .log(quipu_store::LogFilter::default())
-        .unwrap()
-        .last()
-        .unwrap()
-        .unwrap();
     let mut number = 0;
     let ours = best(3, || {
         number += 1;
         let target = dir.path().join(format!("target-{number}"));
-        let options = Options::new().durability(Durability::Immediate);
-        let (ledger, _) = options
-            .clone_ledger(&target, &source, &Cut::Heads(vec![first.id]), &mut |_, _| {})
-            .unwrap();
+        let ledger = without_events(&target, &source);
         timed(|| {
             let report = ledger.merge(&source, &mut |_, _| {}).unwrap();
             assert_eq!(report.new_events, EVENTS as u64);
         })
     });
     let detail = format!(
-        "{:.1} µs an event; verify_strict alone {:.1} µs, on all cores; {} MB resident at most",
+        "{:.1} µs an event; verify_strict alone {:.1} µs, on all cores",
         micros(ours, EVENTS),
-        micros(verify, EVENTS),
-        peak_memory()
+        micros(verify, EVENTS)
     );
     vec![Figure::at_least(
         "merging 100,000 foreign events",
@@ -59,8 +50,37 @@ pub fn merge() -> Vec<Figure> {
     )]
 }
 
+/// A replica that has only the first event of `source`.
+fn without_events(dir: &Path, source: &Ledger) -> Ledger {
+    let options = Options::new().durability(Durability::Immediate);
+    let first = Cut::Heads(vec![source.id()]);
+    options.clone_ledger(dir, source, &first, &mut |_, _| {}).unwrap().0
+}
+
+pub fn memory() -> Vec<Figure> {
+    const EVENTS: usize = 1_000_000;
+    let dir = tempfile::tempdir().unwrap();
+    let (source, target) = (dir.path().join("source"), dir.path().join("target"));
+    drop(without_events(&target, &fill(&source, EVENTS)));
+    // A process of its own, so that nothing else counts.
+    let program = std::env::current_exe().unwrap();
+    let child = Command::new(program).arg(MERGING).args([&source, &target]).output().unwrap();
+    let peak: u64 = String::from_utf8(child.stdout).unwrap().trim().parse().unwrap();
+    let detail = "source and target in one process, with the default options".to_owned();
+    vec![Figure::at_most("MB resident, merging 1 M events", 200.0, peak as f64, detail)]
+}
+
+/// Tells a process to merge one store into another and to print how much memory that took.
+pub const MERGING: &str = "--merge-stores";
+
+pub fn merge_stores(source: &str, target: &str) {
+    let (source, target) = (Ledger::open(source).unwrap(), Ledger::open(target).unwrap());
+    target.merge(&source, &mut |_, _| {}).unwrap();
+    println!("{}", peak_memory());
+}
+
 /// The most memory that this process has held so far, in MB.
-pub fn peak_memory() -> u64 {
+fn peak_memory() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap_or_default();
     line.split_whitespace().nth(1).and_then(|kb| kb.parse::<u64>().ok()).unwrap_or(0) / 1024
