@@ -88,23 +88,6 @@ pub fn check_all(batch: Vec<Incoming>) -> Vec<Result<Checked, Refusal>> {
         .collect()
 }
 
-/// What taking in events has come to so far.
-#[derive(Debug, Default)]
-pub struct Tally {
-    /// Events that were admitted.
-    pub new_events: u64,
-    /// Events that were held already.
-    pub known_events: u64,
-    /// Values that came with them.
-    pub new_values: u64,
-    /// Events of this replica's own key, learned from elsewhere.
-    pub adopted: u64,
-    /// Events that were refused after they had waited, or because they follow one that had.
-    pub refused: u64,
-    /// Events that were forgotten because too many wait.
-    pub dropped: u64,
-}
-
 /// What taking in events has come to.
 #[derive(Clone, Debug, Default)]
 pub struct MergeReport {
@@ -148,22 +131,21 @@ impl Ledger {
         })
     }
 
-    /// Tells what taking in events has come to.
-    pub(crate) fn report(&self, before: &Before, tally: &Tally) -> Result<MergeReport, ReadError> {
+    /// Completes a report by what is different now.
+    pub(crate) fn finish(
+        &self,
+        before: &Before,
+        report: MergeReport,
+    ) -> Result<MergeReport, ReadError> {
         let snapshot = self.snapshot()?;
         let conflicts = snapshot.conflicts("")?.into_iter();
         let forks = snapshot.forks()?.into_keys();
         Ok(MergeReport {
-            new_events: tally.new_events,
-            known_events: tally.known_events,
-            new_values: tally.new_values,
-            adopted: tally.adopted,
-            refused: tally.refused,
-            dropped: tally.dropped,
             waiting: self.waiting(),
             new_conflicts: conflicts.filter(|key| !before.conflicts.contains(key)).collect(),
             new_forks: forks.filter(|author| !before.forks.contains(author)).collect(),
             new_void: self.count_void()?.saturating_sub(before.void),
+            ..report
         })
     }
 
@@ -187,23 +169,23 @@ impl Ledger {
         &self,
         batch: Vec<Result<Checked, Refusal>>,
         rehearsed: bool,
-        tally: &mut Tally,
+        report: &mut MergeReport,
     ) -> Result<(), MergeError> {
         self.in_bulk(|hold| {
             for checked in batch {
                 let checked = checked?;
                 let id = checked.event.id();
-                match self.take_in_one(hold, &checked, tally) {
+                match self.take_in_one(hold, &checked, report) {
                     Ok(true) => {
                         let ready = Self::waiting_for(hold.writer(), id);
                         if !ready.is_empty() {
-                            self.release(hold, ready, tally)?;
+                            self.release(hold, ready, report)?;
                         }
                     }
                     Ok(false) => {}
                     Err(MergeError::Refused(_)) if rehearsed => {
                         hold.writer().stop_waiting(&self.db, id)?;
-                        tally.refused += 1;
+                        report.refused += 1;
                     }
                     Err(error) => return Err(error),
                 }
@@ -217,7 +199,7 @@ impl Ledger {
         &self,
         hold: &mut Exclusive<'_>,
         checked: &Checked,
-        tally: &mut Tally,
+        report: &mut MergeReport,
     ) -> Result<bool, MergeError> {
         // An event that waits may come again with less than it came with before.
         let completed =
@@ -225,7 +207,7 @@ impl Ledger {
         let checked = completed.as_ref().unwrap_or(checked);
         let event = &checked.event;
         if hold.writer().known(self.latest(), event.id())?.is_some() {
-            tally.known_events += 1;
+            report.known_events += 1;
             return Ok(false);
         }
         check_follows(event)?;
@@ -235,11 +217,11 @@ impl Ledger {
         let ancestors = match found {
             Ok(ancestors) => ancestors,
             Err(missing) => {
-                return self.let_wait(hold, checked, WaitingReason::Missing(missing), tally);
+                return self.let_wait(hold, checked, WaitingReason::Missing(missing), report);
             }
         };
         let Some(body) = &checked.body else {
-            return self.let_wait(hold, checked, WaitingReason::BodyMissing, tally);
+            return self.let_wait(hold, checked, WaitingReason::BodyMissing, report);
         };
         let targets = match body {
             Ok(body) => hold.writer().targets(self.latest(), body)?,
@@ -249,7 +231,7 @@ impl Ledger {
         let admission =
             admit(event, body.as_ref(), &ancestors, &writer.authority, &writer.lanes, &targets)?;
         if event.event().time.0 > now().0 + MAX_AHEAD {
-            return self.let_wait(hold, checked, WaitingReason::Due(event.event().time), tally);
+            return self.let_wait(hold, checked, WaitingReason::Due(event.event().time), report);
         }
         let (Ok(body), Some(body_bytes)) = (body, &checked.body_bytes) else { return Ok(false) };
         if hold.writer().changes_others(&admission.acts, admission.placement.forks) {
@@ -272,14 +254,14 @@ impl Ledger {
         };
         let known = writer.take_in(&self.db, &new).inspect_err(|error| writer.poison(error))?;
         if own {
-            tally.adopted += 1;
+            report.adopted += 1;
             // The branch that this replica is on goes on; a fork stays beside it.
             if writer.own.as_ref().is_none_or(|tip| known.clock.covers(tip.dot)) {
                 writer.own = Some(known);
             }
         }
-        tally.new_events += 1;
-        tally.new_values += checked.openings.len() as u64;
+        report.new_events += 1;
+        report.new_values += checked.openings.len() as u64;
         Ok(true)
     }
 
@@ -288,10 +270,10 @@ impl Ledger {
         hold: &mut Exclusive<'_>,
         checked: &Checked,
         reason: WaitingReason,
-        tally: &mut Tally,
+        report: &mut MergeReport,
     ) -> Result<bool, MergeError> {
         if !hold.writer().wait(&self.db, checked, reason)? {
-            tally.dropped += 1;
+            report.dropped += 1;
         }
         Ok(false)
     }

@@ -7,7 +7,7 @@ use rocksdb::WriteBatch;
 
 use crate::db::Walk;
 use crate::error::{MergeError, OpenError, StorageError};
-use crate::ingest::{BATCH, Incoming, MergeReport, Tally, check_all};
+use crate::ingest::{BATCH, Incoming, MergeReport, check_all};
 use crate::ledger::{Ledger, Options};
 use crate::load;
 use crate::lookup::Stored;
@@ -51,7 +51,7 @@ impl Ledger {
         self.admit_due()?;
         let missing = self.missing_from(from)?;
         let total = missing.iter().map(|(first, last)| last + 1 - first).sum();
-        let mut tally = Tally::default();
+        let mut report = MergeReport::default();
         let mut reading = Reading { from, missing, walk: None, left: total };
         let mut checked = check_all(reading.batch(self)?);
         let mut done = 0;
@@ -59,7 +59,7 @@ impl Ledger {
             let count = checked.len() as u64;
             // One batch is written while the next is read and checked.
             let (written, next) = rayon::join(
-                || self.take_in_all(checked, false, &mut tally),
+                || self.take_in_all(checked, false, &mut report),
                 || reading.batch(self).map(check_all),
             );
             written?;
@@ -69,7 +69,7 @@ impl Ledger {
             progress(done, total);
         }
         self.sync_if_durable()?;
-        Ok(self.report(&before, &tally)?)
+        Ok(self.finish(&before, report)?)
     }
 
     fn check_same(&self, source: &Self) -> Result<(), MergeError> {

@@ -8,7 +8,7 @@ use quipu_merge::{AuthorKey, EventId, MAX_AHEAD, Micros, ParsedEvent};
 use crate::commit::Exclusive;
 use crate::db::{Db, Reader};
 use crate::error::{MergeError, StorageError};
-use crate::ingest::{Checked, Tally};
+use crate::ingest::{Checked, MergeReport};
 use crate::ledger::{Ledger, now};
 use crate::record::WaitingRecord;
 use crate::schema::{Family, meta};
@@ -205,10 +205,10 @@ impl Ledger {
         if due.is_empty() {
             return Ok(0);
         }
-        let mut tally = Tally::default();
+        let mut report = MergeReport::default();
         let admitted =
-            self.exclusively(|hold| self.release(hold, due, &mut tally).map_err(storage));
-        admitted.map(|()| tally.new_events)
+            self.exclusively(|hold| self.release(hold, due, &mut report).map_err(storage));
+        admitted.map(|()| report.new_events)
     }
 
     /// What waits of an event, if it waits.
@@ -238,7 +238,7 @@ impl Ledger {
         &self,
         hold: &mut Exclusive<'_>,
         first: Vec<EventId>,
-        tally: &mut Tally,
+        report: &mut MergeReport,
     ) -> Result<(), MergeError> {
         let mut ready = first;
         while let Some(event) = ready.pop() {
@@ -248,11 +248,11 @@ impl Ledger {
             // Its signature held when it was put there.
             let checked = Checked::new(parsed.verified_before(), record.body, record.openings);
             hold.writer().stop_waiting(&self.db, event)?;
-            match self.take_in_one(hold, &checked, tally) {
+            match self.take_in_one(hold, &checked, report) {
                 Ok(true) => ready.extend(hold.writer().pool.waiting_for(event)),
                 Ok(false) => {}
                 // Whoever sent it is gone: it is dropped, and counted.
-                Err(MergeError::Refused(_)) => tally.refused += 1,
+                Err(MergeError::Refused(_)) => report.refused += 1,
                 Err(other) => return Err(other),
             }
         }
