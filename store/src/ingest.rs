@@ -101,7 +101,8 @@ pub struct MergeReport {
     pub adopted: u64,
     /// Events that were refused after they had waited, or because they follow one that had.
     pub refused: u64,
-    /// Events that were forgotten because too many wait: they have to be offered again.
+    /// Events of which something was forgotten because too many wait: they have to be offered
+    /// again.
     pub dropped: u64,
     /// What waits now, and why.
     pub waiting: Vec<WaitingInfo>,
@@ -272,9 +273,7 @@ impl Ledger {
         reason: WaitingReason,
         report: &mut MergeReport,
     ) -> Result<bool, MergeError> {
-        if !hold.writer().wait(&self.db, checked, reason)? {
-            report.dropped += 1;
-        }
+        report.dropped += hold.writer().wait(&self.db, checked, reason)?;
         Ok(false)
     }
 }

@@ -1,23 +1,17 @@
 //! Events that cannot be admitted yet: something that they follow is missing, or they are dated
 //! too far ahead. They wait in the database, in a pool with a limit.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use quipu_merge::{AuthorKey, EventId, MAX_AHEAD, Micros, ParsedEvent};
+use quipu_merge::{AuthorKey, EventId, Micros, ParsedEvent};
 
 use crate::commit::Exclusive;
-use crate::db::{Db, Reader};
+use crate::db::Db;
 use crate::error::{MergeError, StorageError};
 use crate::ingest::{Checked, MergeReport};
 use crate::ledger::{Ledger, now};
+use crate::pool::Entry;
 use crate::record::WaitingRecord;
 use crate::schema::{Family, meta};
 use crate::writer::Writer;
-
-/// How many events wait at most.
-pub const MAX_WAITING: usize = 10_000;
-/// How many bytes wait at most, values included.
-pub const MAX_WAITING_BYTES: u64 = 64 << 20;
 
 /// What an event waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,151 +37,37 @@ pub struct WaitingInfo {
     pub reason: WaitingReason,
 }
 
-/// The pool, without the events themselves.
-#[derive(Debug, Default)]
-pub struct Pool {
-    waiting: BTreeMap<EventId, Entry>,
-    by_missing: BTreeMap<EventId, BTreeSet<EventId>>,
-    due: BTreeSet<(Micros, EventId)>,
-    bytes: u64,
-}
-
-#[derive(Debug)]
-struct Entry {
-    author: AuthorKey,
-    time: Micros,
-    reason: WaitingReason,
-    bytes: u64,
-}
-
-impl Pool {
-    /// Reads the pool back.
-    pub fn load(reader: Reader<'_>) -> Result<Self, StorageError> {
-        let damaged = || StorageError::damaged("a waiting event");
-        let mut pool = Self::default();
-        let mut walk = reader.walk(Family::Meta, b"W")?;
-        walk.first()?;
-        while let Some((key, value)) = walk.item() {
-            let event: [u8; 32] =
-                key.get(1..).and_then(|id| id.try_into().ok()).ok_or_else(damaged)?;
-            let record = WaitingRecord::decode(value).ok_or_else(damaged)?;
-            let parsed = ParsedEvent::decode(&record.event).map_err(|_| damaged())?;
-            let mut missing = Vec::new();
-            for id in parsed.event().follows() {
-                if !reader.has(Family::Ids, &id.0)? {
-                    missing.push(id);
-                }
-            }
-            let time = parsed.event().time;
-            let reason = match (missing.is_empty(), &record.body) {
-                (false, _) => WaitingReason::Missing(missing),
-                (true, None) => WaitingReason::BodyMissing,
-                (true, Some(_)) => WaitingReason::Due(time),
-            };
-            let (author, bytes) = (parsed.event().author, value.len() as u64);
-            pool.insert(EventId(event), Entry { author, time, reason, bytes });
-            walk.next()?;
-        }
-        Ok(pool)
-    }
-
-    /// Whether this event waits.
-    pub fn contains(&self, event: EventId) -> bool {
-        self.waiting.contains_key(&event)
-    }
-
-    /// All that waits.
-    pub fn iter(&self) -> impl Iterator<Item = WaitingInfo> + '_ {
-        self.waiting.iter().map(|(&event, entry)| WaitingInfo {
-            event,
-            author: entry.author,
-            time: entry.time,
-            reason: entry.reason.clone(),
-        })
-    }
-
-    /// How many bytes wait.
-    pub const fn bytes(&self) -> u64 {
-        self.bytes
-    }
-
-    /// The events that wait for this one.
-    fn waiting_for(&self, event: EventId) -> Vec<EventId> {
-        self.by_missing.get(&event).into_iter().flatten().copied().collect()
-    }
-
-    /// The events that are due at `now`.
-    fn due(&self, now: Micros) -> Vec<EventId> {
-        self.due
-            .iter()
-            .take_while(|(time, _)| time.0 <= now.0 + MAX_AHEAD)
-            .map(|(_, id)| *id)
-            .collect()
-    }
-
-    fn insert(&mut self, event: EventId, entry: Entry) {
-        match &entry.reason {
-            WaitingReason::Missing(missing) => missing.iter().for_each(|id| {
-                self.by_missing.entry(*id).or_default().insert(event);
-            }),
-            WaitingReason::Due(time) => {
-                self.due.insert((*time, event));
-            }
-            WaitingReason::BodyMissing => {}
-        }
-        self.bytes += entry.bytes;
-        self.waiting.insert(event, entry);
-    }
-
-    fn remove(&mut self, event: EventId) {
-        let Some(entry) = self.waiting.remove(&event) else { return };
-        self.bytes -= entry.bytes;
-        self.due.remove(&(entry.time, event));
-        if let WaitingReason::Missing(missing) = entry.reason {
-            for id in missing {
-                if let Some(others) = self.by_missing.get_mut(&id) {
-                    others.remove(&event);
-                    if others.is_empty() {
-                        self.by_missing.remove(&id);
-                    }
-                }
-            }
-        }
-    }
-}
-
 impl Writer {
-    /// Puts an event into the pool. `false` where the pool is full: the event is forgotten then,
-    /// and has to be offered again.
+    /// Lets an event wait. Tells how many are forgotten because too many wait: others, which leave
+    /// for this one, or this one, of which what waited before goes on waiting. What is forgotten
+    /// has to be offered again.
     pub fn wait(
         &mut self,
         db: &Db,
         checked: &Checked,
         reason: WaitingReason,
-    ) -> Result<bool, StorageError> {
+    ) -> Result<u64, StorageError> {
         let event = checked.event.id();
-        self.stop_waiting(db, event)?;
         let record = WaitingRecord {
             event: checked.event.bytes().to_vec(),
             body: checked.body_bytes.clone(),
             openings: checked.openings.clone(),
         }
         .encode();
-        let bytes = record.len() as u64;
-        if self.pool.waiting.len() >= MAX_WAITING || self.pool.bytes + bytes > MAX_WAITING_BYTES {
-            return Ok(false);
-        }
         let content = checked.event.event();
+        let bytes = record.len() as u64;
+        let entry = Entry { author: content.author, time: content.time, reason, bytes };
+        let Some(left) = self.pool.put(event, entry) else { return Ok(1) };
+        for event in &left {
+            self.delete(db, Family::Meta, &meta::waiting(event.0))?;
+        }
         self.put(db, Family::Meta, &meta::waiting(event.0), &record)?;
-        self.pool
-            .insert(event, Entry { author: content.author, time: content.time, reason, bytes });
-        Ok(true)
+        Ok(left.len() as u64)
     }
 
     /// Takes an event out of the pool.
     pub fn stop_waiting(&mut self, db: &Db, event: EventId) -> Result<(), StorageError> {
-        if self.pool.contains(event) {
-            self.pool.remove(event);
+        if self.pool.remove(event).is_some() {
             self.delete(db, Family::Meta, &meta::waiting(event.0))?;
         }
         Ok(())
@@ -269,5 +149,148 @@ fn storage(error: MergeError) -> StorageError {
     match error {
         MergeError::Storage(error) => error,
         other => StorageError::damaged(other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use ed25519_dalek::SigningKey;
+    use quipu_merge::{Body, BodyId, Event, Key, Member, Operation, Policy, Seq, SignedEvent};
+
+    use super::*;
+    use crate::ledger::{Durability, NewLedger, Options};
+    use crate::pool::{MAX_WAITING, MAX_WAITING_BYTES};
+
+    const NOWHERE: EventId = EventId([7; 32]);
+
+    fn create(dir: &Path) -> Ledger {
+        let new = NewLedger { policy: Policy::Open, ..NewLedger::default() };
+        Options::new().durability(Durability::Relaxed).create(dir, &new).unwrap()
+    }
+
+    /// An event by the author with this number.
+    fn sign(
+        author: u16,
+        prev: Option<&SignedEvent>,
+        parents: &[EventId],
+        time: u64,
+        body: &[u8],
+    ) -> SignedEvent {
+        let mut seed = [1; 32];
+        seed[..2].copy_from_slice(&author.to_be_bytes());
+        let key = SigningKey::from_bytes(&seed);
+        let event = Event {
+            author: AuthorKey(key.verifying_key().to_bytes()),
+            seq: prev.map_or(Seq::FIRST, |prev| prev.event().seq.next()),
+            prev: prev.map(SignedEvent::id),
+            parents: parents.to_vec(),
+            time: Micros(time),
+            body: BodyId::of(body),
+            size: u32::try_from(body.len()).unwrap(),
+        };
+        event.sign(&key).unwrap()
+    }
+
+    fn whole(event: &SignedEvent, body: &[u8]) -> Checked {
+        Checked::new(event.clone(), Some(body.to_vec()), Vec::new())
+    }
+
+    fn bare(event: &SignedEvent) -> Checked {
+        Checked::new(event.clone(), None, Vec::new())
+    }
+
+    /// A body of this many times 4 KiB.
+    fn adds(members: u16) -> Vec<u8> {
+        let add = |n: u16| {
+            let mut member = vec![0; 4096];
+            member[..2].copy_from_slice(&n.to_be_bytes());
+            Operation::Add { key: Key::new("s").unwrap(), member: Member::new(&member).unwrap() }
+        };
+        Body::Data((0..members).map(add).collect()).encode().unwrap()
+    }
+
+    fn small() -> Vec<u8> {
+        let member = Member::new(b"m").unwrap();
+        Body::Data(vec![Operation::Add { key: Key::new("s").unwrap(), member }]).encode().unwrap()
+    }
+
+    fn take_in(ledger: &Ledger, batch: Vec<Checked>) -> MergeReport {
+        let mut report = MergeReport::default();
+        let batch = batch.into_iter().map(Ok).collect();
+        ledger.take_in_all(batch, true, &mut report).unwrap();
+        report
+    }
+
+    fn waits(ledger: &Ledger, event: &SignedEvent) -> bool {
+        ledger.lock_writer().pool.contains(event.id())
+    }
+
+    /// Nothing is different when the store has been opened again.
+    fn reopen(ledger: Ledger, dir: &Path) -> Ledger {
+        let before = (ledger.waiting(), ledger.status().unwrap().waiting_bytes);
+        assert!(before.0.len() <= MAX_WAITING && before.1 <= MAX_WAITING_BYTES);
+        drop(ledger);
+        let ledger = Options::new().durability(Durability::Relaxed).open(dir).unwrap();
+        assert_eq!((ledger.waiting(), ledger.status().unwrap().waiting_bytes), before);
+        ledger
+    }
+
+    #[test]
+    fn many_small_events_leave_room_for_others() {
+        let place = tempfile::tempdir().unwrap();
+        let dir = place.path().join("store");
+        let ledger = create(&dir);
+        let (body, large) = (small(), adds(200));
+        let flood = |n: u64| sign(1, None, &[NOWHERE], 1_000 + n, &body);
+        let mut events: Vec<_> = (0..MAX_WAITING as u64).map(flood).collect();
+        let report = take_in(&ledger, events.iter().map(|event| whole(event, &body)).collect());
+        assert_eq!((report.dropped, ledger.waiting().len()), (0, MAX_WAITING));
+        // All of these are longer than all of those, and still have no more than their share.
+        let honest: Vec<_> = (0..5).map(|n| sign(2, None, &[NOWHERE], n, &large)).collect();
+        let report = take_in(&ledger, honest.iter().map(|event| whole(event, &large)).collect());
+        assert_eq!((report.dropped, ledger.waiting().len()), (5, MAX_WAITING));
+        assert!(honest.iter().all(|event| waits(&ledger, event)));
+        let ledger = reopen(ledger, &dir);
+        let latest = events.split_off(MAX_WAITING - 5);
+        assert!(latest.iter().all(|event| !waits(&ledger, event)));
+        assert!(events.iter().all(|event| waits(&ledger, event)));
+        // Whoever holds most has to wait for room.
+        let report = take_in(&ledger, vec![whole(&flood(20_000), &body), whole(&latest[0], &body)]);
+        assert_eq!(report.dropped, 2);
+        assert!(honest.iter().chain(&events).all(|event| waits(&ledger, event)));
+        reopen(ledger, &dir);
+    }
+
+    #[test]
+    fn large_events_leave_room_for_others() {
+        let place = tempfile::tempdir().unwrap();
+        let dir = place.path().join("store");
+        let ledger = create(&dir);
+        let large = adds(240);
+        let honest: Vec<_> = (0..5).map(|n| sign(2, None, &[NOWHERE], n, &large)).collect();
+        let flood: Vec<_> = (1..70).map(|n| sign(1, None, &[NOWHERE], n, &large)).collect();
+        // Without its body, one of each is put there before the pool is full.
+        let first = sign(1, None, &[NOWHERE], 0, &large);
+        take_in(&ledger, vec![bare(&first), bare(&honest[0])]);
+        let report = take_in(&ledger, flood.iter().map(|event| whole(event, &large)).collect());
+        assert!((1..10).contains(&report.dropped), "{report:?}");
+        let ledger = reopen(ledger, &dir);
+
+        // What more comes of a waiting event needs room, too, and what is there stays until then.
+        let before = (ledger.waiting(), ledger.status().unwrap().waiting_bytes);
+        assert_eq!(take_in(&ledger, vec![whole(&first, &large)]).dropped, 1);
+        assert_eq!((ledger.waiting(), ledger.status().unwrap().waiting_bytes), before);
+        assert!(waits(&ledger, &first));
+        let ledger = reopen(ledger, &dir);
+        let dropped = take_in(&ledger, vec![whole(&honest[0], &large)]).dropped;
+        assert!((1..3).contains(&dropped), "{dropped}");
+        assert_eq!(ledger.waiting().len() as u64, before.0.len() as u64 - dropped);
+        let ledger = reopen(ledger, &dir);
+        let report = take_in(&ledger, honest.iter().map(|event| whole(event, &large)).collect());
+        assert!((1..10).contains(&report.dropped), "{report:?}");
+        assert!(honest.iter().all(|event| waits(&ledger, event)));
+        reopen(ledger, &dir);
     }
 }
