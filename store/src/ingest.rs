@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use quipu_merge::{
-    Ancestor, Ancestors, AuthorKey, Body, Keyring, MAX_AHEAD, OpeningId, Operation, ParsedEvent,
-    Refusal, SignedEvent, admit, check_body, check_follows,
+    Ancestor, Ancestors, AuthorKey, Body, BodyId, Keyring, MAX_AHEAD, OpeningId, Operation,
+    ParsedEvent, Reason, Refusal, SignedEvent, admit, check_body, check_follows,
 };
 use rayon::prelude::*;
 
@@ -55,6 +55,17 @@ impl Checked {
         Self { event, body, body_bytes, openings }
     }
 
+    /// The bytes that came as its body, where they are those that it names.
+    pub fn named_body(&self) -> Option<&Vec<u8>> {
+        self.body_bytes.as_ref().filter(|bytes| BodyId::of(bytes) == self.event.event().body)
+    }
+
+    /// Whether a refusal concerns every copy of the event: bytes that are not the body that it names
+    /// say nothing about it.
+    pub fn is_for_good(&self, refusal: &Refusal) -> bool {
+        refusal.reason != Reason::Body || self.body_bytes.is_none() || self.named_body().is_some()
+    }
+
     /// The same event with what has been waiting of it, where that is more.
     fn with(&self, waiting: WaitingRecord) -> Self {
         let body =
@@ -99,7 +110,7 @@ pub struct MergeReport {
     pub new_values: u64,
     /// Events of this replica's own key among the new ones: it was copied, or restored.
     pub adopted: u64,
-    /// Events that were refused after they had waited, or because they follow one that had.
+    /// Events that were refused after they had waited, or because they follow one that was.
     pub refused: u64,
     /// Events of which something was forgotten because too many wait: they have to be offered
     /// again.
@@ -174,25 +185,40 @@ impl Ledger {
     ) -> Result<(), MergeError> {
         self.in_bulk(|hold| {
             for checked in batch {
-                let checked = checked?;
-                let id = checked.event.id();
-                match self.take_in_one(hold, &checked, report) {
-                    Ok(true) => {
-                        let ready = Self::waiting_for(hold.writer(), id);
-                        if !ready.is_empty() {
-                            self.release(hold, ready, report)?;
-                        }
-                    }
-                    Ok(false) => {}
-                    Err(MergeError::Refused(_)) if rehearsed => {
-                        hold.writer().stop_waiting(&self.db, id)?;
-                        report.refused += 1;
-                    }
-                    Err(error) => return Err(error),
+                match self.offer(hold, checked, report) {
+                    Err(MergeError::Refused(_)) if rehearsed => {}
+                    result => result?,
                 }
             }
             Ok(())
         })
+    }
+
+    /// Takes in one event, and then those that were waiting for it. Where it is refused, so are
+    /// they.
+    fn offer(
+        &self,
+        hold: &mut Exclusive<'_>,
+        checked: Result<Checked, Refusal>,
+        report: &mut MergeReport,
+    ) -> Result<(), MergeError> {
+        let (refusal, for_good) = match checked {
+            Err(refusal) => (refusal, true),
+            Ok(checked) => match self.take_in_one(hold, &checked, report) {
+                Ok(true) => {
+                    let ready = Self::waiting_for(hold.writer(), checked.event.id());
+                    return self.release(hold, ready, report);
+                }
+                Ok(false) => return Ok(()),
+                Err(MergeError::Refused(refusal)) => {
+                    let for_good = checked.is_for_good(&refusal);
+                    (refusal, for_good)
+                }
+                Err(error) => return Err(error),
+            },
+        };
+        report.refused += hold.writer().refuse(&self.db, refusal.event, for_good)?;
+        Err(refusal.into())
     }
 
     /// Admits one event, or lets it wait. Tells whether it was admitted.

@@ -114,6 +114,16 @@ impl Pool {
         self.by_missing.get(&event).into_iter().flatten().copied().collect()
     }
 
+    /// An event with all that wait for it, and for those, and so on.
+    pub fn with_followers(&self, event: EventId) -> BTreeSet<EventId> {
+        let (mut found, mut open) = (BTreeSet::from([event]), vec![event]);
+        while let Some(event) = open.pop() {
+            let followers = self.by_missing.get(&event).into_iter().flatten().copied();
+            open.extend(followers.filter(|follower| found.insert(*follower)));
+        }
+        found
+    }
+
     /// The events that are due at `now`.
     pub fn due(&self, now: Micros) -> Vec<EventId> {
         self.due

@@ -1,6 +1,8 @@
 //! Events that cannot be admitted yet: something that they follow is missing, or they are dated
 //! too far ahead. They wait in the database, in a pool with a limit.
 
+use std::collections::BTreeSet;
+
 use quipu_merge::{AuthorKey, EventId, Micros, ParsedEvent};
 
 use crate::commit::Exclusive;
@@ -50,7 +52,8 @@ impl Writer {
         let event = checked.event.id();
         let record = WaitingRecord {
             event: checked.event.bytes().to_vec(),
-            body: checked.body_bytes.clone(),
+            // Other bytes would only stand in the way of the right ones.
+            body: checked.named_body().cloned(),
             openings: checked.openings.clone(),
         }
         .encode();
@@ -71,6 +74,17 @@ impl Writer {
             self.delete(db, Family::Meta, &meta::waiting(event.0))?;
         }
         Ok(())
+    }
+
+    /// Takes a refused event out of the pool, and where it is refused `for_good`, all that waits for
+    /// it and can never be admitted either. Tells how many are refused thus, this one included.
+    pub fn refuse(&mut self, db: &Db, event: EventId, for_good: bool) -> Result<u64, StorageError> {
+        let refused =
+            if for_good { self.pool.with_followers(event) } else { BTreeSet::from([event]) };
+        for event in &refused {
+            self.stop_waiting(db, *event)?;
+        }
+        Ok(refused.len() as u64)
     }
 }
 
@@ -132,7 +146,10 @@ impl Ledger {
                 Ok(true) => ready.extend(hold.writer().pool.waiting_for(event)),
                 Ok(false) => {}
                 // Whoever sent it is gone: it is dropped, and counted.
-                Err(MergeError::Refused(_)) => report.refused += 1,
+                Err(MergeError::Refused(refusal)) => {
+                    let for_good = checked.is_for_good(&refusal);
+                    report.refused += hold.writer().refuse(&self.db, event, for_good)?;
+                }
                 Err(other) => return Err(other),
             }
         }
@@ -157,7 +174,9 @@ mod tests {
     use std::path::Path;
 
     use ed25519_dalek::SigningKey;
-    use quipu_merge::{Body, BodyId, Event, Key, Member, Operation, Policy, Seq, SignedEvent};
+    use quipu_merge::{
+        Body, BodyId, Event, Key, Member, Operation, Policy, Reason, Refusal, Seq, SignedEvent,
+    };
 
     use super::*;
     use crate::ledger::{Durability, NewLedger, Options};
@@ -227,6 +246,21 @@ mod tests {
         ledger.lock_writer().pool.contains(event.id())
     }
 
+    /// A chain of an event that is admitted, one that is not, and three that wait for that one.
+    fn doomed(ledger: &Ledger, body: &[u8]) -> ([SignedEvent; 2], [SignedEvent; 3]) {
+        let first = sign(1, None, &[ledger.id()], now().0, body);
+        // It is not later than what it follows.
+        let bad = sign(1, Some(&first), &[], first.event().time.0, body);
+        let second = sign(1, Some(&bad), &[], now().0 + 1, body);
+        let mut parents = [bad.id(), second.id()];
+        parents.sort_unstable();
+        let other = sign(2, None, &parents, now().0 + 2, body);
+        let mut parents = [other.id(), NOWHERE];
+        parents.sort_unstable();
+        let third = sign(1, Some(&second), &parents, now().0 + 3, body);
+        ([first, bad], [second, other, third])
+    }
+
     /// Nothing is different when the store has been opened again.
     fn reopen(ledger: Ledger, dir: &Path) -> Ledger {
         let before = (ledger.waiting(), ledger.status().unwrap().waiting_bytes);
@@ -292,5 +326,66 @@ mod tests {
         assert!((1..10).contains(&report.dropped), "{report:?}");
         assert!(honest.iter().all(|event| waits(&ledger, event)));
         reopen(ledger, &dir);
+    }
+
+    #[test]
+    fn what_waits_for_a_refused_event_is_refused_with_it() {
+        let place = tempfile::tempdir().unwrap();
+        let body = small();
+        for when in ["in its turn", "on its way", "on its way after a rehearsal", "unread"] {
+            let dir = place.path().join(when);
+            let ledger = create(&dir);
+            let (start, followers) = doomed(&ledger, &body);
+            let [first, bad] = &start;
+            let followers: Vec<_> = followers.iter().map(|event| whole(event, &body)).collect();
+            take_in(&ledger, followers);
+            let stranger = sign(3, None, &[NOWHERE], 1, &body);
+            take_in(&ledger, vec![whole(&stranger, &body)]);
+            let (first, bad) = (whole(first, &body), whole(bad, &body));
+            let mut report = MergeReport::default();
+            match when {
+                "in its turn" => {
+                    take_in(&ledger, vec![bad]);
+                    assert_eq!(ledger.waiting().len(), 5);
+                    report = take_in(&ledger, vec![first]);
+                    assert_eq!((report.new_events, report.refused), (1, 4));
+                }
+                "on its way after a rehearsal" => {
+                    report = take_in(&ledger, vec![first, bad]);
+                    assert_eq!((report.new_events, report.refused), (1, 4));
+                }
+                "on its way" => {
+                    let batch = vec![Ok(first), Ok(bad)];
+                    let refused = ledger.take_in_all(batch, false, &mut report).unwrap_err();
+                    assert!(matches!(refused, MergeError::Refused(_)), "{refused}");
+                }
+                _ => {
+                    let refusal = Refusal::new(bad.event.id(), Reason::Encoding, "as if");
+                    let batch = vec![Ok(first), Err(refusal)];
+                    ledger.take_in_all(batch, false, &mut report).unwrap_err();
+                }
+            }
+            let waiting: Vec<_> = ledger.waiting().iter().map(|info| info.event).collect();
+            assert_eq!(waiting, [stranger.id()], "{when}");
+            reopen(ledger, &dir);
+        }
+    }
+
+    /// Bytes that are not the body that an event names are no reason to give it up.
+    #[test]
+    fn what_waits_for_an_event_with_a_damaged_body_goes_on_waiting() {
+        let place = tempfile::tempdir().unwrap();
+        let ledger = create(&place.path().join("store"));
+        let body = small();
+        let first = sign(1, None, &[ledger.id()], now().0, &body);
+        let second = sign(1, Some(&first), &[], now().0 + 1, &body);
+        let mut damaged = body.clone();
+        damaged[0] ^= 1;
+        // In the pool they are as good as none.
+        take_in(&ledger, vec![whole(&second, &damaged)]);
+        take_in(&ledger, vec![whole(&second, &body)]);
+        assert_eq!(take_in(&ledger, vec![whole(&first, &damaged)]).refused, 1);
+        assert!(waits(&ledger, &second));
+        assert_eq!(take_in(&ledger, vec![whole(&first, &body)]).new_events, 2);
     }
 }
