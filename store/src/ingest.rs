@@ -222,7 +222,7 @@ impl Ledger {
     }
 
     /// Admits one event, or lets it wait. Tells whether it was admitted.
-    pub(crate) fn take_in_one(
+    fn take_in_one(
         &self,
         hold: &mut Exclusive<'_>,
         checked: &Checked,
@@ -231,9 +231,20 @@ impl Ledger {
         // An event that waits may come again with less than it came with before.
         let completed =
             self.waiting_record(hold, checked.event.id())?.map(|record| checked.with(record));
-        let checked = completed.as_ref().unwrap_or(checked);
+        self.admit_or_wait(hold, completed.as_ref().unwrap_or(checked), report)
+    }
+
+    /// Admits one event, with all that is at hand of it, or lets it wait. Where it has waited, it
+    /// leaves the pool in the batch that admits it.
+    pub(crate) fn admit_or_wait(
+        &self,
+        hold: &mut Exclusive<'_>,
+        checked: &Checked,
+        report: &mut MergeReport,
+    ) -> Result<bool, MergeError> {
         let event = &checked.event;
         if hold.writer().known(self.latest(), event.id())?.is_some() {
+            hold.writer().stop_waiting(&self.db, event.id())?;
             report.known_events += 1;
             return Ok(false);
         }

@@ -101,7 +101,7 @@ impl Ledger {
         Ok(missing)
     }
 
-    fn sync_if_durable(&self) -> Result<(), StorageError> {
+    pub(crate) fn sync_if_durable(&self) -> Result<(), StorageError> {
         match self.durability {
             crate::ledger::Durability::Immediate => self.sync(),
             crate::ledger::Durability::Relaxed => Ok(()),

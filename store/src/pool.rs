@@ -29,6 +29,8 @@ pub struct Entry {
     pub reason: WaitingReason,
     /// The length of its record.
     pub bytes: u64,
+    /// The number of the group that its record was put into.
+    pub group: u64,
 }
 
 impl Entry {
@@ -83,7 +85,8 @@ impl Pool {
                 (true, Some(_)) => WaitingReason::Due(time),
             };
             let (author, bytes) = (parsed.event().author, value.len() as u64);
-            pool.insert(EventId(event), Entry { author, time, reason, bytes });
+            // All of it is written: no group that is to be filled has this number.
+            pool.insert(EventId(event), Entry { author, time, reason, bytes, group: 0 });
             walk.next()?;
         }
         Ok(pool)
@@ -92,6 +95,11 @@ impl Pool {
     /// Whether this event waits.
     pub fn contains(&self, event: EventId) -> bool {
         self.waiting.contains_key(&event)
+    }
+
+    /// The number of the group that the record of a waiting event was put into.
+    pub fn group(&self, event: EventId) -> Option<u64> {
+        self.waiting.get(&event).map(|entry| entry.group)
     }
 
     /// All that waits.
@@ -172,6 +180,13 @@ impl Pool {
     fn latest_of_largest(&self, own: u64) -> Option<EventId> {
         let (_, author) = self.by_size.last().filter(|(size, _)| *size > own)?;
         self.shares.get(author)?.by_time.last().map(|(_, event)| *event)
+    }
+
+    /// Changes what an event waits for.
+    pub fn set_reason(&mut self, event: EventId, reason: WaitingReason) {
+        if let Some(entry) = self.remove(event) {
+            self.insert(event, Entry { reason, ..entry });
+        }
     }
 
     fn insert(&mut self, event: EventId, entry: Entry) {
