@@ -23,15 +23,21 @@ struct State {
     last: u64,
     /// Whether somebody is writing.
     busy: bool,
+    /// Why nothing is written any more: what was written last was not made known.
+    broken: Option<String>,
 }
 
 /// The right to write groups, which one thread has at a time.
-struct Turn<'l>(&'l Commits);
+struct Turn<'l> {
+    commits: &'l Commits,
+    /// Whether the thread was panicking before: then it is not because of what it writes.
+    panicking: bool,
+}
 
 impl Commits {
     /// Starts after the group with this number.
     pub(crate) const fn new(last: u64) -> Self {
-        let state = Mutex::new(State { last, busy: false });
+        let state = Mutex::new(State { last, busy: false, broken: None });
         Self { state, written: Condvar::new(), writes: AtomicU64::new(0) }
     }
 
@@ -43,18 +49,28 @@ impl Commits {
     }
 
     /// Waits for the right to write. `None` where the group `until` has been written meanwhile.
-    fn turn(&self, until: Option<u64>) -> Option<Turn<'_>> {
+    fn turn(&self, until: Option<u64>) -> Result<Option<Turn<'_>>, StorageError> {
         let mut state = self.lock();
         loop {
             if until.is_some_and(|group| state.last >= group) {
-                return None;
+                return Ok(None);
             }
+            state.check()?;
             if !state.busy {
                 state.busy = true;
-                return Some(Turn(self));
+                return Ok(Some(Turn { commits: self, panicking: std::thread::panicking() }));
             }
             state = self.written.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// Refuses to go on where a group may have been written without being made known.
+    pub(crate) fn check(&self) -> Result<(), StorageError> {
+        self.lock().check()
+    }
+
+    fn break_off(&self, why: impl Into<String>) {
+        self.lock().broken.get_or_insert(why.into());
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -62,16 +78,26 @@ impl Commits {
     }
 }
 
+impl State {
+    fn check(&self) -> Result<(), StorageError> {
+        self.broken.as_ref().map_or(Ok(()), |why| Err(StorageError::Poisoned(why.clone())))
+    }
+}
+
 impl Turn<'_> {
     fn advance(&self, last: u64) {
-        self.0.lock().last = last;
+        self.commits.lock().last = last;
     }
 }
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        self.0.lock().busy = false;
-        self.0.written.notify_all();
+        // Between taking a group and making it known, nobody else can tell what became of it.
+        if std::thread::panicking() && !self.panicking {
+            self.commits.break_off("a thread panicked while writing");
+        }
+        self.commits.lock().busy = false;
+        self.commits.written.notify_all();
     }
 }
 
@@ -82,13 +108,14 @@ impl Ledger {
         &self,
         fill: impl FnOnce(&mut Writer) -> Result<T, E>,
     ) -> Result<T, E> {
+        self.commits.check()?;
         let (group, value) = {
             let mut writer = self.lock_writer();
             writer.check()?;
             let value = fill(&mut writer)?;
             (writer.group, value)
         };
-        if let Some(turn) = self.commits.turn(Some(group)) {
+        if let Some(turn) = self.commits.turn(Some(group))? {
             let (batch, published) = {
                 let mut writer = self.lock_writer();
                 writer.check()?;
@@ -126,7 +153,7 @@ impl Ledger {
         fill: impl FnOnce(&mut Exclusive<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
         // Without a group to wait for, the turn always comes.
-        let Some(turn) = self.commits.turn(None) else { return Err(never()) };
+        let Some(turn) = self.commits.turn(None)? else { return Err(never()) };
         let writer = self.lock_writer();
         writer.check()?;
         let mut hold = Exclusive { ledger: self, writer, turn, sync };
@@ -166,7 +193,10 @@ impl Ledger {
         writer: &mut Writer,
         written: Result<(), StorageError>,
     ) -> Result<(), StorageError> {
-        written.inspect_err(|error| writer.poison(error))?;
+        written.inspect_err(|error| {
+            writer.poison(error);
+            self.commits.break_off(error.to_string());
+        })?;
         writer.written();
         Ok(())
     }

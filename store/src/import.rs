@@ -15,7 +15,7 @@ use quipu_merge::{
 
 use crate::blocks;
 use crate::error::{MergeError, OpenError, StorageError};
-use crate::ingest::{BATCH, Checked, Incoming, MergeReport, Tally, check_all};
+use crate::ingest::{BATCH, Checked, Incoming, MergeReport, check_all};
 use crate::ledger::{Ledger, Options};
 use crate::load;
 use crate::lookup::{self, Known};
@@ -43,20 +43,20 @@ impl Ledger {
         self.rehearse(&mut source, &order)?;
         fail::fail_point!("after-rehearsal");
         let before = self.before()?;
-        let mut tally = Tally { known_events: source.held, ..Tally::default() };
+        let mut report = MergeReport { known_events: source.held, ..MergeReport::default() };
         let total = order.len() as u64;
         for (batch, number) in order.chunks(BATCH).zip(1..) {
             let mut checked = Vec::with_capacity(batch.len());
             for id in batch {
                 checked.push(Ok(source.checked_before(self, *id)?));
             }
-            self.take_in_all(checked, true, &mut tally)?;
+            self.take_in_all(checked, true, &mut report)?;
             fail::fail_point!("between-import-batches");
             progress((number * BATCH as u64).min(total), total);
         }
-        tally.new_values += self.fill_missing(&mut source)?;
+        report.new_values += self.fill_missing(&mut source)?;
         self.sync()?;
-        Ok(self.report(&before, &tally)?)
+        Ok(self.finish(&before, report)?)
     }
 
     /// Tells what [`Self::import`] would take in, and takes in nothing.

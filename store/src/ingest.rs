@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use quipu_merge::{
-    Ancestor, Ancestors, AuthorKey, Body, Keyring, MAX_AHEAD, OpeningId, Operation, ParsedEvent,
-    Refusal, SignedEvent, admit, check_body, check_follows,
+    Ancestor, Ancestors, AuthorKey, Body, BodyId, Keyring, MAX_AHEAD, OpeningId, Operation,
+    ParsedEvent, Reason, Refusal, SignedEvent, admit, check_body, check_follows,
 };
 use rayon::prelude::*;
 
@@ -56,6 +56,17 @@ impl Checked {
         Self { event, body, body_bytes, openings }
     }
 
+    /// The bytes that came as its body, where they are those that it names.
+    pub fn named_body(&self) -> Option<&Vec<u8>> {
+        self.body_bytes.as_ref().filter(|bytes| BodyId::of(bytes) == self.event.event().body)
+    }
+
+    /// Whether a refusal concerns every copy of the event: bytes that are not the body that it names
+    /// say nothing about it.
+    pub fn is_for_good(&self, refusal: &Refusal) -> bool {
+        refusal.reason != Reason::Body || self.body_bytes.is_none() || self.named_body().is_some()
+    }
+
     /// The same event with what has been waiting of it, where that is more.
     fn with(&self, waiting: WaitingRecord) -> Self {
         let body =
@@ -89,23 +100,6 @@ pub fn check_all(batch: Vec<Incoming>) -> Vec<Result<Checked, Refusal>> {
         .collect()
 }
 
-/// What taking in events has come to so far.
-#[derive(Debug, Default)]
-pub struct Tally {
-    /// Events that were admitted.
-    pub new_events: u64,
-    /// Events that were held already.
-    pub known_events: u64,
-    /// Values that came with them.
-    pub new_values: u64,
-    /// Events of this replica's own key, learned from elsewhere.
-    pub adopted: u64,
-    /// Events that were refused after they had waited, or because they follow one that had.
-    pub refused: u64,
-    /// Events that were forgotten because too many wait.
-    pub dropped: u64,
-}
-
 /// What taking in events has come to.
 #[derive(Clone, Debug, Default)]
 pub struct MergeReport {
@@ -117,9 +111,10 @@ pub struct MergeReport {
     pub new_values: u64,
     /// Events of this replica's own key among the new ones: it was copied, or restored.
     pub adopted: u64,
-    /// Events that were refused after they had waited, or because they follow one that had.
+    /// Events that were refused after they had waited, or because they follow one that was.
     pub refused: u64,
-    /// Events that were forgotten because too many wait: they have to be offered again.
+    /// Events of which something was forgotten because too many wait: they have to be offered
+    /// again.
     pub dropped: u64,
     /// What waits now, and why.
     pub waiting: Vec<WaitingInfo>,
@@ -149,22 +144,21 @@ impl Ledger {
         })
     }
 
-    /// Tells what taking in events has come to.
-    pub(crate) fn report(&self, before: &Before, tally: &Tally) -> Result<MergeReport, ReadError> {
+    /// Completes a report by what is different now.
+    pub(crate) fn finish(
+        &self,
+        before: &Before,
+        report: MergeReport,
+    ) -> Result<MergeReport, ReadError> {
         let snapshot = self.snapshot()?;
         let conflicts = snapshot.conflicts("")?.into_iter();
         let forks = snapshot.forks()?.into_keys();
         Ok(MergeReport {
-            new_events: tally.new_events,
-            known_events: tally.known_events,
-            new_values: tally.new_values,
-            adopted: tally.adopted,
-            refused: tally.refused,
-            dropped: tally.dropped,
             waiting: self.waiting(),
             new_conflicts: conflicts.filter(|key| !before.conflicts.contains(key)).collect(),
             new_forks: forks.filter(|author| !before.forks.contains(author)).collect(),
             new_void: self.count_void()?.saturating_sub(before.void),
+            ..report
         })
     }
 
@@ -188,45 +182,71 @@ impl Ledger {
         &self,
         batch: Vec<Result<Checked, Refusal>>,
         rehearsed: bool,
-        tally: &mut Tally,
+        report: &mut MergeReport,
     ) -> Result<(), MergeError> {
         self.in_bulk(|hold| {
             for checked in batch {
-                let checked = checked?;
-                let id = checked.event.id();
-                match self.take_in_one(hold, &checked, tally) {
-                    Ok(true) => {
-                        let ready = Self::waiting_for(hold.writer(), id);
-                        if !ready.is_empty() {
-                            self.release(hold, ready, tally)?;
-                        }
-                    }
-                    Ok(false) => {}
-                    Err(MergeError::Refused(_)) if rehearsed => {
-                        hold.writer().stop_waiting(&self.db, id)?;
-                        tally.refused += 1;
-                    }
-                    Err(error) => return Err(error),
+                match self.offer(hold, checked, report) {
+                    Err(MergeError::Refused(_)) if rehearsed => {}
+                    result => result?,
                 }
             }
             Ok(())
         })
     }
 
+    /// Takes in one event, and then those that were waiting for it. Where it is refused, so are
+    /// they.
+    fn offer(
+        &self,
+        hold: &mut Exclusive<'_>,
+        checked: Result<Checked, Refusal>,
+        report: &mut MergeReport,
+    ) -> Result<(), MergeError> {
+        let (refusal, for_good) = match checked {
+            Err(refusal) => (refusal, true),
+            Ok(checked) => match self.take_in_one(hold, &checked, report) {
+                Ok(true) => {
+                    let ready = Self::waiting_for(hold.writer(), checked.event.id());
+                    return self.release(hold, ready, report);
+                }
+                Ok(false) => return Ok(()),
+                Err(MergeError::Refused(refusal)) => {
+                    let for_good = checked.is_for_good(&refusal);
+                    (refusal, for_good)
+                }
+                Err(error) => return Err(error),
+            },
+        };
+        report.refused += hold.writer().refuse(&self.db, refusal.event, for_good)?;
+        Err(refusal.into())
+    }
+
     /// Admits one event, or lets it wait. Tells whether it was admitted.
-    pub(crate) fn take_in_one(
+    fn take_in_one(
         &self,
         hold: &mut Exclusive<'_>,
         checked: &Checked,
-        tally: &mut Tally,
+        report: &mut MergeReport,
     ) -> Result<bool, MergeError> {
         // An event that waits may come again with less than it came with before.
         let completed =
             self.waiting_record(hold, checked.event.id())?.map(|record| checked.with(record));
-        let checked = completed.as_ref().unwrap_or(checked);
+        self.admit_or_wait(hold, completed.as_ref().unwrap_or(checked), report)
+    }
+
+    /// Admits one event, with all that is at hand of it, or lets it wait. Where it has waited, it
+    /// leaves the pool in the batch that admits it.
+    pub(crate) fn admit_or_wait(
+        &self,
+        hold: &mut Exclusive<'_>,
+        checked: &Checked,
+        report: &mut MergeReport,
+    ) -> Result<bool, MergeError> {
         let event = &checked.event;
         if hold.writer().known(self.latest(), event.id())?.is_some() {
-            tally.known_events += 1;
+            hold.writer().stop_waiting(&self.db, event.id())?;
+            report.known_events += 1;
             return Ok(false);
         }
         check_follows(event)?;
@@ -236,11 +256,11 @@ impl Ledger {
         let ancestors = match found {
             Ok(ancestors) => ancestors,
             Err(missing) => {
-                return self.let_wait(hold, checked, WaitingReason::Missing(missing), tally);
+                return self.let_wait(hold, checked, WaitingReason::Missing(missing), report);
             }
         };
         let Some(body) = &checked.body else {
-            return self.let_wait(hold, checked, WaitingReason::BodyMissing, tally);
+            return self.let_wait(hold, checked, WaitingReason::BodyMissing, report);
         };
         let targets = match body {
             Ok(body) => hold.writer().targets(self.latest(), body)?,
@@ -250,7 +270,7 @@ impl Ledger {
         let admission =
             admit(event, body.as_ref(), &ancestors, &writer.authority, &writer.lanes, &targets)?;
         if event.event().time.0 > now().0 + MAX_AHEAD {
-            return self.let_wait(hold, checked, WaitingReason::Due(event.event().time), tally);
+            return self.let_wait(hold, checked, WaitingReason::Due(event.event().time), report);
         }
         let (Ok(body), Some(body_bytes)) = (body, &checked.body_bytes) else { return Ok(false) };
         if hold.writer().changes_others(&admission.acts, admission.placement.forks) {
@@ -275,14 +295,14 @@ impl Ledger {
         };
         let known = writer.take_in(&self.db, &new).inspect_err(|error| writer.poison(error))?;
         if own {
-            tally.adopted += 1;
+            report.adopted += 1;
             // The branch that this replica is on goes on; a fork stays beside it.
             if writer.own.as_ref().is_none_or(|tip| known.clock.covers(tip.dot)) {
                 writer.own = Some(known);
             }
         }
-        tally.new_events += 1;
-        tally.new_values += checked.openings.len() as u64;
+        report.new_events += 1;
+        report.new_values += checked.openings.len() as u64;
         Ok(true)
     }
 
@@ -291,11 +311,9 @@ impl Ledger {
         hold: &mut Exclusive<'_>,
         checked: &Checked,
         reason: WaitingReason,
-        tally: &mut Tally,
+        report: &mut MergeReport,
     ) -> Result<bool, MergeError> {
-        if !hold.writer().wait(&self.db, checked, reason)? {
-            tally.dropped += 1;
-        }
+        report.dropped += hold.writer().wait(&self.db, checked, reason)?;
         Ok(false)
     }
 }

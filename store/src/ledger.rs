@@ -14,9 +14,9 @@ use crate::error::{IdentityError, OpenError, StorageError};
 use crate::identity::{Identity, Passphrase};
 use crate::load;
 use crate::lookup::Places;
+use crate::pool::Pool;
 use crate::schema::FORMAT;
 use crate::unfinished::{Unfinished, is_unfinished};
-use crate::waiting::Pool;
 use crate::writer::{Published, Writer};
 
 /// The directory of the database in the store's directory.

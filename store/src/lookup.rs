@@ -264,29 +264,43 @@ pub fn stored_clock(clock: &Clock, dot: Dot, prev: Option<&Known>) -> (StoredClo
 /// Events that were written or followed lately. New events mostly follow these.
 #[derive(Default)]
 pub struct Recent {
-    young: HashMap<EventId, Known>,
-    old: HashMap<EventId, Known>,
+    young: Generation,
+    old: Generation,
+}
+
+/// Events by their ids and by their places.
+#[derive(Default)]
+struct Generation {
+    known: HashMap<EventId, Known>,
+    ids: HashMap<Dot, EventId>,
+}
+
+impl Generation {
+    fn at(&self, dot: Dot) -> Option<&Known> {
+        self.known.get(self.ids.get(&dot)?)
+    }
 }
 
 impl Recent {
     /// Remembers an event, at least until [`Self::age`] has been called twice.
     pub fn insert(&mut self, known: Known) {
-        self.young.insert(known.id, known);
+        self.young.ids.insert(known.dot, known.id);
+        self.young.known.insert(known.id, known);
     }
 
     /// Looks for an event.
     pub fn get(&self, id: &EventId) -> Option<&Known> {
-        self.young.get(id).or_else(|| self.old.get(id))
+        self.young.known.get(id).or_else(|| self.old.known.get(id))
     }
 
     /// Looks for an event by its place.
     pub fn at(&self, dot: Dot) -> Option<&Known> {
-        self.young.values().chain(self.old.values()).find(|known| known.dot == dot)
+        self.young.at(dot).or_else(|| self.old.at(dot))
     }
 
     /// Forgets the older half where there are many. To be called when everything is written.
     pub fn age(&mut self) {
-        if self.young.len() > RECENT {
+        if self.young.known.len() > RECENT {
             self.old = std::mem::take(&mut self.young);
         }
     }

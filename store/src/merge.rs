@@ -7,7 +7,7 @@ use quipu_merge::{Cut, Dot, EventId, Lane, OpeningId, Seq};
 use crate::blocks;
 use crate::db::Walk;
 use crate::error::{MergeError, OpenError, StorageError};
-use crate::ingest::{BATCH, Incoming, MergeReport, Tally, check_all};
+use crate::ingest::{BATCH, Incoming, MergeReport, check_all};
 use crate::ledger::{Ledger, Options};
 use crate::load;
 use crate::lookup::{self, Stored};
@@ -52,7 +52,7 @@ impl Ledger {
         self.admit_due()?;
         let missing = self.missing_from(from)?;
         let total = missing.iter().map(|(first, last)| last + 1 - first).sum();
-        let mut tally = Tally::default();
+        let mut report = MergeReport::default();
         let mut reading = Reading { from, missing, walk: None, left: total };
         let mut checked = check_all(reading.batch(self)?);
         let mut done = 0;
@@ -60,7 +60,7 @@ impl Ledger {
             let count = checked.len() as u64;
             // One batch is written while the next is read and checked.
             let (written, next) = rayon::join(
-                || self.take_in_all(checked, false, &mut tally),
+                || self.take_in_all(checked, false, &mut report),
                 || reading.batch(self).map(check_all),
             );
             written?;
@@ -69,9 +69,9 @@ impl Ledger {
             done += count;
             progress(done, total);
         }
-        tally.new_values += self.fill_missing(&mut OtherReplica(from))?;
+        report.new_values += self.fill_missing(&mut OtherReplica(from))?;
         self.sync_if_durable()?;
-        Ok(self.report(&before, &tally)?)
+        Ok(self.finish(&before, report)?)
     }
 
     fn check_same(&self, source: &Self) -> Result<(), MergeError> {
@@ -103,7 +103,7 @@ impl Ledger {
         Ok(missing)
     }
 
-    fn sync_if_durable(&self) -> Result<(), StorageError> {
+    pub(crate) fn sync_if_durable(&self) -> Result<(), StorageError> {
         match self.durability {
             crate::ledger::Durability::Immediate => self.sync(),
             crate::ledger::Durability::Relaxed => Ok(()),

@@ -49,8 +49,10 @@ impl Ledger {
     /// The ledger as it is now.
     ///
     /// # Errors
-    /// The disk, the database or its content.
+    /// The disk, the database or its content. [`StorageError::Poisoned`] where a write failed and
+    /// nobody knows what belongs to what is on the disk: the store must be opened again.
     pub fn snapshot(&self) -> Result<Snapshot<'_>, ReadError> {
+        let mut broken = Ok(());
         loop {
             let quiet = self.commits.quiet();
             let published = self.published();
@@ -62,6 +64,9 @@ impl Ledger {
                 let (extent, verdicts) = (Extent::Everything, OnceLock::new());
                 return Ok(Snapshot { ledger: self, snapshot, published, extent, verdicts });
             }
+            // Whoever was to publish it may be gone. What came before that is seen by looking again.
+            broken?;
+            broken = self.commits.check();
             std::thread::yield_now();
         }
     }

@@ -17,9 +17,9 @@ use crate::error::StorageError;
 use crate::judge::{Erased, Redacted, redacted};
 use crate::lookup::{self, Known, Recent, Stored};
 use crate::overlay::Overlay;
+use crate::pool::Pool;
 use crate::record::{self, put_dot, put_number};
 use crate::schema::{Family, meta};
-use crate::waiting::Pool;
 
 /// What readers share: the ledger as of the last commit.
 #[derive(Debug)]

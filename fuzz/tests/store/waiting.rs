@@ -262,7 +262,8 @@ fn what_was_let_in_too_early_is_dropped_when_its_turn_comes() {
     // The file holds `second` alone, which has to wait for `first`.
     assert_eq!(report.unwrap().waiting.len(), 2);
     let report = import(&outsider.ledger, file(&[&first], &[&body])).unwrap();
-    assert_eq!((report.new_events, report.refused, report.waiting.len()), (1, 1, 1));
+    // `third` waited for `second`, and can never be admitted.
+    assert_eq!((report.new_events, report.refused, report.waiting.len()), (1, 2, 0));
 }
 
 /// A bad event that follows one in the pool is found out only when that one is admitted, and the

@@ -66,7 +66,7 @@ pub fn memory() -> Vec<Figure> {
     let program = std::env::current_exe().unwrap();
     let child = Command::new(program).arg(MERGING).args([&source, &target]).output().unwrap();
     let peak: u64 = String::from_utf8(child.stdout).unwrap().trim().parse().unwrap();
-    let detail = "source and target in one process, with the default options".to_owned();
+    let detail = "one process, which has the source open with 8 MiB of cache".to_owned();
     vec![Figure::at_most("MB resident, merging 1 M events", 200.0, peak as f64, detail)]
 }
 
@@ -74,7 +74,9 @@ pub fn memory() -> Vec<Figure> {
 pub const MERGING: &str = "--merge-stores";
 
 pub fn merge_stores(source: &str, target: &str) {
-    let (source, target) = (Ledger::open(source).unwrap(), Ledger::open(target).unwrap());
+    // What is read once, in order, needs little memory: so does `quipu merge`.
+    let source = Options::new().cache(8 << 20).write_buffer(1 << 20).open(source).unwrap();
+    let target = Ledger::open(target).unwrap();
     target.merge(&source, &mut |_, _| {}).unwrap();
     println!("{}", peak_memory());
 }

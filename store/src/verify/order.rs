@@ -11,7 +11,7 @@ use quipu_merge::{
 use super::Check;
 use crate::error::StorageError;
 use crate::lookup::{self, Known, Recent, Stored};
-use crate::record;
+use crate::record::{self, SharedClock};
 use crate::schema::{self, Family, meta};
 use crate::writer::read_heads;
 
@@ -35,7 +35,8 @@ pub fn check(
         }
         let clock = lookup::clock_of(check.reader(), dot, record.clock.clone());
         let stored_clock = check.sound(&format!("event {}: its clock", event.id()), clock)?;
-        if let Some(known) = replay.admit(check, dot, &event, &body, record.body)? {
+        let new = Recorded { dot, event: &event, body: &body, body_bytes: record.body };
+        if let Some(known) = replay.admit(check, new)? {
             if stored_clock.is_some_and(|clock| clock != *known.clock) {
                 check.find(format!(
                     "event {}: its clock is not that of what it follows",
@@ -90,87 +91,116 @@ struct Replay<'v> {
     lanes: &'v Lanes,
 }
 
+/// An event to be admitted again, with what its record says.
+#[derive(Clone, Copy)]
+struct Recorded<'a> {
+    dot: Dot,
+    event: &'a SignedEvent,
+    body: &'a Body,
+    body_bytes: &'a [u8],
+}
+
+impl Recorded<'_> {
+    /// The event as others follow it.
+    fn known(&self, clock: SharedClock) -> Known {
+        let content = self.event.event();
+        Known {
+            id: self.event.id(),
+            author: content.author,
+            dot: self.dot,
+            time: content.time,
+            clock,
+            base: (self.dot.seq, 0),
+        }
+    }
+}
+
 impl Replay<'_> {
     /// Admits one event by the rules; `None` where they refuse it.
     fn admit(
         &mut self,
         check: &mut Check<'_, '_, '_>,
-        dot: Dot,
-        event: &SignedEvent,
-        body: &Body,
-        body_bytes: &[u8],
+        new: Recorded<'_>,
     ) -> Result<Option<Known>, StorageError> {
-        let content = event.event();
-        let known = |clock| Known {
-            id: event.id(),
-            author: content.author,
-            dot,
-            time: content.time,
-            clock,
-            base: (dot.seq, 0),
-        };
-        content.follows().for_each(|id| {
+        for id in new.event.event().follows() {
             self.heads.remove(&id);
-        });
-        self.heads.insert(event.id(), dot);
-        let Some(authority) = &mut self.authority else {
-            match admit_genesis(event, body_bytes) {
-                Ok(genesis) => {
-                    self.authority = Some(Authority::new(
-                        genesis,
-                        event.id(),
-                        content.author,
-                        dot,
-                        content.time,
-                    ));
-                }
-                Err(refusal) => check.find(refusal.to_string()),
+        }
+        self.heads.insert(new.event.id(), new.dot);
+        if self.authority.is_none() {
+            self.found(check, new);
+            return Ok(Some(new.known(Arc::new(Clock::from_iter([new.dot])))));
+        }
+        let Some(ancestors) = self.ancestors(check, new.event)? else { return Ok(None) };
+        self.follow(check, new, &ancestors)
+    }
+
+    /// Starts the ledger with its first event.
+    fn found(&mut self, check: &mut Check<'_, '_, '_>, new: Recorded<'_>) {
+        let content = new.event.event();
+        match admit_genesis(new.event, new.body_bytes) {
+            Ok(genesis) => {
+                let (id, author) = (new.event.id(), content.author);
+                self.authority = Some(Authority::new(genesis, id, author, new.dot, content.time));
             }
-            return Ok(Some(known(Arc::new(Clock::from_iter([dot])))));
-        };
-        let recent = &self.recent;
-        let ancestors = Ancestors::find(content, |id| find(check, recent, id));
-        let ancestors = match check.sound(&format!("event {}", event.id()), ancestors)? {
-            Some(Ok(ancestors)) => ancestors,
+            Err(refusal) => check.find(refusal.to_string()),
+        }
+    }
+
+    /// What an event follows; `None` where not all of that is held.
+    fn ancestors(
+        &self,
+        check: &mut Check<'_, '_, '_>,
+        event: &SignedEvent,
+    ) -> Result<Option<Ancestors>, StorageError> {
+        let found = Ancestors::find(event.event(), |id| find(check, &self.recent, id));
+        Ok(match check.sound(&format!("event {}", event.id()), found)? {
+            Some(Ok(ancestors)) => Some(ancestors),
             Some(Err(missing)) => {
-                check.find(format!(
-                    "event {}: it follows {}, which is not held",
-                    event.id(),
-                    list(&missing)
-                ));
-                return Ok(None);
+                let missing = list(&missing);
+                check
+                    .find(format!("event {}: it follows {missing}, which is not held", event.id()));
+                None
             }
-            None => return Ok(None),
-        };
-        let targets = targets(check, recent, event.id(), body)?;
-        // Where it goes was settled when it arrived, and depends on what had come before.
-        let admission = match admit(event, Ok(body), &ancestors, authority, self.lanes, &targets) {
+            None => None,
+        })
+    }
+
+    /// Admits an event after the first one.
+    fn follow(
+        &mut self,
+        check: &mut Check<'_, '_, '_>,
+        new: Recorded<'_>,
+        ancestors: &Ancestors,
+    ) -> Result<Option<Known>, StorageError> {
+        let (event, dot) = (new.event, new.dot);
+        let targets = targets(check, &self.recent, event.id(), new.body)?;
+        let Some(authority) = &mut self.authority else { return Ok(None) };
+        let admission = match admit(event, Ok(new.body), ancestors, authority, self.lanes, &targets)
+        {
             Ok(admission) => admission,
             Err(refusal) => {
                 check.find(refusal.to_string());
                 return Ok(None);
             }
         };
+        // Its place was settled when it arrived, by what had come before: the one in the
+        // admission is where it would go now.
         let mut clock = Clock::from_iter([dot]);
-        ancestors
-            .prev
-            .iter()
-            .chain(&ancestors.parents)
-            .for_each(|ancestor| clock.join(&ancestor.clock));
-        let clock = Arc::new(clock);
+        for ancestor in ancestors.prev.iter().chain(&ancestors.parents) {
+            clock.join(&ancestor.clock);
+        }
+        let known = new.known(Arc::new(clock));
         if !admission.acts.is_empty() {
-            let (author, time) = (content.author, content.time);
-            let (clock, acts) = (clock.clone(), admission.acts);
             authority.insert(Arc::new(ControlEvent {
-                id: event.id(),
-                author,
+                id: known.id,
+                author: known.author,
                 dot,
-                time,
-                clock,
-                acts,
+                time: known.time,
+                clock: known.clock.clone(),
+                acts: admission.acts,
             }));
         }
-        Ok(Some(known(clock)))
+        Ok(Some(known))
     }
 }
 
