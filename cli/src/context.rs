@@ -50,46 +50,36 @@ impl Context {
         found.ok_or(Failure::NoLedger(here))
     }
 
-    /// Opens the store to read.
+    /// Opens the store to read. Its key is not needed.
     pub fn open(&self) -> Result<Ledger, Failure> {
-        self.open_at(&self.find_store()?, Options::new())
+        Ok(Ledger::open(self.find_store()?)?)
     }
 
-    /// Opens the store to write, and warns where writing may fork the author.
-    pub fn open_to_write(&self) -> Result<Ledger, Failure> {
+    /// Opens the store to take in what others wrote: its key is not needed either.
+    pub fn open_to_merge(&self) -> Result<Ledger, Failure> {
         let ledger = self.open()?;
-        if ledger.is_copied() {
-            output::warning(
-                "this store looks like a copy of another; if that one is still written to, this key's \
-                 history forks for good. `quipu identity rotate` makes a key of its own, \
-                 `quipu identity keep` says that the other is gone",
-            );
-        }
+        warn_of_copy(&ledger);
         Ok(ledger)
     }
 
-    /// Opens a store, asking for the passphrase of its key where one is needed.
-    pub fn open_at(&self, dir: &Path, options: Options) -> Result<Ledger, Failure> {
+    /// Opens the store to write events: with its key, and a warning where that may fork the author.
+    pub fn open_to_write(&self) -> Result<Ledger, Failure> {
+        let ledger = self.open_to_merge()?;
+        self.unlock(&ledger)?;
+        Ok(ledger)
+    }
+
+    /// Has a store read its key before any work is done, with the passphrase that is given or, on
+    /// a terminal, asked for.
+    pub fn unlock(&self, ledger: &Ledger) -> Result<(), Failure> {
         let given = self.passphrase()?;
-        let asked = given.is_none();
-        let unlocked =
-            given.map_or(options.clone(), |passphrase| options.clone().passphrase(passphrase));
-        match unlocked.open(dir) {
-            Err(OpenError::Identity(IdentityError::PassphraseNeeded))
-                if asked && std::io::stderr().is_terminal() =>
-            {
-                let passphrase = ask(&format!("Passphrase of {}: ", dir.display()))?;
-                Ok(options.passphrase(passphrase).open(dir)?)
+        match ledger.unlock(given.as_ref()) {
+            Err(IdentityError::PassphraseNeeded) if std::io::stderr().is_terminal() => {
+                let passphrase = ask(&format!("Passphrase of {}: ", ledger.dir().display()))?;
+                Ok(ledger.unlock(Some(&passphrase))?)
             }
             other => Ok(other?),
         }
-    }
-
-    /// Options with the passphrase, where one is given.
-    pub fn options(&self) -> Result<Options, Failure> {
-        Ok(self
-            .passphrase()?
-            .map_or_else(Options::new, |passphrase| Options::new().passphrase(passphrase)))
     }
 
     /// Options for a new store: its key is encrypted where a passphrase is given or asked for.
@@ -118,6 +108,17 @@ impl Context {
                 .filter(|text| !text.is_empty())
                 .map(Passphrase::new)),
         }
+    }
+}
+
+/// Warns where writing to the store may fork its author.
+pub fn warn_of_copy(ledger: &Ledger) {
+    if ledger.is_copied() {
+        output::warning(
+            "this store looks like a copy of another; if that one is still written to, this key's \
+             history forks for good. `quipu identity rotate` makes a key of its own, \
+             `quipu identity keep` says that the other is gone",
+        );
     }
 }
 

@@ -119,7 +119,9 @@ impl Failure {
             Self::Open(OpenError::Format { .. }) => {
                 Some("`quipu upgrade` converts an older format")
             }
-            Self::Open(OpenError::Identity(error)) | Self::Identity(error) => identity_hint(error),
+            Self::Open(OpenError::Identity(error))
+            | Self::Write(WriteError::Identity(error))
+            | Self::Identity(error) => identity_hint(error),
             Self::Write(WriteError::Condition { .. }) => Some("read the key again, then decide"),
             Self::Write(WriteError::Unauthorised(_)) => Some(GRANT),
             Self::Write(WriteError::Refused(refusal))
@@ -190,6 +192,8 @@ impl From<RotationError> for Failure {
 
 const GRANT: &str = "an admin gives this replica's key a role with `quipu member grant KEY writer`";
 
+const NO_KEY: &str = "put the key file back that belongs there; without it the store can be read, and `quipu clone` makes a replica of it with a key of its own";
+
 #[derive(Serialize)]
 struct Refused {
     error: &'static str,
@@ -248,10 +252,14 @@ fn merge_refused(error: &MergeError) -> Option<Refused> {
     Some(Refused { error: "refused", reason, event: event.map(|id| id.to_string()), line: None })
 }
 
-const fn identity_hint(error: &IdentityError) -> Option<&'static str> {
+fn identity_hint(error: &IdentityError) -> Option<&'static str> {
     match error {
         IdentityError::PassphraseNeeded => {
             Some("set QUIPU_PASSPHRASE, give --passphrase-file, or run the command on a terminal")
+        }
+        IdentityError::OtherKey { .. } | IdentityError::NotAKey(_) => Some(NO_KEY),
+        IdentityError::File { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+            Some(NO_KEY)
         }
         _ => None,
     }

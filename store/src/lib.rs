@@ -20,6 +20,7 @@
 //! # }
 //! ```
 
+mod author;
 mod blocks;
 mod commit;
 mod copied;
@@ -48,6 +49,7 @@ mod overlay;
 mod rebuild;
 mod record;
 mod schema;
+mod signer;
 mod snapshot;
 mod stamp;
 mod standing;

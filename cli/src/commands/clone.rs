@@ -43,7 +43,10 @@ pub fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
     let options = context.new_options(args.encrypt)?;
     let (ledger, report) = match source_store(&args.source)? {
         Some(source) => {
-            let source = context.open_at(&source, Options::new())?;
+            let source = Ledger::open(&source)?;
+            if args.grant.is_some() {
+                context.unlock(&source)?;
+            }
             from_store(&source, &dir, &options, args.at.as_ref(), args.grant)?
         }
         None if args.grant.is_some() => {
