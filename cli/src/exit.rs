@@ -116,9 +116,6 @@ impl Failure {
             Self::Open(OpenError::Locked(_)) => {
                 Some("a store has one process at a time: wait for the other, or end it")
             }
-            Self::Open(OpenError::Format { .. }) => {
-                Some("`quipu upgrade` converts an older format")
-            }
             Self::Open(OpenError::Identity(error))
             | Self::Write(WriteError::Identity(error))
             | Self::Identity(error) => identity_hint(error),

@@ -12,6 +12,7 @@ use crate::commit::Commits;
 use crate::copied::{self, Place};
 use crate::db::{Db, Reader, Tuning};
 use crate::error::{OpenError, StorageError};
+use crate::format;
 use crate::identity::{Identity, Passphrase};
 use crate::load;
 use crate::lookup::Places;
@@ -163,12 +164,10 @@ impl Options {
         if !is_store(dir) {
             return Err(OpenError::NotFound(dir.to_owned()));
         }
-        let db =
-            Db::open(&dir.join(DATABASE), false, self.tuning()).map_err(|error| match error {
-                OpenError::Locked(_) => OpenError::Locked(dir.to_owned()),
-                other => other,
-            })?;
-        load::check_format(db.latest())?;
+        let db = format::open(&dir.join(DATABASE), self.tuning()).map_err(|error| match error {
+            OpenError::Locked(_) => OpenError::Locked(dir.to_owned()),
+            other => other,
+        })?;
         let signer = Signer::open(dir, &db, self.passphrase.as_ref())?;
         let copied = copied::is_copied(dir, db.latest())?;
         Ledger::start(self, dir, db, signer, copied)

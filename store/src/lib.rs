@@ -32,6 +32,7 @@ mod error;
 mod event;
 mod export;
 mod extent;
+mod format;
 mod identity;
 mod import;
 mod index;
