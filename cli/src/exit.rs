@@ -116,16 +116,9 @@ impl Failure {
             Self::Open(OpenError::Locked(_)) => {
                 Some("a store has one process at a time: wait for the other, or end it")
             }
-            Self::Open(OpenError::Identity(error))
-            | Self::Write(WriteError::Identity(error))
-            | Self::Identity(error) => identity_hint(error),
-            Self::Write(WriteError::Condition { .. }) => Some("read the key again, then decide"),
-            Self::Write(WriteError::Unauthorised(_)) => Some(GRANT),
-            Self::Write(WriteError::Refused(refusal))
-                if refusal.reason == quipu_merge::Reason::Unauthorised =>
-            {
-                Some(GRANT)
-            }
+            Self::Open(OpenError::Identity(error)) | Self::Identity(error) => identity_hint(error),
+            Self::Open(OpenError::Grant(error)) => grant_hint(error),
+            Self::Write(error) => write_hint(error),
             Self::Verification(_) => {
                 Some("keep the directory for inspection, and clone from another replica")
             }
@@ -141,16 +134,11 @@ impl Failure {
 
     /// Why input was refused, where it was.
     fn refused(&self) -> Option<Refused> {
-        let refused = |reason: &'static str, event: Option<String>| {
-            Some(Refused { error: "refused", reason, event, line: None })
-        };
         match self {
             Self::Merge(error) => merge_refused(error),
             Self::Open(OpenError::Merge(error)) => merge_refused(error),
-            Self::Write(WriteError::Refused(refusal)) => {
-                refused(refusal.reason.word(), Some(refusal.event.to_string()))
-            }
-            Self::Write(WriteError::Unauthorised(_)) => refused("unauthorised", None),
+            Self::Open(OpenError::Grant(error)) => write_refused(error),
+            Self::Write(error) => write_refused(error),
             Self::Line { line, .. } => {
                 Some(Refused { error: "refused", reason: "body", event: None, line: Some(*line) })
             }
@@ -206,6 +194,7 @@ fn open_code(error: &OpenError) -> u8 {
         OpenError::Locked(_) => LOCKED,
         OpenError::Genesis(_) => USAGE,
         OpenError::Merge(error) => merge_code(error),
+        OpenError::Grant(error) => write_code(error),
         _ => FAILED,
     }
 }
@@ -236,6 +225,16 @@ fn merge_code(error: &MergeError) -> u8 {
     }
 }
 
+/// Why an event of this replica is refused.
+fn write_refused(error: &WriteError) -> Option<Refused> {
+    let (reason, event) = match error {
+        WriteError::Refused(refusal) => (refusal.reason.word(), Some(refusal.event.to_string())),
+        WriteError::Unauthorised(_) => ("unauthorised", None),
+        _ => return None,
+    };
+    Some(Refused { error: "refused", reason, event, line: None })
+}
+
 /// Why foreign events are refused: the rule, or what is wrong with the input as a whole.
 fn merge_refused(error: &MergeError) -> Option<Refused> {
     let (reason, event) = match error {
@@ -247,6 +246,25 @@ fn merge_refused(error: &MergeError) -> Option<Refused> {
         _ => return None,
     };
     Some(Refused { error: "refused", reason, event: event.map(|id| id.to_string()), line: None })
+}
+
+fn write_hint(error: &WriteError) -> Option<&'static str> {
+    match error {
+        WriteError::Condition { .. } => Some("read the key again, then decide"),
+        WriteError::Unauthorised(_) => Some(GRANT),
+        WriteError::Refused(refusal) if refusal.reason == quipu_merge::Reason::Unauthorised => {
+            Some(GRANT)
+        }
+        WriteError::Identity(error) => identity_hint(error),
+        _ => None,
+    }
+}
+
+fn grant_hint(error: &WriteError) -> Option<&'static str> {
+    match error {
+        WriteError::Identity(error) => identity_hint(error),
+        _ => Some("clone without --grant; an admin then gives the new key its role"),
+    }
 }
 
 fn identity_hint(error: &IdentityError) -> Option<&'static str> {

@@ -76,6 +76,9 @@ pub enum OpenError {
     /// The key cannot be made, or read where the database does not say whose it is.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// The source cannot grant the new key its role. Nothing is left of the new store.
+    #[error("the source cannot grant the role: {0}")]
+    Grant(#[source] Box<WriteError>),
     /// What was to be copied cannot be taken in. Nothing is left of the new store.
     #[error(transparent)]
     Merge(Box<MergeError>),

@@ -33,6 +33,7 @@ mod event;
 mod export;
 mod extent;
 mod format;
+mod granted;
 mod identity;
 mod import;
 mod index;

@@ -86,6 +86,13 @@ pub fn first(
     Ok(db.write(batch, true)?)
 }
 
+/// Copies the first event of another replica to a new database.
+pub fn first_of(db: &Db, source: Reader<'_>) -> Result<(), OpenError> {
+    let stored = Stored::read(source, Dot { lane: Lane(0), seq: Seq::FIRST })?;
+    let event = stored.event()?.verify().map_err(crate::error::MergeError::from)?;
+    first(db, &event, stored.record()?.body)
+}
+
 /// Everything that readers share, and the branches with their last events.
 pub fn published(reader: Reader<'_>) -> Result<(Published, Lanes), StorageError> {
     let (commit, heads) = read_heads(reader)?;
