@@ -279,7 +279,8 @@ impl Ledger {
         self.control(vec![Control::Revoke { author }])
     }
 
-    /// Erases the values of an event, here and on every replica that learns of it.
+    /// Erases the values of an event, here and on every replica that learns of it. Each redact goes
+    /// through all events of the author: [`Self::control`] does so once for several.
     ///
     /// # Errors
     /// Those of [`Transaction::commit`], and [`WriteError::NoSuchEvent`].
