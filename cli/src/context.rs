@@ -52,7 +52,16 @@ impl Context {
 
     /// Opens the store to read. Its key is not needed.
     pub fn open(&self) -> Result<Ledger, Failure> {
-        Ok(Ledger::open(self.find_store()?)?)
+        let dir = self.find_store()?;
+        match Ledger::open(&dir) {
+            // It was made before a store knew its author without the key, and needs it just once.
+            Err(OpenError::Identity(error @ IdentityError::PassphraseNeeded)) => {
+                let given = self.passphrase()?;
+                let passphrase = given.map_or_else(|| ask_for(&dir, error), Ok)?;
+                Ok(Options::new().passphrase(passphrase).open(dir)?)
+            }
+            other => Ok(other?),
+        }
     }
 
     /// Opens the store to take in what others wrote: its key is not needed either.
@@ -74,9 +83,8 @@ impl Context {
     pub fn unlock(&self, ledger: &Ledger) -> Result<(), Failure> {
         let given = self.passphrase()?;
         match ledger.unlock(given.as_ref()) {
-            Err(IdentityError::PassphraseNeeded) if std::io::stderr().is_terminal() => {
-                let passphrase = ask(&format!("Passphrase of {}: ", ledger.dir().display()))?;
-                Ok(ledger.unlock(Some(&passphrase))?)
+            Err(error @ IdentityError::PassphraseNeeded) => {
+                Ok(ledger.unlock(Some(&ask_for(ledger.dir(), error)?))?)
             }
             other => Ok(other?),
         }
@@ -171,9 +179,12 @@ pub fn read_passphrase(path: &Path) -> Result<Passphrase, Failure> {
     Ok(Passphrase::new(line))
 }
 
-/// Asks for a passphrase on the terminal.
-pub fn ask(prompt: &str) -> Result<Passphrase, Failure> {
-    ask_text(prompt).map(Passphrase::new)
+/// Asks for the passphrase of a store on the terminal; without one, the error stays.
+fn ask_for(dir: &Path, error: IdentityError) -> Result<Passphrase, Failure> {
+    if !std::io::stderr().is_terminal() {
+        return Err(error.into());
+    }
+    ask_text(&format!("Passphrase of {}: ", dir.display())).map(Passphrase::new)
 }
 
 /// Asks for a new passphrase on the terminal, twice.
