@@ -60,7 +60,7 @@ pub struct Global {
     #[arg(long, global = true, help_heading = "Global options")]
     pub json: bool,
     /// Read the key's passphrase from the first line of this file (else from QUIPU_PASSPHRASE, or
-    /// a terminal).
+    /// a terminal). Only commands that write need it.
     #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
     pub passphrase_file: Option<PathBuf>,
 }

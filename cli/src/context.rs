@@ -50,46 +50,44 @@ impl Context {
         found.ok_or(Failure::NoLedger(here))
     }
 
-    /// Opens the store to read.
+    /// Opens the store to read. Its key is not needed.
     pub fn open(&self) -> Result<Ledger, Failure> {
-        self.open_at(&self.find_store()?, Options::new())
-    }
-
-    /// Opens the store to write, and warns where writing may fork the author.
-    pub fn open_to_write(&self) -> Result<Ledger, Failure> {
-        let ledger = self.open()?;
-        if ledger.is_copied() {
-            output::warning(
-                "this store looks like a copy of another; if that one is still written to, this key's \
-                 history forks for good. `quipu identity rotate` makes a key of its own, \
-                 `quipu identity keep` says that the other is gone",
-            );
-        }
-        Ok(ledger)
-    }
-
-    /// Opens a store, asking for the passphrase of its key where one is needed.
-    pub fn open_at(&self, dir: &Path, options: Options) -> Result<Ledger, Failure> {
-        let given = self.passphrase()?;
-        let asked = given.is_none();
-        let unlocked =
-            given.map_or(options.clone(), |passphrase| options.clone().passphrase(passphrase));
-        match unlocked.open(dir) {
-            Err(OpenError::Identity(IdentityError::PassphraseNeeded))
-                if asked && std::io::stderr().is_terminal() =>
-            {
-                let passphrase = ask(&format!("Passphrase of {}: ", dir.display()))?;
-                Ok(options.passphrase(passphrase).open(dir)?)
+        let dir = self.find_store()?;
+        match Ledger::open(&dir) {
+            // It was made before a store knew its author without the key, and needs it just once.
+            Err(OpenError::Identity(error @ IdentityError::PassphraseNeeded)) => {
+                let given = self.passphrase()?;
+                let passphrase = given.map_or_else(|| ask_for(&dir, error), Ok)?;
+                Ok(Options::new().passphrase(passphrase).open(dir)?)
             }
             other => Ok(other?),
         }
     }
 
-    /// Options with the passphrase, where one is given.
-    pub fn options(&self) -> Result<Options, Failure> {
-        Ok(self
-            .passphrase()?
-            .map_or_else(Options::new, |passphrase| Options::new().passphrase(passphrase)))
+    /// Opens the store to take in what others wrote: its key is not needed either.
+    pub fn open_to_merge(&self) -> Result<Ledger, Failure> {
+        let ledger = self.open()?;
+        warn_of_copy(&ledger);
+        Ok(ledger)
+    }
+
+    /// Opens the store to write events: with its key, and a warning where that may fork the author.
+    pub fn open_to_write(&self) -> Result<Ledger, Failure> {
+        let ledger = self.open_to_merge()?;
+        self.unlock(&ledger)?;
+        Ok(ledger)
+    }
+
+    /// Has a store read its key before any work is done, with the passphrase that is given or, on
+    /// a terminal, asked for.
+    pub fn unlock(&self, ledger: &Ledger) -> Result<(), Failure> {
+        let given = self.passphrase()?;
+        match ledger.unlock(given.as_ref()) {
+            Err(error @ IdentityError::PassphraseNeeded) => {
+                Ok(ledger.unlock(Some(&ask_for(ledger.dir(), error)?))?)
+            }
+            other => Ok(other?),
+        }
     }
 
     /// Options for a new store: its key is encrypted where a passphrase is given or asked for.
@@ -118,6 +116,17 @@ impl Context {
                 .filter(|text| !text.is_empty())
                 .map(Passphrase::new)),
         }
+    }
+}
+
+/// Warns where writing to the store may fork its author.
+pub fn warn_of_copy(ledger: &Ledger) {
+    if ledger.is_copied() {
+        output::warning(
+            "this store looks like a copy of another; if that one is still written to, this key's \
+             history forks for good. `quipu identity rotate` makes a key of its own, \
+             `quipu identity keep` says that the other is gone",
+        );
     }
 }
 
@@ -170,9 +179,12 @@ pub fn read_passphrase(path: &Path) -> Result<Passphrase, Failure> {
     Ok(Passphrase::new(line))
 }
 
-/// Asks for a passphrase on the terminal.
-pub fn ask(prompt: &str) -> Result<Passphrase, Failure> {
-    ask_text(prompt).map(Passphrase::new)
+/// Asks for the passphrase of a store on the terminal; without one, the error stays.
+fn ask_for(dir: &Path, error: IdentityError) -> Result<Passphrase, Failure> {
+    if !std::io::stderr().is_terminal() {
+        return Err(error.into());
+    }
+    ask_text(&format!("Passphrase of {}: ", dir.display())).map(Passphrase::new)
 }
 
 /// Asks for a new passphrase on the terminal, twice.

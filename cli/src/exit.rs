@@ -116,17 +116,9 @@ impl Failure {
             Self::Open(OpenError::Locked(_)) => {
                 Some("a store has one process at a time: wait for the other, or end it")
             }
-            Self::Open(OpenError::Format { .. }) => {
-                Some("`quipu upgrade` converts an older format")
-            }
             Self::Open(OpenError::Identity(error)) | Self::Identity(error) => identity_hint(error),
-            Self::Write(WriteError::Condition { .. }) => Some("read the key again, then decide"),
-            Self::Write(WriteError::Unauthorised(_)) => Some(GRANT),
-            Self::Write(WriteError::Refused(refusal))
-                if refusal.reason == quipu_merge::Reason::Unauthorised =>
-            {
-                Some(GRANT)
-            }
+            Self::Open(OpenError::Grant(error)) => grant_hint(error),
+            Self::Write(error) => write_hint(error),
             Self::Verification(_) => {
                 Some("keep the directory for inspection, and clone from another replica")
             }
@@ -142,16 +134,11 @@ impl Failure {
 
     /// Why input was refused, where it was.
     fn refused(&self) -> Option<Refused> {
-        let refused = |reason: &'static str, event: Option<String>| {
-            Some(Refused { error: "refused", reason, event, line: None })
-        };
         match self {
             Self::Merge(error) => merge_refused(error),
             Self::Open(OpenError::Merge(error)) => merge_refused(error),
-            Self::Write(WriteError::Refused(refusal)) => {
-                refused(refusal.reason.word(), Some(refusal.event.to_string()))
-            }
-            Self::Write(WriteError::Unauthorised(_)) => refused("unauthorised", None),
+            Self::Open(OpenError::Grant(error)) => write_refused(error),
+            Self::Write(error) => write_refused(error),
             Self::Line { line, .. } => {
                 Some(Refused { error: "refused", reason: "body", event: None, line: Some(*line) })
             }
@@ -190,6 +177,8 @@ impl From<RotationError> for Failure {
 
 const GRANT: &str = "an admin gives this replica's key a role with `quipu member grant KEY writer`";
 
+const NO_KEY: &str = "put the key file back that belongs there; without it the store can be read, and `quipu clone` makes a replica of it with a key of its own";
+
 #[derive(Serialize)]
 struct Refused {
     error: &'static str,
@@ -205,6 +194,7 @@ fn open_code(error: &OpenError) -> u8 {
         OpenError::Locked(_) => LOCKED,
         OpenError::Genesis(_) => USAGE,
         OpenError::Merge(error) => merge_code(error),
+        OpenError::Grant(error) => write_code(error),
         _ => FAILED,
     }
 }
@@ -235,6 +225,16 @@ fn merge_code(error: &MergeError) -> u8 {
     }
 }
 
+/// Why an event of this replica is refused.
+fn write_refused(error: &WriteError) -> Option<Refused> {
+    let (reason, event) = match error {
+        WriteError::Refused(refusal) => (refusal.reason.word(), Some(refusal.event.to_string())),
+        WriteError::Unauthorised(_) => ("unauthorised", None),
+        _ => return None,
+    };
+    Some(Refused { error: "refused", reason, event, line: None })
+}
+
 /// Why foreign events are refused: the rule, or what is wrong with the input as a whole.
 fn merge_refused(error: &MergeError) -> Option<Refused> {
     let (reason, event) = match error {
@@ -248,10 +248,33 @@ fn merge_refused(error: &MergeError) -> Option<Refused> {
     Some(Refused { error: "refused", reason, event: event.map(|id| id.to_string()), line: None })
 }
 
-const fn identity_hint(error: &IdentityError) -> Option<&'static str> {
+fn write_hint(error: &WriteError) -> Option<&'static str> {
+    match error {
+        WriteError::Condition { .. } => Some("read the key again, then decide"),
+        WriteError::Unauthorised(_) => Some(GRANT),
+        WriteError::Refused(refusal) if refusal.reason == quipu_merge::Reason::Unauthorised => {
+            Some(GRANT)
+        }
+        WriteError::Identity(error) => identity_hint(error),
+        _ => None,
+    }
+}
+
+fn grant_hint(error: &WriteError) -> Option<&'static str> {
+    match error {
+        WriteError::Identity(error) => identity_hint(error),
+        _ => Some("clone without --grant; an admin then gives the new key its role"),
+    }
+}
+
+fn identity_hint(error: &IdentityError) -> Option<&'static str> {
     match error {
         IdentityError::PassphraseNeeded => {
             Some("set QUIPU_PASSPHRASE, give --passphrase-file, or run the command on a terminal")
+        }
+        IdentityError::OtherKey { .. } | IdentityError::NotAKey(_) => Some(NO_KEY),
+        IdentityError::File { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+            Some(NO_KEY)
         }
         _ => None,
     }

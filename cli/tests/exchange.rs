@@ -176,9 +176,10 @@ fn a_clone_has_a_key_of_its_own_and_writes_nothing() {
 fn clone_refuses() {
     let s = diverged();
     s.a(&["export", "a.car"]).ok();
-    let cases: [(i32, &[&str]); 8] = [
+    let cases: [(i32, &[&str]); 9] = [
         (1, &["clone", "nowhere", "c"]),
         (1, &["clone", "a", "b"]),
+        (1, &["clone", "a", "b", "--grant", "writer"]),
         (2, &["clone"]),
         (2, &["clone", "a.car", "c", "--grant", "writer"]),
         (2, &["clone", "a", "c", "--grant", "king"]),
@@ -192,5 +193,21 @@ fn clone_refuses() {
         assert_eq!(ran.code, code, "{args:?}: {}", ran.stderr);
         assert!(ran.stdout.is_empty() && !s.path("c").exists(), "{args:?}");
     }
+    let refused = s.run(&["clone", "b", "c", "--grant", "writer", "--json"]);
+    let refused: serde_json::Value = serde_json::from_slice(&refused.stdout).unwrap();
+    assert_eq!(text(&refused, "reason"), "unauthorised");
     assert_eq!(s.state("a"), before);
+}
+
+#[test]
+fn a_copied_source_warns_before_it_grants() {
+    let s = Scratch::with_store();
+    // Another file with the same key, as in a copy.
+    let (key, copy) = (s.path("a/identity.pem"), s.path("a/copy"));
+    std::fs::copy(&key, &copy).unwrap();
+    std::fs::rename(copy, key).unwrap();
+    assert!(!s.run(&["clone", "a", "b"]).stderr.contains("looks like a copy"));
+    let granted = s.run(&["clone", "a", "c", "--grant", "writer"]);
+    assert!(granted.stderr.contains("looks like a copy"), "{}", granted.stderr);
+    s.on("c", &["put", "k", "v"]).ok();
 }

@@ -157,20 +157,112 @@ fn a_passphrase_locks_the_key() {
     s.write("none", b"\n");
     s.refused(1, &["identity", "passphrase", "--new-passphrase-file", "none"]);
     s.a(&["identity", "passphrase", "--new-passphrase-file", "pass"]).ok();
-    let locked = s.a(&["keys"]);
-    assert_eq!(locked.code, 1);
+    let locked = s.refused(1, &["put", "k", "v"]);
     assert!(locked.stderr.contains("QUIPU_PASSPHRASE"), "{}", locked.stderr);
-    assert_eq!(s.a(&["--passphrase-file", "wrong", "keys"]).code, 1);
+    s.refused(1, &["--passphrase-file", "wrong", "put", "k", "v"]);
     s.a(&["--passphrase-file", "pass", "put", "k", "v"]).ok();
     let mut command = s.command(&["--store", "a", "get", "k"]);
     assert_eq!(ran(command.env("QUIPU_PASSPHRASE", "correct horse").output().unwrap()).ok(), "v");
     let rotated = s.a(&["--passphrase-file", "pass", "identity", "rotate"]);
     assert_eq!(rotated.code, 0, "{}", rotated.stderr);
-    assert_eq!(s.a(&["keys"]).code, 1);
+    s.refused(1, &["del", "k"]);
+    s.refused(1, &["identity", "rotate"]);
+    s.refused(1, &["identity", "passphrase", "--remove"]);
     s.a(&["--passphrase-file", "pass", "identity", "passphrase", "--remove"]).ok();
     assert_eq!(s.a(&["get", "k"]).ok(), "v");
     s.ok(&["--passphrase-file", "pass", "init", "b"]);
-    assert_eq!(s.on("b", &["keys"]).code, 1);
+    assert_eq!(s.on("b", &["inc", "n"]).code, 1);
+}
+
+#[test]
+fn only_writing_needs_the_key() {
+    let s = Scratch::with_store();
+    s.write("pass", b"correct horse\n");
+    s.ok(&["clone", "a", "b", "--grant", "writer", "--passphrase-file", "pass"]);
+    s.a(&["identity", "passphrase", "--new-passphrase-file", "pass"]).ok();
+    let event = s.event(&["--passphrase-file", "pass", "put", "k", "v"]);
+    s.write("in", b"{\"op\":\"inc\",\"key\":\"n\",\"by\":1}\n");
+    s.ok(&["--store", "a", "export", "a.car"]);
+    for args in [
+        &["merge", "a"][..],
+        &["import", "a.car"],
+        &["get", "k"],
+        &["keys"],
+        &["log", "--graph"],
+        &["show", &event],
+        &["clock"],
+        &["conflicts"],
+        &["diff", &event],
+        &["blame", "k"],
+        &["dump"],
+        &["status"],
+        &["verify"],
+        &["member", "list"],
+        &["author", "list"],
+        &["identity", "show"],
+        &["identity", "keep"],
+        &["export", "b.car"],
+        &["upgrade"],
+        // Not even a file that is not there matters.
+        &["--passphrase-file", "nowhere", "get", "k"],
+    ] {
+        let ran = s.on("b", args);
+        assert_eq!(ran.code, 0, "{args:?}: {}", ran.stderr);
+    }
+    s.ok(&["clone", "a", "c"]);
+    for args in [
+        &["put", "k", "v"][..],
+        &["put", "--batch", "in"],
+        &["del", "k"],
+        &["inc", "n"],
+        &["add", "s", "m"],
+        &["rem", "s", "m"],
+        &["append", "l", "v"],
+        &["resolve", "k", "v"],
+        &["redact", &event],
+        &["member", "grant", &"0".repeat(64), "writer"],
+        &["member", "revoke", &"0".repeat(64)],
+        &["identity", "rotate"],
+        &["identity", "passphrase", "--remove"],
+    ] {
+        let ran = s.refused(1, args);
+        assert!(ran.stderr.contains("a passphrase is needed"), "{args:?}: {}", ran.stderr);
+    }
+    assert_eq!(s.run(&["clone", "a", "d", "--grant", "writer"]).code, 1);
+    assert!(!s.path("d").exists());
+}
+
+#[test]
+fn a_store_without_its_key_can_be_read() {
+    let s = Scratch::with_store();
+    s.event(&["put", "k", "v"]);
+    s.ok(&["init", "other"]);
+    let own = std::fs::read(s.path("a/identity.pem")).unwrap();
+    let foreign = std::fs::read(s.path("other/identity.pem")).unwrap();
+    let other = text(&s.on("other", &["identity", "show", "--json"]).json(), "key").to_owned();
+    for (pem, says) in [
+        (&foreign[..], other.as_str()),
+        (b"rotten", "not an Ed25519 private key"),
+        (&[], "No such"),
+    ] {
+        if pem.is_empty() {
+            std::fs::remove_file(s.path("a/identity.pem")).unwrap();
+        } else {
+            s.write("a/identity.pem", pem);
+        }
+        assert_eq!(s.a(&["get", "k"]).ok(), "v");
+        s.a(&["verify"]).ok();
+        let refused = s.refused(1, &["put", "k", "w"]);
+        assert!(refused.stderr.contains(says), "{}", refused.stderr);
+        assert!(refused.stderr.contains("quipu clone"), "{}", refused.stderr);
+    }
+    s.ok(&["clone", "a", "b"]);
+    assert_eq!(s.on("b", &["get", "k"]).ok(), "v");
+    s.write("a/identity.pem", &own);
+    let exposed = std::fs::Permissions::from_mode(0o644);
+    std::fs::set_permissions(s.path("a/identity.pem"), exposed).unwrap();
+    assert_eq!(s.a(&["get", "k"]).ok(), "v");
+    assert!(s.refused(1, &["put", "k", "w"]).stderr.contains("may be read by others"));
 }
 
 #[test]

@@ -232,8 +232,39 @@ fn an_erased_value_prints_nothing() {
         json!([{"op": "put", "key": "k", "value": null, "unavailable": "erased"}])
     );
     s.refused(3, &["redact", "zzzzzzzzzz"]);
+    s.refused(3, &["redact", &event, "zzzzzzzzzz"]);
     s.refused(2, &["redact"]);
     s.refused(2, &["redact", "bafyr4i"]);
+}
+
+#[test]
+fn several_events_are_erased_by_one() {
+    let s = Scratch::with_store();
+    s.ok(&["clone", "a", "b", "--grant", "writer"]);
+    let theirs = s.on("b", &["put", "theirs", "secret"]).ok().trim().to_owned();
+    let own = s.on("b", &["put", "own", "secret"]).ok().trim().to_owned();
+    s.a(&["merge", "b"]).ok();
+    let by_a = s.event(&["put", "by-a", "kept"]);
+    s.on("b", &["merge", "a"]).ok();
+    // A writer erases its own values only: one that is another's spoils it all.
+    let before = s.state("b");
+    assert_eq!(s.on("b", &["redact", &own, &by_a]).code, 20);
+    assert_eq!(s.state("b"), before);
+    s.refused(3, &["redact", &own, "zzzzzzzzzz"]);
+    let erased = s.a(&["redact", &own, &theirs, &own[..20], "--json"]).json();
+    assert_eq!(
+        erased["ops"],
+        json!([{"op": "redact", "event": own}, {"op": "redact", "event": theirs}])
+    );
+    for (key, code) in [("own", 4), ("theirs", 4), ("by-a", 0)] {
+        assert_eq!(s.a(&["get", key]).code, code, "{key}");
+    }
+    s.a(&["verify"]).ok();
+    s.on("b", &["merge", "a"]).ok();
+    assert_eq!(s.state("b"), s.state("a"));
+    // One is printed as any other event that is written.
+    let line = s.event(&["redact", &by_a]);
+    assert_eq!(s.a(&["log", "-n", "1", "--json"]).json()["event"], json!(line));
 }
 
 #[test]

@@ -14,9 +14,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     // A replica on another device has a key of its own, and a role from the first.
     let (truck, _) =
-        Options::new().clone_ledger(dir.join("truck"), &depot, &Cut::Everything, &mut |_, _| {})?;
-    depot.grant(truck.author(), Role::Writer)?;
-    truck.merge(&depot, &mut |_, _| {})?;
+        Options::new().clone_granted(dir.join("truck"), &depot, Role::Writer, &mut |_, _| {})?;
 
     // Operations of one transaction are one signed event, durable when `commit` returns.
     let mut transaction = depot.transaction();

@@ -17,6 +17,16 @@ use crate::error::StorageError;
 use crate::identity::{FRESH_KEY_FILE, KEY_FILE};
 use crate::schema::{Family, meta};
 
+/// Whether the store in `dir` looks like a copy. One without its key file does: nobody can tell,
+/// and copying a directory without the file that only its owner may read is easily done. Nothing
+/// can be written until there is a key file again, and then it matters.
+pub fn is_copied(dir: &Path, reader: Reader<'_>) -> Result<bool, StorageError> {
+    match Place::of(dir) {
+        Ok(place) => Ok(!place.is_recorded(reader)?),
+        Err(_) => Ok(true),
+    }
+}
+
 /// Which files a store consists of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -36,7 +46,7 @@ impl Place {
     }
 
     /// Whether this place is the one that was recorded, or none was.
-    pub fn is_recorded(self, reader: Reader<'_>) -> Result<bool, StorageError> {
+    fn is_recorded(self, reader: Reader<'_>) -> Result<bool, StorageError> {
         let recorded = reader.get(Family::Meta, meta::PLACE)?;
         let own = self.encode();
         Ok(recorded.is_none_or(|bytes| bytes.chunks(own.len()).any(|place| place == own)))

@@ -39,6 +39,19 @@ impl Db {
         }
     }
 
+    /// Reads one value from the database in `path` whatever families it has, and changes nothing.
+    pub fn peek(
+        path: &Path,
+        tuning: Tuning,
+        family: Family,
+        key: &[u8],
+    ) -> Result<Option<Vec<u8>>, rocksdb::Error> {
+        let options = database_options(false, tuning);
+        let families = DB::list_cf(&options, path)?;
+        let db = DB::open_cf_for_read_only(&options, path, families, false)?;
+        db.cf_handle(family.name()).map_or(Ok(None), |handle| db.get_cf(handle, key))
+    }
+
     /// Reads the latest state.
     pub const fn latest(&self) -> Reader<'_> {
         Reader { db: self, snapshot: None }

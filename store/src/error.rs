@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use quipu_merge::{EventId, Malformed, Refusal};
+use quipu_merge::{AuthorKey, EventId, Malformed, Refusal};
 
 use crate::cut::CutError;
 
@@ -73,9 +73,12 @@ pub enum OpenError {
     /// The parameters of a new ledger break a limit of the format.
     #[error("no such ledger can be made: {0}")]
     Genesis(Malformed),
-    /// The key cannot be had.
+    /// The key cannot be made, or read where the database does not say whose it is.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// The source cannot grant the new key its role. Nothing is left of the new store.
+    #[error("the source cannot grant the role: {0}")]
+    Grant(#[source] Box<WriteError>),
     /// What was to be copied cannot be taken in. Nothing is left of the new store.
     #[error(transparent)]
     Merge(Box<MergeError>),
@@ -127,6 +130,16 @@ pub enum IdentityError {
     /// The passphrase does not open the key.
     #[error("the passphrase does not open the key")]
     WrongPassphrase,
+    /// The key file holds the key of another author than the store's.
+    #[error("{path} holds the key of {found}, and this store is that of {expected}")]
+    OtherKey {
+        /// Which file.
+        path: PathBuf,
+        /// The author whose key it holds.
+        found: AuthorKey,
+        /// The author whose key belongs there.
+        expected: AuthorKey,
+    },
     /// The system gives no random bytes.
     #[error("the system gives no random bytes: {0}")]
     Random(getrandom::Error),
@@ -187,6 +200,9 @@ pub enum WriteError {
         "no time can be given to the event: the largest time that the format knows has been reached"
     )]
     Time,
+    /// The key to sign with cannot be had.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
     /// The target of a redact is not held.
     #[error("event {0} is not held")]
     NoSuchEvent(EventId),

@@ -94,14 +94,16 @@ impl Identity {
             }
         };
         let pem = encoded.map_err(|_| IdentityError::NotAKey(path.clone()))?;
-        write_private(&dir.join(FRESH_KEY_FILE), pem.as_bytes())
+        write_private(&dir.join(FRESH_KEY_FILE), pem.as_bytes())?;
+        // Whether it is there tells whether it has replaced the other.
+        sync_directory(dir)
     }
 
     /// Replaces the key of the store in `dir` by the one that was written beside it.
     pub fn replace(dir: &Path) -> Result<(), IdentityError> {
         let path = dir.join(KEY_FILE);
         fs::rename(dir.join(FRESH_KEY_FILE), &path).map_err(file(&path))?;
-        File::open(dir).and_then(|dir| dir.sync_all()).map_err(file(dir))
+        sync_directory(dir)
     }
 
     /// The public key.
@@ -148,6 +150,10 @@ fn write_private(path: &Path, bytes: &[u8]) -> Result<(), IdentityError> {
         .open(path)
         .map_err(file(path))?;
     created.write_all(bytes).and_then(|()| created.sync_all()).map_err(file(path))
+}
+
+fn sync_directory(dir: &Path) -> Result<(), IdentityError> {
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(file(dir))
 }
 
 fn file(path: &Path) -> impl Fn(std::io::Error) -> IdentityError {

@@ -276,7 +276,7 @@ impl Ledger {
         if hold.writer().changes_others(&admission.acts, admission.placement.forks) {
             hold.flush()?;
         }
-        let own = self.identity().author() == event.event().author;
+        let own = self.author() == event.event().author;
         let prev = match event.event().prev {
             Some(prev) => hold.writer().known(self.latest(), prev)?,
             None => None,

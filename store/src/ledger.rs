@@ -7,15 +7,18 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use quipu_merge::{AuthorKey, EventId, ForkPolicy, Genesis, Micros, Policy};
 
+use crate::author;
 use crate::commit::Commits;
-use crate::copied::Place;
+use crate::copied::{self, Place};
 use crate::db::{Db, Reader, Tuning};
-use crate::error::{IdentityError, OpenError, StorageError};
+use crate::error::{OpenError, StorageError};
+use crate::format;
 use crate::identity::{Identity, Passphrase};
 use crate::load;
 use crate::lookup::Places;
 use crate::pool::Pool;
 use crate::schema::FORMAT;
+use crate::signer::Signer;
 use crate::unfinished::{Unfinished, is_unfinished};
 use crate::writer::{Published, Writer};
 
@@ -104,7 +107,8 @@ impl Options {
         self
     }
 
-    /// The passphrase of the key: to open it, and to encrypt a new one.
+    /// The passphrase of the key: to read it when something is to be written, and to encrypt a new
+    /// one. See [`Ledger::unlock`] to give it later.
     #[must_use]
     pub fn passphrase(mut self, passphrase: Passphrase) -> Self {
         self.passphrase = Some(passphrase);
@@ -150,25 +154,23 @@ impl Options {
         })
     }
 
-    /// Opens the ledger in `dir`.
+    /// Opens the ledger in `dir`. Its private key is not needed before something is written.
     ///
     /// # Errors
     /// [`OpenError::NotFound`], [`OpenError::Locked`] where another process has it open,
-    /// [`OpenError::Format`], and errors of the key and of the disk. Nothing has changed.
+    /// [`OpenError::Format`], and errors of the disk. Nothing has changed.
     pub fn open(&self, dir: impl AsRef<Path>) -> Result<Ledger, OpenError> {
         let dir = dir.as_ref();
         if !is_store(dir) {
             return Err(OpenError::NotFound(dir.to_owned()));
         }
-        let db =
-            Db::open(&dir.join(DATABASE), false, self.tuning()).map_err(|error| match error {
-                OpenError::Locked(_) => OpenError::Locked(dir.to_owned()),
-                other => other,
-            })?;
-        load::check_format(db.latest())?;
-        let identity = Identity::load(dir, self.passphrase.as_ref())?;
-        let copied = !Place::of(dir)?.is_recorded(db.latest())?;
-        Ledger::start(self, dir, db, identity, copied)
+        let db = format::open(&dir.join(DATABASE), self.tuning()).map_err(|error| match error {
+            OpenError::Locked(_) => OpenError::Locked(dir.to_owned()),
+            other => other,
+        })?;
+        let signer = Signer::open(dir, &db, self.passphrase.as_ref())?;
+        let copied = copied::is_copied(dir, db.latest())?;
+        Ledger::start(self, dir, db, signer, copied)
     }
 
     /// Makes the store's directory with a key and a database that `first` fills.
@@ -216,7 +218,8 @@ impl Options {
         first(&identity, &db)?;
         fail::fail_point!("after-genesis");
         Place::of(dir)?.record(&db)?;
-        Ledger::start(self, dir, db, identity, false)
+        author::record(&db, identity.author())?;
+        Ledger::start(self, dir, db, Signer::new(identity), false)
     }
 
     const fn tuning(&self) -> Tuning {
@@ -236,7 +239,7 @@ pub struct Ledger {
     pub(crate) dir: PathBuf,
     pub(crate) db: Db,
     pub(crate) durability: Durability,
-    identity: RwLock<Arc<Identity>>,
+    pub(crate) signer: Signer,
     /// Whether the store looks like a copy of another.
     pub(crate) copied: AtomicBool,
     pub(crate) writer: Mutex<Writer>,
@@ -268,18 +271,18 @@ impl Ledger {
         options: &Options,
         dir: &Path,
         db: Db,
-        identity: Identity,
+        signer: Signer,
         copied: bool,
     ) -> Result<Self, OpenError> {
         let (published, lanes) = load::published(db.latest())?;
-        let own = load::own_tip(db.latest(), &lanes, identity.author())?;
+        let own = load::own_tip(db.latest(), &lanes, signer.author())?;
         let writer = Writer::new(&published, lanes, own);
         let pool = Pool::load(db.latest())?;
         let ledger = Self {
             dir: dir.to_owned(),
             db,
             durability: options.durability,
-            identity: RwLock::new(Arc::new(identity)),
+            signer,
             copied: AtomicBool::new(copied),
             writer: Mutex::new(writer),
             commits: Commits::new(published.commit),
@@ -299,11 +302,6 @@ impl Ledger {
     /// The operation that started the ledger.
     pub fn genesis(&self) -> Genesis {
         self.published().authority.genesis().clone()
-    }
-
-    /// This replica's public key.
-    pub fn author(&self) -> AuthorKey {
-        self.identity().author()
     }
 
     /// The directory of the store.
@@ -334,17 +332,6 @@ impl Ledger {
     /// The disk.
     pub fn compact(&self) -> Result<(), StorageError> {
         self.db.compact()
-    }
-
-    pub(crate) fn identity(&self) -> Arc<Identity> {
-        self.identity.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    pub(crate) fn replace_identity(&self, identity: Identity) -> Result<(), IdentityError> {
-        let mut writer = self.lock_writer();
-        writer.own = load::own_tip(self.db.latest(), &writer.lanes, identity.author())?;
-        *self.identity.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(identity);
-        Ok(())
     }
 
     pub(crate) fn published(&self) -> Arc<Published> {

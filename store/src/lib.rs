@@ -20,6 +20,7 @@
 //! # }
 //! ```
 
+mod author;
 mod blocks;
 mod commit;
 mod copied;
@@ -31,6 +32,8 @@ mod error;
 mod event;
 mod export;
 mod extent;
+mod format;
+mod granted;
 mod identity;
 mod import;
 mod index;
@@ -49,6 +52,7 @@ mod pool;
 mod rebuild;
 mod record;
 mod schema;
+mod signer;
 mod snapshot;
 mod stamp;
 mod standing;

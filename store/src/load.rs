@@ -15,20 +15,8 @@ use crate::identity::Identity;
 use crate::index::NewEvent;
 use crate::lookup::{self, Known, Stored};
 use crate::record;
-use crate::schema::{self, FORMAT, Family, OLDEST_FORMAT, meta};
+use crate::schema::{self, FORMAT, Family, meta};
 use crate::writer::{Published, Writer, read_heads};
-
-/// Refuses a layout that this version does not read.
-pub fn check_format(reader: Reader<'_>) -> Result<(), OpenError> {
-    let damaged = || StorageError::damaged("the record of the format");
-    let bytes = reader.get(Family::Meta, meta::FORMAT)?.ok_or_else(damaged)?;
-    let found = u32::from_be_bytes(bytes.as_ref().try_into().map_err(|_| damaged())?);
-    let hint = if found > FORMAT { "use a newer version" } else { "`quipu upgrade` rewrites it" };
-    if (OLDEST_FORMAT..=FORMAT).contains(&found) {
-        return Ok(());
-    }
-    Err(OpenError::Format { found, oldest: OLDEST_FORMAT, newest: FORMAT, hint })
-}
 
 /// Signs the genesis event of a new ledger and writes it to a new database.
 pub fn found(
@@ -96,6 +84,13 @@ pub fn first(
     writer.take_in(db, &new)?;
     let (batch, _) = writer.take(db)?;
     Ok(db.write(batch, true)?)
+}
+
+/// Copies the first event of another replica to a new database.
+pub fn first_of(db: &Db, source: Reader<'_>) -> Result<(), OpenError> {
+    let stored = Stored::read(source, Dot { lane: Lane(0), seq: Seq::FIRST })?;
+    let event = stored.event()?.verify().map_err(crate::error::MergeError::from)?;
+    first(db, &event, stored.record()?.body)
 }
 
 /// Everything that readers share, and the branches with their last events.
@@ -208,33 +203,4 @@ pub fn names(reader: Reader<'_>) -> Result<BTreeMap<AuthorKey, String>, StorageE
         walk.next()?;
     }
     Ok(names)
-}
-
-#[cfg(test)]
-mod tests {
-    use rocksdb::WriteBatch;
-
-    use super::*;
-    use crate::ledger::{Ledger, NewLedger};
-
-    #[test]
-    fn a_format_of_another_version_is_refused_by_name() {
-        let place = tempfile::tempdir().unwrap();
-        let dir = place.path().join("store");
-        let ledger = Ledger::create(&dir, &NewLedger::default()).unwrap();
-        let (mut batch, newer) = (WriteBatch::default(), (FORMAT + 1).to_be_bytes());
-        ledger.db.put(&mut batch, Family::Meta, meta::FORMAT, &newer).unwrap();
-        ledger.db.write(batch, true).unwrap();
-        drop(ledger);
-        // It stays refused, and the lock is given back.
-        for _ in 0..2 {
-            match Ledger::open(&dir) {
-                Err(OpenError::Format { found, newest: FORMAT, hint, .. }) => {
-                    assert_eq!((found, hint), (FORMAT + 1, "use a newer version"));
-                }
-                Err(other) => panic!("{other}"),
-                Ok(_) => panic!("it opens"),
-            }
-        }
-    }
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use quipu_merge::{AuthorKey, Control, Role};
 use rocksdb::WriteBatch;
 
+use crate::author;
 use crate::copied::Place;
 use crate::error::{IdentityError, OpenError, StorageError, WriteError};
 use crate::identity::{Identity, Passphrase};
@@ -32,12 +33,14 @@ impl Ledger {
     /// new key as well.
     ///
     /// # Errors
-    /// The grant cannot be written, or the key not be saved: the old key stays.
+    /// The old key cannot be had, the grant not be written, or the new key not be saved: the old
+    /// key stays.
     pub fn rotate_identity(
         &self,
         passphrase: Option<&Passphrase>,
     ) -> Result<Rotation, RotationError> {
-        let old = self.author();
+        let _changing = self.signer.change();
+        let old = self.identity()?.author();
         let next = Identity::generate()?;
         let new = next.author();
         let held = self
@@ -68,9 +71,11 @@ impl Ledger {
     /// Encrypts the key with a passphrase, or stops doing so.
     ///
     /// # Errors
-    /// The key cannot be saved: it stays as it was.
+    /// The key cannot be had or saved: it stays as it was.
     pub fn set_passphrase(&self, passphrase: Option<&Passphrase>) -> Result<(), IdentityError> {
-        self.save_identity(&self.identity(), passphrase)
+        let _changing = self.signer.change();
+        let identity = self.identity()?;
+        self.save_identity(&identity, passphrase)
     }
 
     /// Puts a key in the place of the one there, or leaves that as it was.
@@ -80,16 +85,23 @@ impl Ledger {
         passphrase: Option<&Passphrase>,
     ) -> Result<(), IdentityError> {
         // A copy stays one as long as it has the key that it was copied with.
-        let own = !self.is_copied() || identity.author() != self.author();
+        let other = identity.author() != self.author();
+        let own = !self.is_copied() || other;
         identity.write_beside(self.dir(), passphrase)?;
         if own {
             Place::record_next(self.dir(), &self.db)?;
+        }
+        if other {
+            author::record_next(&self.db, identity.author())?;
         }
         fail::fail_point!("before-key-replaced");
         Identity::replace(self.dir())?;
         fail::fail_point!("after-key-replaced");
         if own {
             self.keep_place()?;
+        }
+        if other {
+            author::record(&self.db, identity.author())?;
         }
         Ok(())
     }

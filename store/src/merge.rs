@@ -131,11 +131,7 @@ impl Options {
         }
         self.build_filled(
             dir.as_ref(),
-            |_, db| {
-                let stored = Stored::read(from.reader(), genesis)?;
-                let event = stored.event()?.verify().map_err(MergeError::from)?;
-                load::first(db, &event, stored.record()?.body)
-            },
+            |_, db| load::first_of(db, from.reader()),
             |ledger| Ok(ledger.merge_up_to(source, &from, progress)?),
         )
     }

@@ -93,6 +93,8 @@ pub mod meta {
     pub const LEDGER: &[u8] = b"ledger";
     /// The number of the last commit, and the heads.
     pub const HEADS: &[u8] = b"heads";
+    /// The author that the replica is: see [`crate::author`].
+    pub const AUTHOR: &[u8] = b"author";
     /// Where the store was when it was last used.
     pub const PLACE: &[u8] = b"place";
 

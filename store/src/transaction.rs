@@ -191,11 +191,11 @@ impl<'l> Transaction<'l> {
     ///
     /// # Errors
     /// [`WriteError::Condition`] where a required register is otherwise, [`WriteError::Limit`]
-    /// for no or too many operations, [`WriteError::Unauthorised`] where the key may not write:
-    /// nothing has been written. After [`WriteError::Storage`] it is unknown whether the event is
+    /// for no or too many operations, [`WriteError::Unauthorised`] where the key may not write,
+    /// [`WriteError::Identity`] where it cannot be had: nothing has been written. After [`WriteError::Storage`] it is unknown whether the event is
     /// on the disk, and the store must be opened again.
     pub fn commit(self) -> Result<Committed, WriteError> {
-        let identity = self.ledger.identity();
+        let identity = self.ledger.identity()?;
         let Self { ledger, operations, conditions } = self;
         let (body, openings) = Self::seal(operations, identity.author())?;
         let bytes = checked(body.encode())?;
@@ -279,7 +279,8 @@ impl Ledger {
         self.control(vec![Control::Revoke { author }])
     }
 
-    /// Erases the values of an event, here and on every replica that learns of it.
+    /// Erases the values of an event, here and on every replica that learns of it. Each redact goes
+    /// through all events of the author: [`Self::control`] does so once for several.
     ///
     /// # Errors
     /// Those of [`Transaction::commit`], and [`WriteError::NoSuchEvent`].
@@ -292,7 +293,7 @@ impl Ledger {
     /// # Errors
     /// Those of [`Transaction::commit`], and [`WriteError::NoSuchEvent`].
     pub fn control(&self, operations: Vec<Control>) -> Result<Committed, WriteError> {
-        let identity = self.identity();
+        let identity = self.identity()?;
         let body = Body::Control(operations);
         let bytes = checked(body.encode())?;
         // It may change what others come to, for which everything before it has to be written.
@@ -304,7 +305,7 @@ impl Ledger {
     /// # Errors
     /// Those of [`Transaction::commit`].
     pub fn tie(&self) -> Result<Option<Committed>, WriteError> {
-        let identity = self.identity();
+        let identity = self.identity()?;
         let bytes = checked(Body::Merge.encode())?;
         self.with_writer(|writer| {
             if writer.heads.len() < 2 {
@@ -321,6 +322,8 @@ fn checked<T>(result: Result<T, Malformed>) -> Result<T, WriteError> {
 
 /// Cuts what can be read from `input` into blocks and writes them.
 fn write_blocks(ledger: &Ledger, input: &mut dyn Read) -> Result<Link, WriteError> {
+    // Without a key to sign with, nothing would ever refer to them.
+    ledger.identity()?;
     let db = &ledger.db;
     let mut content = ContentWriter::new(|id, bytes: &[u8]| -> Result<(), StorageError> {
         let key = schema::block_key(id);

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use quipu_merge::{AuthorKey, Cut, EventId, Policy, Role};
-use quipu_store::{CRASH_POINTS, Ledger, NewLedger, OpenError, Options, WriteError};
+use quipu_store::{CRASH_POINTS, Ledger, NewLedger, OpenError, Options, Passphrase, WriteError};
 use tempfile::TempDir;
 
 const SIGABRT: i32 = 6;
@@ -47,6 +47,12 @@ fn child() {
         return;
     }
     let ledger = Ledger::open(path("QUIPU_STORE")).unwrap();
+    if let Ok(text) = std::env::var("QUIPU_UNLOCK") {
+        let passphrase = Passphrase::new(text);
+        ledger.unlock(Some(&passphrase)).unwrap();
+        drop(ledger.rotate_identity(Some(&passphrase)).unwrap());
+        return;
+    }
     match task.as_str() {
         "write" => write(&ledger, u64::MAX),
         "threads" => std::thread::scope(|scope| {
@@ -185,12 +191,16 @@ impl Promised {
         drop(snapshot);
         let report = ledger.verify(&mut |_, _| {}).unwrap();
         assert!(report.is_sound(), "{:#?}", report.findings);
-        let mut transaction = ledger.transaction();
-        transaction.put("after", b"the crash").unwrap();
-        let committed = transaction.commit().unwrap();
+        let committed = put(&ledger);
         assert!(self.0.keys().next_back().is_none_or(|last| committed.seq.0 > *last));
         self.extend(vec![(committed.event, committed.seq.0)]);
     }
+}
+
+fn put(ledger: &Ledger) -> quipu_store::Committed {
+    let mut transaction = ledger.transaction();
+    transaction.put("after", b"the crash").unwrap();
+    transaction.commit().unwrap()
 }
 
 fn random(state: &mut u64, below: u64) -> u64 {
@@ -320,6 +330,48 @@ fn every_crash_point() {
     }
 }
 
+/// A change of key that is cut short: the key file tells whether it has happened, also to those
+/// who cannot open it.
+#[test]
+fn the_key_file_settles_a_change_of_key() {
+    let setting = Setting::new();
+    for (point, changed) in
+        [("after-grant", false), ("before-key-replaced", false), ("after-key-replaced", true)]
+    {
+        for passphrase in [None, Some("a passphrase")] {
+            let store = setting.path(&format!("{point}-{}", passphrase.is_some()));
+            let unlocked = || {
+                let given = passphrase.map(|text| Passphrase::new(text.to_owned()));
+                given.map_or_else(Options::new, |given| Options::new().passphrase(given))
+            };
+            let old = unlocked().create(&store, &NewLedger::default()).unwrap().author();
+            let mut command = setting.child("rotate", &store);
+            command.env("QUIPU_CRASH", point).env("QUIPU_AFTER", "0");
+            if let Some(text) = passphrase {
+                command.env("QUIPU_UNLOCK", text);
+            }
+            assert_eq!(command.status().unwrap().signal(), Some(SIGABRT), "{point}");
+            // The first time the file decides, and then it is known.
+            for _ in 0..2 {
+                let ledger = Ledger::open(&store).unwrap();
+                assert_eq!(ledger.author() != old, changed, "{point}");
+                assert!(!ledger.is_copied());
+            }
+            let ledger = unlocked().open(&store).unwrap();
+            let author = ledger.author();
+            put(&ledger);
+            assert_eq!((ledger.author() != old, ledger.author()), (changed, author), "{point}");
+            let rotation = ledger.rotate_identity(None).unwrap();
+            assert_eq!((rotation.old, rotation.granted.len()), (author, 2), "{point}");
+            drop(ledger);
+            let ledger = Ledger::open(&store).unwrap();
+            assert_eq!(ledger.author(), rotation.new);
+            put(&ledger);
+            assert!(ledger.verify(&mut |_, _| {}).unwrap().is_sound());
+        }
+    }
+}
+
 #[test]
 fn making_a_store_spares_what_is_there() {
     let dir = TempDir::new().unwrap();
@@ -364,10 +416,21 @@ fn writing_while_the_key_changes_forks_nobody() {
                 }
             }
         });
-        while !writer.is_finished() {
-            ledger.rotate_identity(None).unwrap();
-        }
+        let rotate = || {
+            while !writer.is_finished() {
+                ledger.rotate_identity(None).unwrap();
+            }
+        };
+        std::thread::scope(|rotating| {
+            rotating.spawn(rotate);
+            rotate();
+        });
     });
+    let author = ledger.author();
     assert!(ledger.snapshot().unwrap().forks().unwrap().is_empty());
     assert!(ledger.verify(&mut |_, _| {}).unwrap().is_sound());
+    drop(ledger);
+    let ledger = Ledger::open(dir.path().join("store")).unwrap();
+    assert_eq!(ledger.author(), author);
+    put(&ledger);
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use quipu_merge::{CutExpression, Role};
 use quipu_store::{Ledger, MergeReport, Options};
 
-use crate::context::{Context, find_cut, source_store};
+use crate::context::{Context, find_cut, source_store, warn_of_copy};
 use crate::exit::Failure;
 use crate::output::{self, Progress};
 
@@ -15,7 +15,8 @@ use super::init::print_new;
 /// Make a new replica with a key of its own, from a store or a CAR file.
 ///
 /// It writes no event, except that with --grant the source, a local store whose key is an
-/// admin's, gives the new key a role.
+/// admin's, gives the new key a role first. Where the cloning fails after that, only the grant is
+/// left.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -43,8 +44,11 @@ pub fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
     let options = context.new_options(args.encrypt)?;
     let (ledger, report) = match source_store(&args.source)? {
         Some(source) => {
-            let source = context.open_at(&source, Options::new())?;
-            from_store(&source, &dir, &options, args.at.as_ref(), args.grant)?
+            let source = Ledger::open(&source)?;
+            match args.grant {
+                Some(role) => granted(&source, &dir, &options, role, context)?,
+                None => from_store(&source, &dir, &options, args.at.as_ref())?,
+            }
         }
         None if args.grant.is_some() => {
             let why = "--grant needs a source that is a local store, with an admin's key";
@@ -71,25 +75,26 @@ fn from_store(
     dir: &Path,
     options: &Options,
     at: Option<&CutExpression>,
-    grant: Option<Role>,
 ) -> Cloned {
-    if grant.is_some() {
-        let roles = source.snapshot()?.roles()?;
-        if !roles.get(&source.author()).is_some_and(|held| held.contains(&"admin")) {
-            let why = "the key of the source is no admin's";
-            return Err(quipu_store::WriteError::Unauthorised(why).into());
-        }
-    }
     let cut = find_cut(&source.snapshot()?, at)?;
     let progress = Progress::new("cloning");
-    let (ledger, mut report) =
-        options.clone_ledger(dir, source, &cut, &mut |done, total| progress.report(done, total))?;
-    if let Some(role) = grant {
-        source.grant(ledger.author(), role)?;
-        let granted = ledger.merge(source, &mut |done, total| progress.report(done, total))?;
-        report.new_events += granted.new_events;
-    }
-    Ok((ledger, report))
+    let mut report = |done, total| progress.report(done, total);
+    Ok(options.clone_ledger(dir, source, &cut, &mut report)?)
+}
+
+/// Clones all of a store, which writes the grant before.
+fn granted(
+    source: &Ledger,
+    dir: &Path,
+    options: &Options,
+    role: Role,
+    context: &Context,
+) -> Cloned {
+    warn_of_copy(source);
+    context.unlock(source)?;
+    let progress = Progress::new("cloning");
+    let mut report = |done, total| progress.report(done, total);
+    Ok(options.clone_granted(dir, source, role, &mut report)?)
 }
 
 fn from_file(file: &Path, dir: &Path, options: &Options, at: Option<&CutExpression>) -> Cloned {

@@ -66,6 +66,7 @@ pub fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
         Command::Rotate => rotate(context),
         Command::Passphrase { new_passphrase_file, remove } => {
             let ledger = context.open()?;
+            context.unlock(&ledger)?;
             let passphrase = match (remove, new_passphrase_file) {
                 (true, _) => None,
                 (false, Some(file)) => Some(read_passphrase(&file)?),
@@ -108,6 +109,7 @@ fn show(context: &mut Context) -> Result<(), Failure> {
 
 fn rotate(context: &mut Context) -> Result<(), Failure> {
     let ledger = context.open()?;
+    context.unlock(&ledger)?;
     let passphrase = if ledger.has_passphrase()? {
         Some(context.passphrase_or_ask("Passphrase for the new key: ")?)
     } else {

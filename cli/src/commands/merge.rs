@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::PathBuf;
 
-use quipu_store::{Ledger, MergeReport, Options};
+use quipu_store::{Ledger, MergeReport};
 
 use crate::context::{Context, source_store};
 use crate::exit::Failure;
@@ -26,13 +26,13 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
-    let ledger = if args.dry_run { context.open()? } else { context.open_to_write()? };
+    let ledger = if args.dry_run { context.open()? } else { context.open_to_merge()? };
     let report = match source_store(&args.source)? {
         Some(source) if is_same(&source, ledger.dir()) => {
             return Err(Failure::Usage("a store cannot be merged into itself".to_owned()));
         }
         Some(source) => {
-            let source = context.open_at(&source, Options::new())?;
+            let source = Ledger::open(&source)?;
             let progress = Progress::new("merging");
             if args.dry_run {
                 ledger.merge_preview(&source)?

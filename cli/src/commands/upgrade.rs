@@ -1,5 +1,7 @@
 //! `quipu upgrade`
 
+use quipu_store::Options;
+
 use crate::context::Context;
 use crate::exit::Failure;
 use crate::output;
@@ -13,7 +15,7 @@ pub struct Args {}
 
 pub fn run(_: &Args, context: &mut Context) -> Result<(), Failure> {
     let dir = context.find_store()?;
-    let format = context.options()?.upgrade(&dir)?;
+    let format = Options::new().upgrade(&dir)?;
     output::note(format_args!("{} has format {format} now", dir.display()));
     Ok(())
 }

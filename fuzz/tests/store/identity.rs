@@ -6,7 +6,8 @@ use std::path::Path;
 
 use quipu_merge::{Cut, ForkPolicy, Policy, Role};
 use quipu_store::{
-    IdentityError, Ledger, NewLedger, OpenError, Options, Passphrase, Value, WriteError, is_store,
+    IdentityError, Ledger, NewLedger, OpenError, Options, Passphrase, RotationError, Value,
+    WriteError, is_store,
 };
 
 use crate::files::{Place, copy_dir, merge, relaxed};
@@ -58,31 +59,60 @@ fn the_key_is_its_owners_alone() {
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     assert!(fs::read_to_string(&file).unwrap().starts_with("-----BEGIN PRIVATE KEY-----"));
     mode(0o640);
-    let opened = relaxed().open(&dir);
-    assert!(matches!(opened, Err(OpenError::Identity(IdentityError::Exposed { mode: 0o640, .. }))));
+    assert!(matches!(refusal(&relaxed(), &dir), IdentityError::Exposed { mode: 0o640, .. }));
     mode(0o600);
     // A passphrase that nothing asks for does no harm.
     let opened = relaxed().passphrase(passphrase("unneeded")).open(&dir).unwrap();
+    opened.unlock(Some(&passphrase("unneeded, too"))).unwrap();
     assert_eq!(opened.author(), author);
     drop(opened);
     let key = fs::read(&file).unwrap();
     fs::write(&file, b"no key").unwrap();
-    assert!(matches!(refusal(relaxed(), &dir), IdentityError::NotAKey(_)));
+    assert!(matches!(refusal(&relaxed(), &dir), IdentityError::NotAKey(_)));
     fs::write(&file, [0xff; 20]).unwrap();
-    assert!(matches!(refusal(relaxed(), &dir), IdentityError::NotAKey(_)));
+    assert!(matches!(refusal(&relaxed(), &dir), IdentityError::NotAKey(_)));
     fs::remove_file(&file).unwrap();
-    assert!(matches!(refusal(relaxed(), &dir), IdentityError::File { .. }));
+    assert!(matches!(refusal(&relaxed(), &dir), IdentityError::File { .. }));
+    // Nobody can tell whether it was copied, until the key is back.
+    assert!(relaxed().open(&dir).unwrap().is_copied());
     fs::write(&file, key).unwrap();
     mode(0o600);
-    assert_eq!(relaxed().open(&dir).unwrap().author(), author);
+    let ledger = relaxed().open(&dir).unwrap();
+    assert_eq!(put(&ledger, "k").unwrap().seq.0, 2);
 }
 
-fn refusal(options: Options, dir: &Path) -> IdentityError {
-    match options.open(dir) {
-        Err(OpenError::Identity(error)) => error,
-        Err(other) => panic!("{other}"),
-        Ok(_) => panic!("it opens"),
+/// What keeps the store's key from being used. Nothing is written then, and all can be read.
+fn refusal(options: &Options, dir: &Path) -> IdentityError {
+    let ledger = options.open(dir).unwrap();
+    let before = ledger.snapshot().unwrap().version().unwrap();
+    let mut transaction = ledger.transaction();
+    assert!(matches!(transaction.put("k", &[7; 100_000]), Err(WriteError::Identity(_))));
+    let author = ledger.author();
+    for refused in
+        [put(&ledger, "k"), ledger.grant(author, Role::Writer), ledger.redact(ledger.id())]
+    {
+        assert!(matches!(refused, Err(WriteError::Identity(_))), "{refused:?}");
     }
+    assert!(matches!(ledger.tie(), Err(WriteError::Identity(_))));
+    assert!(matches!(ledger.rotate_identity(None), Err(RotationError::Identity(_))));
+    assert!(ledger.set_passphrase(None).is_err());
+    let snapshot = ledger.snapshot().unwrap();
+    assert_eq!(snapshot.version().unwrap(), before);
+    assert!(before.contains_key(&author));
+    let report = ledger.verify(&mut |_, _| {}).unwrap();
+    assert!(report.is_sound() && report.blocks == 0, "{:#?}", report.findings);
+    ledger.status().unwrap();
+    let file = place_file(dir);
+    ledger.export(file, &Cut::Everything, None, &mut |_, _| {}).unwrap();
+    let error = ledger.unlock(None).unwrap_err();
+    drop(snapshot);
+    drop(ledger);
+    assert_eq!(options.open(dir).unwrap().author(), author);
+    error
+}
+
+fn place_file(dir: &Path) -> fs::File {
+    fs::File::create(dir.with_extension("car")).unwrap()
 }
 
 #[test]
@@ -94,21 +124,73 @@ fn passphrases() {
     let author = ledger.author();
     assert!(ledger.has_passphrase().unwrap());
     drop(ledger);
-    assert!(matches!(refusal(relaxed(), &dir), IdentityError::PassphraseNeeded));
-    assert!(matches!(refusal(with("wrong"), &dir), IdentityError::WrongPassphrase));
+    assert!(matches!(refusal(&relaxed(), &dir), IdentityError::PassphraseNeeded));
+    assert!(matches!(refusal(&with("wrong"), &dir), IdentityError::WrongPassphrase));
     let ledger = with("right").open(&dir).unwrap();
     assert_eq!(ledger.author(), author);
     ledger.set_passphrase(Some(&passphrase("other"))).unwrap();
     drop(ledger);
-    assert!(matches!(refusal(with("right"), &dir), IdentityError::WrongPassphrase));
-    let ledger = with("other").open(&dir).unwrap();
+    assert!(matches!(refusal(&with("right"), &dir), IdentityError::WrongPassphrase));
+    // It can be given later, and after a wrong one.
+    let ledger = relaxed().open(&dir).unwrap();
+    let wrong = ledger.unlock(Some(&passphrase("right")));
+    assert!(matches!(wrong, Err(IdentityError::WrongPassphrase)));
+    assert!(matches!(put(&ledger, "k"), Err(WriteError::Identity(_))));
+    ledger.unlock(Some(&passphrase("other"))).unwrap();
+    put(&ledger, "k").unwrap();
     ledger.set_passphrase(None).unwrap();
     assert!(!ledger.has_passphrase().unwrap());
     drop(ledger);
     let ledger = relaxed().open(&dir).unwrap();
     assert_eq!(ledger.author(), author);
+    put(&ledger, "k").unwrap();
     // The file of the key is another one now, and the store still the same.
     assert!(!ledger.is_copied());
+}
+
+#[test]
+fn a_locked_store_takes_in_and_gives_what_others_have() {
+    let place = Place::new();
+    let dir = place.path("locked");
+    let open = NewLedger { policy: Policy::Open, ..NewLedger::default() };
+    let source = relaxed().create(place.path("source"), &open).unwrap();
+    let clone = |name: &str, from: &Ledger, options: &Options| {
+        let cloned = options.clone_ledger(place.path(name), from, &Cut::Everything, &mut |_, _| {});
+        cloned.unwrap().0
+    };
+    drop(clone("locked", &source, &relaxed().passphrase(passphrase("right"))));
+    let locked = relaxed().open(&dir).unwrap();
+    let written = put(&source, "k").unwrap();
+    assert_eq!(merge(&locked, &source).new_events, 1);
+    put(&source, "l").unwrap();
+    let file = place.path("file.car");
+    let created = fs::File::create(&file).unwrap();
+    source.export(created, &Cut::Everything, None, &mut |_, _| {}).unwrap();
+    let report = locked.import(fs::File::open(&file).unwrap(), &mut |_, _| {}).unwrap();
+    assert_eq!(report.new_events, 1);
+    assert_eq!(locked.snapshot().unwrap().event(written.event).unwrap().author, source.author());
+    let clone = clone("clone", &locked, &relaxed());
+    assert_eq!(clone.snapshot().unwrap().len().unwrap(), 3);
+    assert_eq!(merge(&source, &locked).new_events, 0);
+}
+
+#[test]
+fn the_key_of_another_store_is_refused() {
+    let place = Place::new();
+    let (dir, other) = (place.path("store"), place.path("other"));
+    let expected = relaxed().create(&dir, &NewLedger::default()).unwrap().author();
+    let found = relaxed().create(&other, &NewLedger::default()).unwrap().author();
+    let file = dir.join("identity.pem");
+    let own = fs::read(&file).unwrap();
+    fs::write(&file, fs::read(other.join("identity.pem")).unwrap()).unwrap();
+    match refusal(&relaxed(), &dir) {
+        IdentityError::OtherKey { path, found: holds, expected: wanted } => {
+            assert_eq!((path, holds, wanted), (file.clone(), found, expected));
+        }
+        other => panic!("{other}"),
+    }
+    fs::write(&file, own).unwrap();
+    put(&relaxed().open(&dir).unwrap(), "k").unwrap();
 }
 
 #[test]

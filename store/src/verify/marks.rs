@@ -3,6 +3,7 @@
 use quipu_merge::{BlockId, Codec, ParsedEvent};
 
 use super::{Check, hex};
+use crate::author;
 use crate::error::StorageError;
 use crate::record::WaitingRecord;
 use crate::schema::{self, Family, meta};
@@ -34,6 +35,7 @@ pub fn check(check: &mut Check<'_, '_, '_>) -> Result<(), StorageError> {
 fn is_sound(key: &[u8], value: &[u8]) -> bool {
     match key {
         meta::FORMAT | meta::LEDGER | meta::HEADS | meta::PLACE => true,
+        meta::AUTHOR => author::decode(value).is_some(),
         [b'W', id @ ..] => {
             let record = WaitingRecord::decode(value);
             let event =

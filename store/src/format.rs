@@ -1,0 +1,117 @@
+//! The version of the layout on disk: refusing one that this version does not read, by its number.
+
+use std::path::Path;
+
+use crate::db::{Db, Reader, Tuning};
+use crate::error::{OpenError, StorageError};
+use crate::schema::{FORMAT, Family, OLDEST_FORMAT, meta};
+
+/// Opens the database in `path`.
+///
+/// The column families of another format may be others, with which RocksDB does not open it at
+/// all: then its format is looked up in what can be read of it.
+pub fn open(path: &Path, tuning: Tuning) -> Result<Db, OpenError> {
+    let failed = match Db::open(path, false, tuning) {
+        Ok(db) => {
+            check(db.latest())?;
+            return Ok(db);
+        }
+        Err(error) => error,
+    };
+    if !matches!(&failed, OpenError::Storage(StorageError::Database(_))) {
+        return Err(failed);
+    }
+    match Db::peek(path, tuning, Family::Meta, meta::FORMAT) {
+        Ok(Some(bytes)) => match decode(&bytes) {
+            Some(found) if found != FORMAT => Err(unreadable(found)),
+            _ => Err(failed),
+        },
+        _ => Err(failed),
+    }
+}
+
+fn check(reader: Reader<'_>) -> Result<(), OpenError> {
+    let damaged = || StorageError::damaged("the record of the format");
+    let bytes = reader.get(Family::Meta, meta::FORMAT)?.ok_or_else(damaged)?;
+    let found = decode(&bytes).ok_or_else(damaged)?;
+    if (OLDEST_FORMAT..=FORMAT).contains(&found) { Ok(()) } else { Err(unreadable(found)) }
+}
+
+fn decode(bytes: &[u8]) -> Option<u32> {
+    bytes.try_into().ok().map(u32::from_be_bytes)
+}
+
+const fn unreadable(found: u32) -> OpenError {
+    let hint = if found > FORMAT { "use a newer version" } else { "`quipu upgrade` rewrites it" };
+    OpenError::Format { found, oldest: OLDEST_FORMAT, newest: FORMAT, hint }
+}
+
+#[cfg(test)]
+mod tests {
+    use rocksdb::{DB, Options};
+
+    use super::*;
+    use crate::ledger::{DATABASE, Ledger, NewLedger};
+
+    /// A store that was written in another format, with families changed as `change` does.
+    fn of_format(format: u32, change: impl FnOnce(&mut DB)) -> (tempfile::TempDir, DB) {
+        let dir = tempfile::tempdir().unwrap();
+        drop(Ledger::create(dir.path(), &NewLedger::default()).unwrap());
+        let (path, options) = (dir.path().join(DATABASE), Options::default());
+        let families = DB::list_cf(&options, &path).unwrap();
+        let mut db = DB::open_cf(&options, &path, families).unwrap();
+        db.put_cf(db.cf_handle("meta").unwrap(), meta::FORMAT, format.to_be_bytes()).unwrap();
+        change(&mut db);
+        (dir, db)
+    }
+
+    fn assert_refused((dir, db): (tempfile::TempDir, DB), format: u32, says: &str) {
+        let locked = Ledger::open(dir.path()).map(drop);
+        assert!(matches!(locked, Err(OpenError::Locked(_))), "{locked:?}");
+        drop(db);
+        // It stays refused, and the lock is given back.
+        for _ in 0..2 {
+            match Ledger::open(dir.path()) {
+                Err(OpenError::Format { found, newest: FORMAT, hint, .. }) => {
+                    assert_eq!((found, hint), (format, says));
+                }
+                Err(other) => panic!("{other}"),
+                Ok(_) => panic!("it opens"),
+            }
+        }
+    }
+
+    fn more(db: &mut DB) {
+        db.create_cf("later", &Options::default()).unwrap();
+        db.put_cf(db.cf_handle("later").unwrap(), b"k", b"v").unwrap();
+    }
+
+    fn fewer(db: &mut DB) {
+        db.drop_cf("versions").unwrap();
+    }
+
+    #[test]
+    fn a_newer_format_is_refused_by_name() {
+        for change in [|_: &mut DB| (), more, fewer] {
+            assert_refused(of_format(FORMAT + 1, change), FORMAT + 1, "use a newer version");
+        }
+    }
+
+    #[test]
+    fn an_older_format_is_refused_by_name() {
+        let older = OLDEST_FORMAT - 1;
+        for change in [|_: &mut DB| (), more, fewer] {
+            assert_refused(of_format(older, change), older, "`quipu upgrade` rewrites it");
+        }
+    }
+
+    #[test]
+    fn families_that_the_format_does_not_have_are_damage() {
+        for change in [more, fewer] {
+            let (dir, db) = of_format(FORMAT, change);
+            drop(db);
+            let opened = Ledger::open(dir.path()).map(drop);
+            assert!(matches!(opened, Err(OpenError::Storage(_))), "{opened:?}");
+        }
+    }
+}

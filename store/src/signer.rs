@@ -1,0 +1,201 @@
+//! Who signs for this replica: its public key is known from the database, its secret one is read
+//! when something is to be signed for the first time.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+
+use quipu_merge::AuthorKey;
+
+use crate::author;
+use crate::db::Db;
+use crate::error::{IdentityError, OpenError, StorageError};
+use crate::identity::{Identity, KEY_FILE, Passphrase};
+use crate::ledger::Ledger;
+use crate::load;
+
+/// The replica's author, and its key once that has been read.
+pub(crate) struct Signer {
+    state: RwLock<State>,
+    /// Held by whoever changes the key or its file.
+    changing: Mutex<()>,
+}
+
+struct State {
+    author: AuthorKey,
+    /// The authors whose key the file may hold: more than one where a change of key was cut short
+    /// and the file could not be read yet.
+    expected: Vec<AuthorKey>,
+    /// To read the key with.
+    passphrase: Option<Passphrase>,
+    identity: Option<Arc<Identity>>,
+}
+
+impl Signer {
+    /// Signs with a key that is at hand.
+    pub fn new(identity: Identity) -> Self {
+        let author = identity.author();
+        let identity = Some(Arc::new(identity));
+        Self::start(State { author, expected: vec![author], passphrase: None, identity })
+    }
+
+    /// The signer of the store in `dir`. The key file is read only where the database does not
+    /// know whose it is.
+    pub fn open(dir: &Path, db: &Db, passphrase: Option<&Passphrase>) -> Result<Self, OpenError> {
+        let expected = author::recorded(db.latest())?;
+        if expected.len() != 1 {
+            match Identity::load(dir, passphrase) {
+                Ok(identity) if expected.is_empty() || expected.contains(&identity.author()) => {
+                    author::record(db, identity.author())?;
+                    return Ok(Self::new(identity));
+                }
+                Err(error) if expected.is_empty() => return Err(error.into()),
+                // It matters only to what is written, and is said there.
+                _ => {}
+            }
+        }
+        let unknown = || StorageError::damaged("the record of this replica's key");
+        let author = author::most_likely(dir, &expected).ok_or_else(unknown)?;
+        let passphrase = passphrase.cloned();
+        Ok(Self::start(State { author, expected, passphrase, identity: None }))
+    }
+
+    const fn start(state: State) -> Self {
+        Self { state: RwLock::new(state), changing: Mutex::new(()) }
+    }
+
+    /// The right to change the key or its file, which one thread has at a time.
+    pub fn change(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The author, known without its key.
+    pub fn author(&self) -> AuthorKey {
+        self.read().author
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Ledger {
+    /// This replica's public key. It is known without the private one.
+    pub fn author(&self) -> AuthorKey {
+        self.signer.author()
+    }
+
+    /// Reads the private key now, rather than when something is to be signed for the first time;
+    /// once it has been read, this does nothing. Only writing needs it. Without a passphrase, the
+    /// one that the store was opened with is used.
+    ///
+    /// # Errors
+    /// [`IdentityError::PassphraseNeeded`], [`IdentityError::WrongPassphrase`],
+    /// [`IdentityError::OtherKey`], and what is wrong with the key file. The ledger can be read as
+    /// before, and this be tried again.
+    pub fn unlock(&self, passphrase: Option<&Passphrase>) -> Result<(), IdentityError> {
+        self.identity_by(passphrase).map(drop)
+    }
+
+    /// The key to sign with.
+    pub(crate) fn identity(&self) -> Result<Arc<Identity>, IdentityError> {
+        self.identity_by(None)
+    }
+
+    fn identity_by(&self, passphrase: Option<&Passphrase>) -> Result<Arc<Identity>, IdentityError> {
+        let given = {
+            let state = self.signer.read();
+            if let Some(identity) = &state.identity {
+                return Ok(identity.clone());
+            }
+            passphrase.or(state.passphrase.as_ref()).cloned()
+        };
+        // Decrypting takes long by design: nobody has to wait for it.
+        self.accept(Identity::load(&self.dir, given.as_ref())?)
+    }
+
+    /// Takes over the key that was found in the file, if it is the one that belongs there.
+    fn accept(&self, identity: Identity) -> Result<Arc<Identity>, IdentityError> {
+        let mut writer = self.lock_writer();
+        let mut state = self.signer.state.write().unwrap_or_else(PoisonError::into_inner);
+        // Another thread was faster, and may have replaced the key since.
+        if let Some(identity) = &state.identity {
+            return Ok(identity.clone());
+        }
+        let found = identity.author();
+        if !state.expected.contains(&found) {
+            let (path, expected) = (self.dir.join(KEY_FILE), state.author);
+            return Err(IdentityError::OtherKey { path, found, expected });
+        }
+        if state.expected.len() > 1 {
+            author::record(&self.db, found)?;
+        }
+        if found != state.author {
+            writer.own = load::own_tip(self.db.latest(), &writer.lanes, found)?;
+        }
+        let identity = Arc::new(identity);
+        *state = State {
+            author: found,
+            expected: vec![found],
+            passphrase: None,
+            identity: Some(identity.clone()),
+        };
+        Ok(identity)
+    }
+
+    /// Signs with another key from now on.
+    pub(crate) fn replace_identity(&self, identity: Identity) -> Result<(), StorageError> {
+        let mut writer = self.lock_writer();
+        writer.own = load::own_tip(self.db.latest(), &writer.lanes, identity.author())?;
+        let mut state = self.signer.state.write().unwrap_or_else(PoisonError::into_inner);
+        state.author = identity.author();
+        state.expected = vec![identity.author()];
+        state.identity = Some(Arc::new(identity));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rocksdb::WriteBatch;
+
+    use super::*;
+    use crate::ledger::{NewLedger, Options};
+    use crate::schema::{Family, meta};
+
+    fn set_record(dir: &Path, record: Option<&[u8]>) {
+        let ledger = Ledger::open(dir).unwrap();
+        let mut batch = WriteBatch::default();
+        match record {
+            Some(bytes) => ledger.db.put(&mut batch, Family::Meta, meta::AUTHOR, bytes).unwrap(),
+            None => ledger.db.delete(&mut batch, Family::Meta, meta::AUTHOR).unwrap(),
+        }
+        ledger.db.write(batch, true).unwrap();
+    }
+
+    #[test]
+    fn without_a_record_the_key_file_tells_the_author() {
+        let place = tempfile::tempdir().unwrap();
+        let dir = place.path().join("store");
+        let passphrase = Passphrase::new("secret".to_owned());
+        let unlocked = Options::new().passphrase(passphrase);
+        let author = unlocked.create(&dir, &NewLedger::default()).unwrap().author();
+        set_record(&dir, None);
+        let locked = Ledger::open(&dir).map(drop);
+        assert!(matches!(locked, Err(OpenError::Identity(IdentityError::PassphraseNeeded))));
+        assert_eq!(unlocked.open(&dir).unwrap().author(), author);
+        // From now on it is known.
+        assert_eq!(Ledger::open(&dir).unwrap().author(), author);
+    }
+
+    #[test]
+    fn a_damaged_record_is_noticed() {
+        let place = tempfile::tempdir().unwrap();
+        for record in [&[][..], &[7; 31], &[7; 65]] {
+            let dir = place.path().join(record.len().to_string());
+            drop(Ledger::create(&dir, &NewLedger::default()).unwrap());
+            set_record(&dir, Some(record));
+            let damaged = Ledger::open(&dir).map(drop);
+            assert!(matches!(damaged, Err(OpenError::Storage(StorageError::Damaged { .. }))));
+        }
+    }
+}
