@@ -12,8 +12,11 @@ use crate::writer::{Published, Writer};
 /// How far writing has come.
 pub(crate) struct Commits {
     state: Mutex<State>,
-    /// Told whenever a group has been written.
-    written: Condvar,
+    /// Where those wait whose events are in a group, of even or of odd number: one group is being
+    /// written, and the next is being filled.
+    written: [Condvar; 2],
+    /// Where those wait who want to write alone.
+    alone: Condvar,
     /// Twice the number of groups that were written; one more while one is.
     writes: AtomicU64,
 }
@@ -30,6 +33,8 @@ struct State {
 /// The right to write groups, which one thread has at a time.
 struct Turn<'l> {
     commits: &'l Commits,
+    /// The group that it was taken for, if for one.
+    group: Option<u64>,
     /// Whether the thread was panicking before: then it is not because of what it writes.
     panicking: bool,
 }
@@ -38,7 +43,8 @@ impl Commits {
     /// Starts after the group with this number.
     pub(crate) const fn new(last: u64) -> Self {
         let state = Mutex::new(State { last, busy: false, broken: None });
-        Self { state, written: Condvar::new(), writes: AtomicU64::new(0) }
+        let written = [const { Condvar::new() }; 2];
+        Self { state, written, alone: Condvar::new(), writes: AtomicU64::new(0) }
     }
 
     /// A number that stays the same as long as nobody begins to write. `None` while somebody does:
@@ -48,20 +54,40 @@ impl Commits {
         writes.is_multiple_of(2).then_some(writes)
     }
 
-    /// Waits for the right to write. `None` where the group `until` has been written meanwhile.
-    fn turn(&self, until: Option<u64>) -> Result<Option<Turn<'_>>, StorageError> {
+    /// Waits for the right to write a group, or to write alone. `None` where the group has been
+    /// written meanwhile.
+    fn turn(&self, group: Option<u64>) -> Result<Option<Turn<'_>>, StorageError> {
         let mut state = self.lock();
         loop {
-            if until.is_some_and(|group| state.last >= group) {
+            if group.is_some_and(|group| state.last >= group) {
                 return Ok(None);
             }
             state.check()?;
             if !state.busy {
                 state.busy = true;
-                return Ok(Some(Turn { commits: self, panicking: std::thread::panicking() }));
+                let panicking = std::thread::panicking();
+                return Ok(Some(Turn { commits: self, group, panicking }));
             }
-            state = self.written.wait(state).unwrap_or_else(PoisonError::into_inner);
+            let free = group.map_or(&self.alone, |group| self.of_group(group));
+            state = free.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    fn of_group(&self, group: u64) -> &Condvar {
+        let [even, odd] = &self.written;
+        if group.is_multiple_of(2) { even } else { odd }
+    }
+
+    /// Wakes those who have something to do now that nobody writes: of the group that was written,
+    /// everybody; of the next, one to write it.
+    fn wake(&self, written: Option<u64>) {
+        let Some(group) = written else {
+            // Several groups may have been written, or none where writing failed.
+            return self.written.iter().chain([&self.alone]).for_each(Condvar::notify_all);
+        };
+        self.of_group(group).notify_all();
+        self.of_group(group + 1).notify_one();
+        self.alone.notify_one();
     }
 
     /// Refuses to go on where a group may have been written without being made known.
@@ -96,8 +122,12 @@ impl Drop for Turn<'_> {
         if std::thread::panicking() && !self.panicking {
             self.commits.break_off("a thread panicked while writing");
         }
-        self.commits.lock().busy = false;
-        self.commits.written.notify_all();
+        let written = {
+            let mut state = self.commits.lock();
+            state.busy = false;
+            self.group.filter(|group| state.last == *group && state.broken.is_none())
+        };
+        self.commits.wake(written);
     }
 }
 
@@ -124,7 +154,10 @@ impl Ledger {
             let written = self.write_batch(batch, self.is_durable());
             // Readers wait for nobody: what is written is known before the writer is free.
             let written = written.map(|()| self.announce(published, &turn));
-            self.settle(&mut self.lock_writer(), written)?;
+            if let Err(error) = &written {
+                self.fail(&mut self.lock_writer(), error);
+            }
+            written?;
         }
         Ok(value)
     }
@@ -186,19 +219,10 @@ impl Ledger {
         turn.advance(commit);
     }
 
-    /// Lets the writer forget a group that has been written; after an error nothing can be
-    /// written any more.
-    fn settle(
-        &self,
-        writer: &mut Writer,
-        written: Result<(), StorageError>,
-    ) -> Result<(), StorageError> {
-        written.inspect_err(|error| {
-            writer.poison(error);
-            self.commits.break_off(error.to_string());
-        })?;
-        writer.written();
-        Ok(())
+    /// Refuses everything from now on: nobody knows what became of a group.
+    fn fail(&self, writer: &mut Writer, error: &StorageError) {
+        writer.poison(error);
+        self.commits.break_off(error.to_string());
     }
 }
 
@@ -234,6 +258,6 @@ impl Exclusive<'_> {
         let (batch, published) = taken.inspect_err(|error| self.writer.poison(error))?;
         let written = self.ledger.write_batch(batch, sync);
         let written = written.map(|()| self.ledger.announce(published, &self.turn));
-        self.ledger.settle(&mut self.writer, written)
+        written.inspect_err(|error| self.ledger.fail(&mut self.writer, error))
     }
 }

@@ -87,6 +87,7 @@ impl Writer {
         let place = heads.partition_point(|head| head.id < known.id);
         heads.insert(place, known.clone());
         self.heads = heads.into();
+        self.absent.remove(&known.id);
         self.recent.insert(known.clone());
     }
 

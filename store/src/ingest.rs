@@ -185,13 +185,15 @@ impl Ledger {
         report: &mut MergeReport,
     ) -> Result<(), MergeError> {
         self.in_bulk(|hold| {
-            for checked in batch {
-                match self.offer(hold, checked, report) {
-                    Err(MergeError::Refused(_)) if rehearsed => {}
-                    result => result?,
-                }
-            }
-            Ok(())
+            let ids = batch.iter().flatten().map(|checked| checked.event.id()).collect();
+            hold.writer().expect(self.latest(), ids)?;
+            let taken =
+                batch.into_iter().try_for_each(|checked| match self.offer(hold, checked, report) {
+                    Err(MergeError::Refused(_)) if rehearsed => Ok(()),
+                    result => result,
+                });
+            hold.writer().expect_nothing();
+            taken
         })
     }
 

@@ -1,6 +1,6 @@
 //! Finding events and what they have seen.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -65,6 +65,18 @@ impl<'a> Stored<'a> {
         Self::find(reader, dot)?.ok_or_else(|| missing(dot))
     }
 
+    /// Reads many events at once, as far as they are there.
+    pub fn read_many(
+        reader: Reader<'a>,
+        mut dots: Vec<Dot>,
+    ) -> Result<BTreeMap<Dot, Self>, StorageError> {
+        dots.sort_unstable();
+        let keys: Vec<_> = dots.iter().map(|dot| schema::dot_key(*dot)).collect();
+        let keys: Vec<_> = keys.iter().map(<[u8; 12]>::as_slice).collect();
+        let found = dots.into_iter().zip(reader.get_many(Family::Events, &keys)?);
+        Ok(found.filter_map(|(dot, bytes)| Some((dot, Self { bytes: bytes?, dot }))).collect())
+    }
+
     /// The parts of the record.
     pub fn record(&self) -> Result<EventRecord<'_>, StorageError> {
         EventRecord::decode(&self.bytes).ok_or_else(|| damaged(self.dot))
@@ -85,7 +97,8 @@ fn damaged(dot: Dot) -> StorageError {
     StorageError::damaged(format!("the record of event {} on lane {}", dot.seq, dot.lane.0))
 }
 
-fn missing(dot: Dot) -> StorageError {
+/// An index names an event that is not there.
+pub fn missing(dot: Dot) -> StorageError {
     StorageError::damaged(format!("event {} on lane {} is missing", dot.seq, dot.lane.0))
 }
 

@@ -147,26 +147,32 @@ struct Reading<'s, 'l> {
 
 impl<'s> Reading<'s, '_> {
     fn batch(&mut self, to: &Ledger) -> Result<Vec<Incoming>, MergeError> {
-        let mut batch = Vec::new();
+        let mut wanted = Vec::new();
         let (mut walk, mut openings) = match self.walk.take() {
             Some(walks) => walks,
-            None if self.left == 0 => return Ok(batch),
+            None if self.left == 0 => return Ok(Vec::new()),
             None => self.start()?,
         };
-        while batch.len() < BATCH && self.left > 0 {
+        while wanted.len() < BATCH && self.left > 0 {
             let damaged = || StorageError::damaged("the index by time");
             let Some((key, value)) = walk.item() else { break };
             let (_, lane) = schema::parse_order(key).ok_or_else(damaged)?;
             let seq = crate::record::Reader(value).number().ok_or_else(damaged)?;
             walk.next()?;
-            let wanted = self
+            let is_missing = self
                 .missing
                 .get(lane.0 as usize)
                 .is_some_and(|(first, last)| (*first..=*last).contains(&seq));
-            if wanted {
+            if is_missing {
                 self.left -= 1;
-                batch.push(self.read(Dot { lane, seq: Seq(seq) }, &mut openings, to)?);
+                wanted.push(Dot { lane, seq: Seq(seq) });
             }
+        }
+        let mut stored = Stored::read_many(self.from.reader(), wanted.clone())?;
+        let mut batch = Vec::with_capacity(wanted.len());
+        for dot in wanted {
+            let stored = stored.remove(&dot).ok_or_else(|| lookup::missing(dot))?;
+            batch.push(self.read(dot, &stored, &mut openings, to)?);
         }
         self.walk = Some((walk, openings));
         Ok(batch)
@@ -192,9 +198,13 @@ impl<'s> Reading<'s, '_> {
         Ok((walk, from.reader().walk(Family::Openings, &[])?))
     }
 
-    fn read(&self, dot: Dot, openings: &mut Walk<'_>, to: &Ledger) -> Result<Incoming, MergeError> {
-        let reader = self.from.reader();
-        let stored = Stored::read(reader, dot)?;
+    fn read(
+        &self,
+        dot: Dot,
+        stored: &Stored<'_>,
+        openings: &mut Walk<'_>,
+        to: &Ledger,
+    ) -> Result<Incoming, MergeError> {
         let record = stored.record()?;
         let openings = read_openings(self.from, openings, dot)?;
         for (_, opening) in &openings {

@@ -28,6 +28,7 @@ pub struct Snapshot<'l> {
     published: Arc<Published>,
     extent: Extent,
     verdicts: OnceLock<Arc<Verdicts>>,
+    has_erased: OnceLock<bool>,
 }
 
 /// What can be told of a value.
@@ -61,8 +62,14 @@ impl Ledger {
             // two, unless nobody was writing.
             let undisturbed = quiet.is_some() && quiet == self.commits.quiet();
             if undisturbed || read_commit(Reader::at(&self.db, &snapshot))? == published.commit {
-                let (extent, verdicts) = (Extent::Everything, OnceLock::new());
-                return Ok(Snapshot { ledger: self, snapshot, published, extent, verdicts });
+                return Ok(Snapshot {
+                    ledger: self,
+                    snapshot,
+                    published,
+                    extent: Extent::Everything,
+                    verdicts: OnceLock::new(),
+                    has_erased: OnceLock::new(),
+                });
             }
             // Whoever was to publish it may be gone. What came before that is seen by looking again.
             broken?;
@@ -294,7 +301,7 @@ impl<'l> Snapshot<'l> {
         let redacts = |event: &Arc<ControlEvent>| {
             event.acts.iter().any(|act| matches!(act, Act::Redact { .. }))
         };
-        self.published.authority.events().iter().any(redacts)
+        *self.has_erased.get_or_init(|| self.published.authority.events().iter().any(redacts))
     }
 
     pub(crate) fn acts_of(&self, dot: Dot) -> Vec<Act> {

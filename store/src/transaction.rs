@@ -7,7 +7,6 @@ use quipu_merge::{
     AuthorKey, Body, Content, ContentWriteError, ContentWriter, Control, EventId, Key, Link,
     MAX_INLINE_LEN, Malformed, Member, Micros, Opening, Operation, Role, SALT_LEN, Seq,
 };
-use rayon::prelude::*;
 use rocksdb::WriteBatch;
 
 use crate::error::{StorageError, WriteError};
@@ -83,9 +82,6 @@ impl Pending {
         }
     }
 }
-
-/// From so many operations on, openings are sealed on all cores.
-const SEALED_ALONE: usize = 256;
 
 impl<'l> Transaction<'l> {
     pub(crate) const fn new(ledger: &'l Ledger) -> Self {
@@ -241,19 +237,16 @@ impl<'l> Transaction<'l> {
         getrandom::fill(&mut salts).map_err(|e| WriteError::Content(std::io::Error::other(e)))?;
         let (salts, _) = salts.as_chunks::<SALT_LEN>();
         let seal = |(operation, salt): (Pending, &[u8; SALT_LEN])| operation.seal(author, salt);
-        // Hashing a few openings costs less than handing them out.
-        let sealed: Vec<_> = if operations.len() < SEALED_ALONE {
-            operations.into_iter().zip(salts).map(seal).collect()
-        } else {
-            operations.into_par_iter().zip(salts).map(seal).collect()
-        };
-        let mut openings = Vec::with_capacity(sealed.len());
-        let mut operations = Vec::with_capacity(sealed.len());
-        for (slot, (operation, opening)) in (0_u16..).zip(sealed) {
+        let count = operations.len();
+        let (mut openings, mut sealed) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        // Hashing openings costs less than handing them out to other cores.
+        for (slot, (operation, opening)) in
+            (0_u16..).zip(operations.into_iter().zip(salts).map(seal))
+        {
             openings.extend(opening.map(|opening| (slot, opening)));
-            operations.push(operation);
+            sealed.push(operation);
         }
-        Ok((Body::Data(operations), openings))
+        Ok((Body::Data(sealed), openings))
     }
 }
 

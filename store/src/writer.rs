@@ -4,7 +4,7 @@
 //! the current group. The first of those that wait takes the group and writes it with one fsync;
 //! the others stamp the next group meanwhile. Readers see an event only when it is written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use quipu_merge::{
@@ -61,11 +61,13 @@ pub struct Writer {
     pub erased_openings: BTreeMap<AuthorKey, Erased>,
     /// The events that wait for others or for their time.
     pub pool: Pool,
+    /// Events that were not in the database when it was asked for them together.
+    pub absent: HashSet<EventId>,
     batch: WriteBatch,
     empty: bool,
     /// Records of the family `state` in the group.
     states: Overlay,
-    /// Records of the family `state` in the group that is being written.
+    /// Records of the family `state` in the group that was taken last, which may not be written.
     in_flight: Overlay,
     poisoned: Option<String>,
 }
@@ -85,6 +87,7 @@ impl Writer {
             redacted,
             erased_openings: BTreeMap::new(),
             pool: Pool::default(),
+            absent: HashSet::new(),
             batch: WriteBatch::default(),
             empty: true,
             states: Overlay::default(),
@@ -178,10 +181,33 @@ impl Writer {
         if let Some(known) = self.heads.iter().find(|head| head.id == id) {
             return Ok(Some(known.clone()));
         }
+        if self.absent.contains(&id) {
+            return Ok(None);
+        }
         let Some(dot) = lookup::dot_of(reader, id)? else { return Ok(None) };
         let known = lookup::known_at(reader, dot)?;
         self.recent.insert(known.clone());
         Ok(Some(known))
+    }
+
+    /// Looks for the events of a batch together, so that [`Self::known`] need not look for those
+    /// that are new one by one, until [`Self::expect_nothing`] is called.
+    pub fn expect(
+        &mut self,
+        reader: Reader<'_>,
+        mut ids: Vec<EventId>,
+    ) -> Result<(), StorageError> {
+        ids.sort_unstable();
+        let keys: Vec<_> = ids.iter().map(|id| id.0.as_slice()).collect();
+        let found = reader.get_many(Family::Ids, &keys)?;
+        let absent = ids.iter().zip(found).filter(|(_, place)| place.is_none());
+        self.absent = absent.map(|(id, _)| *id).collect();
+        Ok(())
+    }
+
+    /// Forgets what [`Self::expect`] found: others may write from now on.
+    pub fn expect_nothing(&mut self) {
+        self.absent.clear();
     }
 
     /// The events that the redacts of a body name, as far as they are held.
@@ -232,6 +258,8 @@ impl Writer {
         db.put(&mut batch, Family::Meta, meta::HEADS, &heads)?;
         self.group += 1;
         self.empty = true;
+        // The group before is written: groups are taken one after the other.
+        self.in_flight.clear();
         std::mem::swap(&mut self.in_flight, &mut self.states);
         self.recent.age();
         let published = Published {
@@ -242,11 +270,6 @@ impl Writer {
             heads: self.heads.clone(),
         };
         Ok((batch, published))
-    }
-
-    /// Forgets what was kept until the group that was taken is written.
-    pub fn written(&mut self) {
-        self.in_flight.clear();
     }
 }
 

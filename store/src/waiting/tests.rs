@@ -270,7 +270,7 @@ fn an_event_leaves_the_pool_in_the_batch_that_admits_it() {
         body: BodyId::of(&revoke),
         size: u32::try_from(revoke.len()).unwrap(),
     };
-    let revoke = whole(&event.sign(ledger.identity().key()).unwrap(), &revoke);
+    let revoke = whole(&event.sign(ledger.identity().unwrap().key()).unwrap(), &revoke);
     // What is due later is admitted first.
     let other = whole(&sign(1, None, &[ledger.id()], time + 1, &data), &data);
     let ids = [revoke.event.id(), other.event.id()];
