@@ -147,6 +147,11 @@ pub fn source_store(source: &Path) -> Result<Option<PathBuf>, Failure> {
     }
 }
 
+/// Opens a store whose events are read once, in order, for which little memory is enough.
+pub fn open_source(dir: &Path) -> Result<Ledger, OpenError> {
+    Options::new().cache(8 << 20).write_buffer(1 << 20).open(dir)
+}
+
 /// The ledger now, or at a cut.
 pub fn snapshot<'l>(
     ledger: &'l Ledger,

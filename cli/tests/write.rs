@@ -9,9 +9,10 @@
 mod support;
 
 use std::io::{BufRead, BufReader};
+use std::process::Command;
 
-use serde_json::json;
-use support::{Scratch, fields, text};
+use serde_json::{Value, json};
+use support::{Scratch, fields, ran, text};
 
 #[test]
 fn put_and_get_give_back_the_same_bytes() {
@@ -124,7 +125,7 @@ fn a_bad_line_of_a_batch_is_refused_with_its_group() {
         s.write("in", format!("{{\"op\":\"del\",\"key\":\"k\"}}\n{line}\n").as_bytes());
         s.refused(20, &["put", "--batch", "in"]);
         let ran = s.a(&["put", "--batch", "in", "--json"]);
-        let refused: serde_json::Value = serde_json::from_slice(&ran.stdout).unwrap();
+        let refused: Value = serde_json::from_slice(&ran.stdout).unwrap();
         assert_eq!(
             refused,
             json!({"error": "refused", "reason": "body", "event": null, "line": 2})
@@ -279,4 +280,33 @@ fn a_key_that_is_several_things_needs_a_type() {
     s.refused(2, &["get", "k", "--type", "tree"]);
     s.refused(2, &["get", "k", "--type", "set", "--all"]);
     s.refused(3, &["get", "nothing"]);
+}
+
+#[test]
+fn a_disk_that_takes_no_more_loses_nothing_that_was_written() {
+    let s = Scratch::with_store();
+    let mut batch = String::new();
+    for n in 0..4_000 {
+        batch +=
+            &format!("{{\"op\":\"put\",\"key\":\"k{n}\",\"value\":\"{}\"}}\n", "x".repeat(1_000));
+    }
+    s.write("batch", batch.as_bytes());
+    // No file may grow beyond 2 MiB: writing fails as it does on a full disk, and kills nobody.
+    let put = format!(
+        "trap '' XFSZ; ulimit -f 2048; exec {} --store a put --batch batch --group 10 --json",
+        env!("CARGO_BIN_EXE_quipu")
+    );
+    let full = Command::new("bash").current_dir(s.path("")).args(["-c", &put]).output().unwrap();
+    let full = ran(full);
+    assert_eq!(full.code, 1, "{}", full.stderr);
+    assert!(full.stderr.contains("File too large"), "{}", full.stderr);
+    let written: Vec<Value> =
+        full.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!((1..400).contains(&written.len()), "{} events", written.len());
+    s.a(&["verify"]).ok();
+    let held = s.a(&["log", "--json"]).lines();
+    for event in &written {
+        assert!(held.iter().any(|other| other["event"] == event["event"]));
+    }
+    s.event(&["put", "goes", "on"]);
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use quipu_merge::{CutExpression, Role};
 use quipu_store::{Ledger, MergeReport, Options};
 
-use crate::context::{Context, find_cut, source_store, warn_of_copy};
+use crate::context::{Context, find_cut, open_source, source_store, warn_of_copy};
 use crate::exit::Failure;
 use crate::output::{self, Progress};
 
@@ -44,7 +44,7 @@ pub fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
     let options = context.new_options(args.encrypt)?;
     let (ledger, report) = match source_store(&args.source)? {
         Some(source) => {
-            let source = Ledger::open(&source)?;
+            let source = open_source(&source)?;
             match args.grant {
                 Some(role) => granted(&source, &dir, &options, role, context)?,
                 None => from_store(&source, &dir, &options, args.at.as_ref())?,

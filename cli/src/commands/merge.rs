@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use quipu_store::{Ledger, MergeReport};
 
-use crate::context::{Context, source_store};
+use crate::context::{Context, open_source, source_store};
 use crate::exit::Failure;
 use crate::output::Progress;
 use crate::report;
@@ -32,7 +32,7 @@ pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
             return Err(Failure::Usage("a store cannot be merged into itself".to_owned()));
         }
         Some(source) => {
-            let source = Ledger::open(&source)?;
+            let source = open_source(&source)?;
             let progress = Progress::new("merging");
             if args.dry_run {
                 ledger.merge_preview(&source)?
