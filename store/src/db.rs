@@ -161,6 +161,18 @@ impl<'a> Reader<'a> {
         Ok(found.into_iter().collect::<Result<_, _>>()?)
     }
 
+    /// How many keys begin with `prefix`.
+    pub fn count(&self, family: Family, prefix: &[u8]) -> Result<u64, StorageError> {
+        let mut walk = self.walk(family, prefix)?;
+        walk.first()?;
+        let mut count = 0;
+        while walk.item().is_some() {
+            count += 1;
+            walk.next()?;
+        }
+        Ok(count)
+    }
+
     /// Whether there is something at a key.
     pub fn has(&self, family: Family, key: &[u8]) -> Result<bool, StorageError> {
         Ok(self.get(family, key)?.is_some())

@@ -164,14 +164,7 @@ impl Ledger {
 
     /// How many events are void.
     pub(crate) fn count_void(&self) -> Result<u64, StorageError> {
-        let mut walk = self.latest().walk(Family::Meta, b"V")?;
-        walk.first()?;
-        let mut count = 0;
-        while walk.item().is_some() {
-            count += 1;
-            walk.next()?;
-        }
-        Ok(count)
+        self.latest().count(Family::Meta, b"V")
     }
 
     /// Takes in checked events in this order. Those that were waiting for them follow.

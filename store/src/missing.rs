@@ -66,14 +66,7 @@ impl Ledger {
     /// # Errors
     /// The disk, the database or its content.
     pub fn count_missing(&self) -> Result<u64, StorageError> {
-        let mut walk = self.latest().walk(Family::Meta, meta::MISSING)?;
-        walk.first()?;
-        let mut count = 0;
-        while walk.item().is_some() {
-            count += 1;
-            walk.next()?;
-        }
-        Ok(count)
+        self.latest().count(Family::Meta, meta::MISSING)
     }
 
     /// Looks in `source` for the values that are not whole here. Tells how many it had.
