@@ -1,11 +1,12 @@
 //! The database: opening it, reading from it at an instant, writing batches to it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rocksdb::{
     BlockBasedOptions, BottommostLevelCompaction, Cache, ColumnFamily, ColumnFamilyDescriptor,
     CompactOptions, DB, DBCompressionType, DBPinnableSlice, DBRawIterator, DBRecoveryMode,
-    DataBlockIndexType, LogLevel, Options, ReadOptions, Snapshot, WriteBatch, WriteOptions,
+    DataBlockIndexType, IngestExternalFileOptions, LogLevel, Options, ReadOptions, Snapshot,
+    WriteBatch, WriteOptions,
 };
 
 use crate::error::{OpenError, StorageError};
@@ -23,6 +24,8 @@ pub struct Tuning {
 /// An open database.
 pub struct Db {
     db: DB,
+    /// How table files are written that the database takes over.
+    tables: Options,
 }
 
 impl Db {
@@ -33,7 +36,7 @@ impl Db {
             ColumnFamilyDescriptor::new(family.name(), family_options(family, &cache, tuning))
         });
         match DB::open_cf_descriptors(&database_options(create, tuning), path, families) {
-            Ok(db) => Ok(Self { db }),
+            Ok(db) => Ok(Self { db, tables: family_options(Family::Blocks, &cache, tuning) }),
             Err(error) if is_lock(&error) => Err(OpenError::Locked(path.to_owned())),
             Err(error) => Err(error.into()),
         }
@@ -95,6 +98,30 @@ impl Db {
     ) -> Result<(), StorageError> {
         batch.delete_cf(self.family(family)?, key);
         Ok(())
+    }
+
+    /// Adds the deletion of all keys from `first` on and before `after` to a batch.
+    pub fn delete_range(
+        &self,
+        batch: &mut WriteBatch,
+        family: Family,
+        first: &[u8],
+        after: &[u8],
+    ) -> Result<(), StorageError> {
+        batch.delete_range_cf(self.family(family)?, first, after);
+        Ok(())
+    }
+
+    /// How to write table files for [`Self::take_over`].
+    pub const fn table_options(&self) -> &Options {
+        &self.tables
+    }
+
+    /// Takes over whole table files, all of them or none. They are on the disk then.
+    pub fn take_over(&self, family: Family, files: Vec<&PathBuf>) -> Result<(), StorageError> {
+        let mut options = IngestExternalFileOptions::default();
+        options.set_move_files(true);
+        Ok(self.db.ingest_external_file_cf_opts(self.family(family)?, &options, files)?)
     }
 
     /// Rewrites all table files, so that nothing deleted takes up room.
@@ -292,7 +319,7 @@ fn family_options(family: Family, cache: &Cache, tuning: Tuning) -> Options {
     options.set_bottommost_compression_type(DBCompressionType::Zstd);
     match family {
         // Looked up by whole keys, and often for what is not there.
-        Family::Ids | Family::State | Family::Blocks => {
+        Family::Ids | Family::State | Family::Digests => {
             blocks.set_bloom_filter(10.0, false);
             options.set_memtable_prefix_bloom_ratio(0.02);
             options.set_memtable_whole_key_filtering(true);
@@ -303,11 +330,13 @@ fn family_options(family: Family, cache: &Cache, tuning: Tuning) -> Options {
         Family::Events => blocks.set_block_size(2048),
         // Mostly read in runs: larger blocks compress better.
         Family::Openings | Family::Order => blocks.set_block_size(16 * 1024),
-        Family::Meta | Family::Versions => {}
+        // Files of a source tree, say, compress well together.
+        Family::Blocks => blocks.set_block_size(64 * 1024),
+        Family::Meta | Family::Versions | Family::Edges => {}
     }
     match family {
         // Digests do not compress.
-        Family::Ids => {
+        Family::Ids | Family::Digests => {
             options.set_compression_type(DBCompressionType::None);
             options.set_bottommost_compression_type(DBCompressionType::None);
         }

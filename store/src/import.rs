@@ -13,7 +13,7 @@ use quipu_merge::{
     ParsedEvent, admit, admit_genesis, check_body, check_follows,
 };
 
-use crate::blocks;
+use crate::blocks::{self, BlockSink};
 use crate::error::{MergeError, OpenError, StorageError};
 use crate::ingest::{BATCH, Checked, Incoming, MergeReport, check_all};
 use crate::ledger::{Ledger, Options};
@@ -47,9 +47,11 @@ impl Ledger {
         let total = order.len() as u64;
         for (batch, number) in order.chunks(BATCH).zip(1..) {
             let mut checked = Vec::with_capacity(batch.len());
+            let mut sink = BlockSink::new(self);
             for id in batch {
-                checked.push(Ok(source.checked_before(self, *id)?));
+                checked.push(Ok(source.checked_before(&mut sink, *id)?));
             }
+            sink.commit()?;
             self.take_in_all(checked, true, &mut report)?;
             fail::fail_point!("between-import-batches");
             progress((number * BATCH as u64).min(total), total);
@@ -314,7 +316,11 @@ impl FileSource {
 
     /// An event that has been checked once, with its body and its values. Long values go to the
     /// store as they are read: without the event they are of no consequence.
-    fn checked_before(&mut self, ledger: &Ledger, id: EventId) -> Result<Checked, MergeError> {
+    fn checked_before(
+        &mut self,
+        sink: &mut BlockSink<'_>,
+        id: EventId,
+    ) -> Result<Checked, MergeError> {
         let incoming = self.event(id)?;
         let event = ParsedEvent::decode(&incoming.event)?.verified_before();
         let body = incoming.body.as_deref().map(|bytes| check_body(&event, bytes));
@@ -323,7 +329,7 @@ impl FileSource {
             if let Some(value) = operation.value()
                 && let Some(opening) = self.block(value.block())?
             {
-                self.copy_blocks(ledger, &opening)?;
+                self.copy_blocks(sink, &opening)?;
                 openings.push((slot, opening::pack(event.event().author, &opening)));
             }
         }
@@ -341,8 +347,8 @@ impl ValueSource for FileSource {
         self.block(id.block())
     }
 
-    fn copy_blocks(&mut self, to: &Ledger, opening: &[u8]) -> Result<(), MergeError> {
+    fn copy_blocks(&mut self, to: &mut BlockSink<'_>, opening: &[u8]) -> Result<(), MergeError> {
         let Some(link) = blocks::link_of(opening) else { return Ok(()) };
-        to.copy_blocks(link, |id| self.block(id))
+        to.copy(link, |id| self.block(id))
     }
 }

@@ -23,6 +23,8 @@ pub struct NewEvent<'a> {
     pub body: &'a Body,
     /// The openings at hand, as they are stored, by the index of their operation.
     pub openings: &'a [(u16, Vec<u8>)],
+    /// The slots with long values, and the numbers of the blocks that they refer to.
+    pub links: &'a [(u16, u64)],
     /// The slots whose values are not whole here.
     pub incomplete: &'a [u16],
     /// Where it goes, and what it has seen.
@@ -131,6 +133,9 @@ impl Writer {
     ) -> Result<(), StorageError> {
         let kept = new.openings.iter().filter(|(slot, _)| erased.get(slot) != Some(&true));
         self.put_openings(db, dot, kept.map(|(slot, stored)| (*slot, stored.as_slice())))?;
+        for (slot, child) in new.links.iter().filter(|(slot, _)| erased.get(slot) != Some(&true)) {
+            self.link_value(db, dot, *slot, *child)?;
+        }
         for slot in erased.keys() {
             self.put(db, Family::Meta, &meta::erased(dot, *slot), &[])?;
         }

@@ -276,6 +276,7 @@ impl Ledger {
             Some(prev) => hold.writer().known(self.latest(), prev)?,
             None => None,
         };
+        let links = self.links(&checked.openings)?;
         let incomplete = missing::incomplete(self.latest(), body, &checked.openings)?;
         let writer = hold.writer();
         writer.stop_waiting(&self.db, event.id())?;
@@ -284,6 +285,7 @@ impl Ledger {
             body_bytes,
             body,
             openings: &checked.openings,
+            links: &links,
             incomplete: &incomplete,
             admission: &admission,
             prev: prev.as_ref(),

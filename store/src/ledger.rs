@@ -1,5 +1,6 @@
 //! A ledger on disk: making one, opening it, and the way from a stamped event to a durable one.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -8,6 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use quipu_merge::{AuthorKey, EventId, ForkPolicy, Genesis, Micros, Policy};
 
 use crate::author;
+use crate::blocks::{Blocks, remove_unfinished};
 use crate::commit::Commits;
 use crate::copied::{self, Place};
 use crate::db::{Db, Reader, Tuning};
@@ -24,6 +26,8 @@ use crate::writer::{Published, Writer};
 
 /// The directory of the database in the store's directory.
 pub(crate) const DATABASE: &str = "db";
+/// The directory of table files that the database has not taken over yet, in the store's directory.
+pub(crate) const STAGING: &str = "staging";
 
 /// When a commit returns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -248,6 +252,8 @@ pub struct Ledger {
     published: RwLock<Arc<Published>>,
     /// Events that were looked for lately.
     pub(crate) places: Places,
+    /// The numbers of blocks, and who is using which.
+    pub(crate) blocks: Blocks,
 }
 
 impl Ledger {
@@ -274,6 +280,9 @@ impl Ledger {
         signer: Signer,
         copied: bool,
     ) -> Result<Self, OpenError> {
+        remove_unfinished(&db)?;
+        remove_staging(dir)?;
+        let blocks = Blocks::load(db.latest())?;
         let (published, lanes) = load::published(db.latest())?;
         let own = load::own_tip(db.latest(), &lanes, signer.author())?;
         let writer = Writer::new(&published, lanes, own);
@@ -288,6 +297,7 @@ impl Ledger {
             commits: Commits::new(published.commit),
             published: RwLock::new(Arc::new(published)),
             places: Places::default(),
+            blocks,
         };
         ledger.lock_writer().pool = pool;
         ledger.admit_due()?;
@@ -338,6 +348,11 @@ impl Ledger {
         self.published.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Where table files are written that the database is to take over.
+    pub(crate) fn staging(&self) -> PathBuf {
+        self.dir.join(STAGING)
+    }
+
     pub(crate) const fn latest(&self) -> Reader<'_> {
         self.db.latest()
     }
@@ -357,6 +372,17 @@ impl Ledger {
 
     pub(crate) fn publish(&self, published: Arc<Published>) {
         *self.published.write().unwrap_or_else(PoisonError::into_inner) = published;
+    }
+}
+
+/// Removes what a crash has left of table files that nothing took over.
+fn remove_staging(dir: &Path) -> Result<(), StorageError> {
+    let staging = dir.join(STAGING);
+    match std::fs::remove_dir_all(&staging) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(StorageError::file(&staging)(error))
+        }
+        _ => Ok(()),
     }
 }
 

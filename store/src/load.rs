@@ -77,6 +77,7 @@ pub fn first(
         body_bytes,
         body: &body,
         openings: &[],
+        links: &[],
         incomplete: &[],
         admission: &admission,
         prev: None,

@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use quipu_merge::{Cut, Dot, EventId, Lane, OpeningId, Seq};
+use quipu_merge::{Cut, Dot, EventId, Lane, OpeningId, Refusal, Seq};
 
-use crate::blocks;
+use crate::blocks::{self, BlockSink};
 use crate::db::Walk;
 use crate::error::{MergeError, OpenError, StorageError};
-use crate::ingest::{BATCH, Incoming, MergeReport, check_all};
+use crate::ingest::{BATCH, Checked, Incoming, MergeReport, check_all};
 use crate::ledger::{Ledger, Options};
 use crate::load;
 use crate::lookup::{self, Stored};
@@ -54,17 +54,20 @@ impl Ledger {
         let total = missing.iter().map(|(first, last)| last + 1 - first).sum();
         let mut report = MergeReport::default();
         let mut reading = Reading { from, missing, walk: None, left: total };
-        let mut checked = check_all(reading.batch(self)?);
+        let (mut checked, mut blocks) = reading.checked_batch(self)?;
         let mut done = 0;
         while !checked.is_empty() {
             let count = checked.len() as u64;
             // One batch is written while the next is read and checked.
             let (written, next) = rayon::join(
-                || self.take_in_all(checked, false, &mut report),
-                || reading.batch(self).map(check_all),
+                || {
+                    blocks.commit()?;
+                    self.take_in_all(checked, false, &mut report)
+                },
+                || reading.checked_batch(self),
             );
             written?;
-            checked = next?;
+            (checked, blocks) = next?;
             fail::fail_point!("between-merge-batches");
             done += count;
             progress(done, total);
@@ -137,6 +140,8 @@ impl Options {
     }
 }
 
+type CheckedBatch<'t> = (Vec<Result<Checked, Refusal>>, BlockSink<'t>);
+
 /// Reads the missing events of a source in an order that follows causality.
 struct Reading<'s, 'l> {
     from: &'s Snapshot<'l>,
@@ -146,7 +151,14 @@ struct Reading<'s, 'l> {
 }
 
 impl<'s> Reading<'s, '_> {
-    fn batch(&mut self, to: &Ledger) -> Result<Vec<Incoming>, MergeError> {
+    /// The next events, as far as they pass by themselves, and the blocks that come with them.
+    fn checked_batch<'t>(&mut self, to: &'t Ledger) -> Result<CheckedBatch<'t>, MergeError> {
+        let mut blocks = BlockSink::new(to);
+        let batch = self.batch(&mut blocks)?;
+        Ok((check_all(batch), blocks))
+    }
+
+    fn batch(&mut self, to: &mut BlockSink<'_>) -> Result<Vec<Incoming>, MergeError> {
         let mut wanted = Vec::new();
         let (mut walk, mut openings) = match self.walk.take() {
             Some(walks) => walks,
@@ -203,7 +215,7 @@ impl<'s> Reading<'s, '_> {
         dot: Dot,
         stored: &Stored<'_>,
         openings: &mut Walk<'_>,
-        to: &Ledger,
+        to: &mut BlockSink<'_>,
     ) -> Result<Incoming, MergeError> {
         let record = stored.record()?;
         let openings = read_openings(self.from, openings, dot)?;
@@ -261,8 +273,8 @@ impl ValueSource for OtherReplica<'_, '_> {
         Ok(found.filter(|opening| OpeningId::of(opening) == id))
     }
 
-    fn copy_blocks(&mut self, to: &Ledger, opening: &[u8]) -> Result<(), MergeError> {
+    fn copy_blocks(&mut self, to: &mut BlockSink<'_>, opening: &[u8]) -> Result<(), MergeError> {
         let Some(link) = blocks::link_of(opening) else { return Ok(()) };
-        to.copy_blocks(link, |id| Ok(blocks::read(self.0.reader(), id)?))
+        to.copy(link, |id| Ok(blocks::read(self.0.reader(), id)?))
     }
 }

@@ -3,7 +3,7 @@
 
 use quipu_merge::{Body, Dot, EventId, OpeningId, Operation};
 
-use crate::blocks;
+use crate::blocks::{self, BlockSink};
 use crate::db::Reader;
 use crate::error::{MergeError, StorageError};
 use crate::ingest::BATCH;
@@ -24,7 +24,7 @@ pub trait ValueSource {
 
     /// Copies the blocks of the long value that an opening refers to, if it does, as far as they
     /// are there.
-    fn copy_blocks(&mut self, to: &Ledger, opening: &[u8]) -> Result<(), MergeError>;
+    fn copy_blocks(&mut self, to: &mut BlockSink<'_>, opening: &[u8]) -> Result<(), MergeError>;
 }
 
 /// Whether a value is whole whose opening has this stored form.
@@ -77,10 +77,11 @@ impl Ledger {
             if wanted.is_empty() {
                 return Ok(added);
             }
-            let mut found = Vec::new();
+            let (mut found, mut sink) = (Vec::new(), BlockSink::new(self));
             for (dot, slot) in wanted {
-                found.extend(self.find_in(source, dot, slot)?);
+                found.extend(self.find_in(source, &mut sink, dot, slot)?);
             }
+            sink.commit()?;
             added += self.add_found(found)?;
         }
     }
@@ -104,6 +105,7 @@ impl Ledger {
     fn find_in(
         &self,
         source: &mut impl ValueSource,
+        sink: &mut BlockSink<'_>,
         dot: Dot,
         slot: u16,
     ) -> Result<Option<Found>, MergeError> {
@@ -114,13 +116,13 @@ impl Ledger {
         let id = body.data().get(usize::from(slot)).and_then(Operation::value);
         if let Some(held) = opening::find(self.latest(), dot, slot)? {
             let held = opening::unpack(author, &held).ok_or_else(damaged)?;
-            source.copy_blocks(self, &held)?;
+            source.copy_blocks(sink, &held)?;
             return Ok(Some(Found { dot, slot, opening: None }));
         }
         let Some(opening) = source.opening(event.id(), slot, id.ok_or_else(damaged)?)? else {
             return Ok(None);
         };
-        source.copy_blocks(self, &opening)?;
+        source.copy_blocks(sink, &opening)?;
         Ok(Some(Found { dot, slot, opening: Some(opening::pack(author, &opening)) }))
     }
 
@@ -140,7 +142,13 @@ impl Ledger {
                 }
                 let comes = opening.filter(|_| held.is_none());
                 added += u64::from(whole || comes.is_some());
-                openings.extend(comes.map(|opening| (dot, slot, opening)));
+                if let Some(opening) = comes {
+                    if let Some(link) = opening::long_value(&opening) {
+                        let child = self.blocks.number_for(&self.db, link.block)?;
+                        hold.writer().link_value(&self.db, dot, slot, child)?;
+                    }
+                    openings.push((dot, slot, opening));
+                }
             }
             for of_event in openings.chunk_by(|a, b| a.0 == b.0) {
                 let Some((dot, ..)) = of_event.first() else { continue };

@@ -135,6 +135,13 @@ impl Writer {
         while let Some((key, page)) = walk.item() {
             let openings = read_page(page).ok_or_else(damaged)?;
             if openings.iter().any(|(slot, _)| slots.contains(slot)) {
+                for (slot, stored) in openings.iter().filter(|(slot, _)| slots.contains(slot)) {
+                    if let Some(link) = long_value(stored)
+                        && let Some(child) = blocks::number_of(db.latest(), link.block)?
+                    {
+                        self.unlink_value(db, dot, *slot, child)?;
+                    }
+                }
                 self.delete(db, Family::Openings, key)?;
                 let kept = openings.into_iter().filter(|(slot, _)| !slots.contains(slot));
                 self.put_openings(db, dot, kept)?;

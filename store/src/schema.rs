@@ -7,7 +7,9 @@
 //! | `ids` | digest of the event's id | lane, seq |
 //! | `order` | time, lane | seq |
 //! | `openings` | lane, seq, first slot | a page of openings: see [`crate::opening`] |
-//! | `blocks` | codec, digest | raw block or manifest |
+//! | `blocks` | number | raw block or manifest, after its codec and digest |
+//! | `digests` | codec, digest | number of the block |
+//! | `edges` | number, what refers to the block | nothing |
 //! | `state` | kind, key, member | what stands now: see [`crate::record`] |
 //! | `versions` | kind, key, member, lane, time (lists: time, lane, slot) | what stood before; every amount of a counter, every value of a list |
 
@@ -31,8 +33,12 @@ pub enum Family {
     Order,
     /// Openings, by event and slot.
     Openings,
-    /// Blocks of long values.
+    /// Blocks of long values, by number.
     Blocks,
+    /// The numbers of blocks, by digest.
+    Digests,
+    /// What refers to a block.
+    Edges,
     /// What stands now, by key.
     State,
     /// What stood before, by key.
@@ -41,13 +47,15 @@ pub enum Family {
 
 impl Family {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Meta,
         Self::Events,
         Self::Ids,
         Self::Order,
         Self::Openings,
         Self::Blocks,
+        Self::Digests,
+        Self::Edges,
         Self::State,
         Self::Versions,
     ];
@@ -61,6 +69,8 @@ impl Family {
             Self::Order => "order",
             Self::Openings => "openings",
             Self::Blocks => "blocks",
+            Self::Digests => "digests",
+            Self::Edges => "edges",
             Self::State => "state",
             Self::Versions => "versions",
         }
@@ -97,6 +107,24 @@ pub mod meta {
     pub const AUTHOR: &[u8] = b"author";
     /// Where the store was when it was last used.
     pub const PLACE: &[u8] = b"place";
+
+    /// Block numbers below this may be in use.
+    pub const NUMBERS: &[u8] = b"numbers";
+    /// What the marks of table files begin with that have been taken over, but whose blocks may
+    /// not be known.
+    pub const UNFINISHED: &[u8] = b"U";
+    /// What the marks of garbage begin with.
+    pub const GARBAGE: &[u8] = b"G";
+
+    /// Table files with blocks from this number on.
+    pub fn unfinished(first: u64) -> Vec<u8> {
+        [UNFINISHED, first.to_be_bytes().as_slice()].concat()
+    }
+
+    /// A block that may be garbage.
+    pub fn garbage(number: u64) -> Vec<u8> {
+        [GARBAGE, number.to_be_bytes().as_slice()].concat()
+    }
 
     /// A lane: its author and where it leaves another.
     pub fn lane(lane: Lane) -> Vec<u8> {
@@ -187,7 +215,7 @@ pub fn opening_key(dot: Dot, slot: u16) -> [u8; 14] {
 }
 
 /// Codec and digest.
-pub fn block_key(id: BlockId) -> [u8; 33] {
+pub fn digest_key(id: BlockId) -> [u8; 33] {
     let mut key = [0; 33];
     key[0] = id.codec as u8;
     key[1..].copy_from_slice(&id.digest);

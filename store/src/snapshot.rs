@@ -8,6 +8,7 @@ use quipu_merge::{
     Link, Opening, Subject, Verdicts, read_content,
 };
 
+use crate::blocks;
 use crate::db::Reader;
 use crate::error::{ReadError, StorageError};
 use crate::event::EventInfo;
@@ -15,7 +16,7 @@ use crate::extent::Extent;
 use crate::ledger::Ledger;
 use crate::lookup::{self, Known, Stored};
 use crate::opening;
-use crate::schema::{self, Family, meta};
+use crate::schema::{Family, meta};
 use crate::writer::{Published, read_commit};
 
 /// The ledger at one instant: it stays as it is while others write.
@@ -224,8 +225,8 @@ impl<'l> Snapshot<'l> {
         mut write: impl FnMut(&[u8]) -> std::io::Result<()>,
     ) -> Result<Result<(), BlockId>, LongError> {
         let fetch = |id: BlockId| {
-            let block = self.reader().get(Family::Blocks, &schema::block_key(id));
-            Ok(block.map_err(LongError::Storage)?.map(|bytes| bytes.to_vec()))
+            // What has rotted is to be told from what is missing.
+            blocks::stored(self.reader(), id).map_err(LongError::Storage)
         };
         match read_content(link, fetch, |bytes| write(bytes).map_err(LongError::Output)) {
             Ok(()) => Ok(Ok(())),

@@ -74,11 +74,13 @@ fn write_one(
     let admission =
         admit(&signed, Ok(body), &ancestors, &writer.authority, &writer.lanes, &targets)?;
     check_not_void(ledger, writer, &signed, &admission)?;
+    let links = ledger.links(openings)?;
     let new = NewEvent {
         event: &signed,
         body_bytes: bytes,
         body,
         openings,
+        links: &links,
         incomplete: &[],
         admission: &admission,
         prev: prev.as_ref(),

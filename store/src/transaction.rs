@@ -7,13 +7,13 @@ use quipu_merge::{
     AuthorKey, Body, Content, ContentWriteError, ContentWriter, Control, EventId, Key, Link,
     MAX_INLINE_LEN, Malformed, Member, Micros, Opening, Operation, Role, SALT_LEN, Seq,
 };
-use rocksdb::WriteBatch;
 
+use crate::blocks::BlockSink;
 use crate::error::{StorageError, WriteError};
 use crate::ledger::Ledger;
 use crate::opening;
 use crate::record::Standing;
-use crate::schema::{self, Family, Kind};
+use crate::schema::{self, Kind};
 use crate::stamp::write_event;
 use crate::writer::Writer;
 
@@ -39,11 +39,13 @@ pub struct Committed {
 
 /// Operations to be committed as one event.
 ///
-/// Nothing is written before [`Self::commit`], apart from the blocks of long values, which are of
-/// no consequence without the event. Values of up to 4,096 bytes are kept in memory until then.
+/// Nothing is written to the database before [`Self::commit`]. Until then short values are kept in
+/// memory, and the blocks of long ones beyond a mebibyte in files that go away with the
+/// transaction.
 pub struct Transaction<'l> {
     ledger: &'l Ledger,
     operations: Vec<Pending>,
+    blocks: BlockSink<'l>,
     conditions: Vec<(Key, Expected)>,
 }
 
@@ -84,8 +86,9 @@ impl Pending {
 }
 
 impl<'l> Transaction<'l> {
-    pub(crate) const fn new(ledger: &'l Ledger) -> Self {
-        Self { ledger, operations: Vec::new(), conditions: Vec::new() }
+    pub(crate) fn new(ledger: &'l Ledger) -> Self {
+        let (operations, conditions) = (Vec::new(), Vec::new());
+        Self { ledger, operations, blocks: BlockSink::new(ledger), conditions }
     }
 
     /// Writes a register.
@@ -192,12 +195,13 @@ impl<'l> Transaction<'l> {
     /// on the disk, and the store must be opened again.
     pub fn commit(self) -> Result<Committed, WriteError> {
         let identity = self.ledger.identity()?;
-        let Self { ledger, operations, conditions } = self;
+        let Self { ledger, operations, mut blocks, conditions } = self;
         let (body, openings) = Self::seal(operations, identity.author())?;
         let bytes = checked(body.encode())?;
         if matches!(&body, Body::Data(operations) if operations.is_empty()) {
             return Err(WriteError::Limit("no operations".into()));
         }
+        blocks.commit()?;
         ledger.with_writer(|writer| {
             for (key, expected) in &conditions {
                 check_condition(ledger, writer, key, expected)?;
@@ -212,7 +216,7 @@ impl<'l> Transaction<'l> {
     }
 
     /// A value that is in memory already.
-    fn content_of(&self, value: &[u8]) -> Result<Content, WriteError> {
+    fn content_of(&mut self, value: &[u8]) -> Result<Content, WriteError> {
         match value.len() {
             0..=MAX_INLINE_LEN => Ok(Content::Inline(value.to_vec())),
             _ => self.content(value),
@@ -220,14 +224,14 @@ impl<'l> Transaction<'l> {
     }
 
     /// Reads a value: a short one into memory, a long one into blocks.
-    fn content(&self, mut input: impl Read) -> Result<Content, WriteError> {
+    fn content(&mut self, mut input: impl Read) -> Result<Content, WriteError> {
         let mut head = Vec::new();
         let limit = MAX_INLINE_LEN as u64 + 1;
         input.by_ref().take(limit).read_to_end(&mut head).map_err(WriteError::Content)?;
         if head.len() <= MAX_INLINE_LEN {
             return Ok(Content::Inline(head));
         }
-        let link = write_blocks(self.ledger, &mut head.as_slice().chain(input))?;
+        let link = write_blocks(&mut self.blocks, &mut head.as_slice().chain(input))?;
         Ok(Content::Linked(link))
     }
 
@@ -252,7 +256,7 @@ impl<'l> Transaction<'l> {
 
 impl Ledger {
     /// Starts a transaction: operations that become one event.
-    pub const fn transaction(&self) -> Transaction<'_> {
+    pub fn transaction(&self) -> Transaction<'_> {
         Transaction::new(self)
     }
 
@@ -313,21 +317,9 @@ fn checked<T>(result: Result<T, Malformed>) -> Result<T, WriteError> {
     result.map_err(WriteError::Limit)
 }
 
-/// Cuts what can be read from `input` into blocks and writes them.
-fn write_blocks(ledger: &Ledger, input: &mut dyn Read) -> Result<Link, WriteError> {
-    // Without a key to sign with, nothing would ever refer to them.
-    ledger.identity()?;
-    let db = &ledger.db;
-    let mut content = ContentWriter::new(|id, bytes: &[u8]| -> Result<(), StorageError> {
-        let key = schema::block_key(id);
-        if db.latest().has(Family::Blocks, &key)? {
-            return Ok(());
-        }
-        let mut batch = WriteBatch::default();
-        db.put(&mut batch, Family::Blocks, &key, bytes)?;
-        // The event that refers to the blocks comes later in the same log, and is what is synced.
-        db.write(batch, false)
-    });
+/// Cuts what can be read from `input` into blocks.
+fn write_blocks(blocks: &mut BlockSink<'_>, input: &mut dyn Read) -> Result<Link, WriteError> {
+    let mut content = ContentWriter::new(|id, bytes: &[u8]| blocks.put(id, bytes));
     let failed = |error: ContentWriteError<StorageError>| match error {
         ContentWriteError::Emit(error) => WriteError::Storage(error),
         other => WriteError::Content(std::io::Error::other(other.to_string())),

@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{OpenError, StorageError};
 use crate::identity::{FRESH_KEY_FILE, KEY_FILE};
-use crate::ledger::DATABASE;
+use crate::ledger::{DATABASE, STAGING};
 
 /// The file that is there until a new store is whole. Who makes the store holds its lock.
 const MARK: &str = ".quipu-unfinished";
 /// What an attempt that ended early may have left.
-const LEFT: [&str; 4] = [MARK, DATABASE, KEY_FILE, FRESH_KEY_FILE];
+const LEFT: [&str; 5] = [MARK, DATABASE, STAGING, KEY_FILE, FRESH_KEY_FILE];
 
 /// The right to make a store in a directory.
 pub struct Unfinished {

@@ -10,8 +10,9 @@ use quipu_store::{Ledger, NewLedger, Options, VerifyReport};
 use rocksdb::{ColumnFamilyDescriptor, DB, IteratorMode};
 use tempfile::TempDir;
 
-const FAMILIES: [&str; 8] =
-    ["meta", "events", "ids", "order", "openings", "blocks", "state", "versions"];
+const FAMILIES: [&str; 10] = [
+    "meta", "events", "ids", "order", "openings", "blocks", "digests", "edges", "state", "versions",
+];
 
 fn verify(ledger: &Ledger) -> VerifyReport {
     ledger.verify(&mut |_, _| {}).unwrap()

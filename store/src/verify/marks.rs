@@ -1,26 +1,15 @@
-//! What stands by itself: blocks of long values, events that wait, names.
+//! What stands by itself: events that wait, names.
 
-use quipu_merge::{BlockId, Codec, ParsedEvent};
+use quipu_merge::ParsedEvent;
 
 use super::{Check, hex};
 use crate::author;
 use crate::error::StorageError;
 use crate::record::WaitingRecord;
-use crate::schema::{self, Family, meta};
+use crate::schema::{Family, meta};
 
-/// Checks the blocks, and what else is in the family `meta`.
+/// Checks what else is in the family `meta`.
 pub fn check(check: &mut Check<'_, '_, '_>) -> Result<(), StorageError> {
-    check.report.blocks = check.each(Family::Blocks, &[], |check, key, value| {
-        let codec = match key.first() {
-            Some(0x55) => Some(Codec::Raw),
-            Some(0x71) => Some(Codec::DagCbor),
-            _ => None,
-        };
-        if codec.is_none_or(|codec| schema::block_key(BlockId::of(codec, value)) != key) {
-            check.find(format!("block {} is not what its id says", hex(key)));
-        }
-        Ok(())
-    })?;
     check.each(Family::Meta, &[], |check, key, value| {
         if !is_sound(key, value) {
             check.find(format!("the record {} cannot be read", hex(key)));
@@ -34,7 +23,7 @@ pub fn check(check: &mut Check<'_, '_, '_>) -> Result<(), StorageError> {
 /// been compared with them.
 fn is_sound(key: &[u8], value: &[u8]) -> bool {
     match key {
-        meta::FORMAT | meta::LEDGER | meta::HEADS | meta::PLACE => true,
+        meta::FORMAT | meta::LEDGER | meta::HEADS | meta::PLACE | meta::NUMBERS => true,
         meta::AUTHOR => author::decode(value).is_some(),
         [b'W', id @ ..] => {
             let record = WaitingRecord::decode(value);
@@ -43,7 +32,7 @@ fn is_sound(key: &[u8], value: &[u8]) -> bool {
             event.is_some_and(|event| event.id().0 == id)
         }
         [b'N', author @ ..] => author.len() == 32 && std::str::from_utf8(value).is_ok(),
-        [b'C' | b'E' | b'K' | b'L' | b'M' | b'V', _, ..] => true,
+        [b'C' | b'E' | b'G' | b'K' | b'L' | b'M' | b'U' | b'V', _, ..] => true,
         _ => false,
     }
 }

@@ -1,5 +1,6 @@
 //! Checking a store: everything again from the raw events up, as if nothing derived were there.
 
+mod blocks;
 mod derived;
 mod events;
 mod expected;
@@ -83,6 +84,7 @@ impl Ledger {
         if let Some(authority) = order::check(&mut check, &lanes)? {
             derived::check(&mut check, &lanes, &authority)?;
         }
+        blocks::check(&mut check)?;
         marks::check(&mut check)?;
         (check.progress)(total, total);
         Ok(check.report)

@@ -1,0 +1,101 @@
+//! What refers to a block.
+
+use quipu_merge::Dot;
+
+use crate::db::{Db, Reader};
+use crate::error::StorageError;
+use crate::ledger::{Ledger, now};
+use crate::opening;
+use crate::schema::{Family, dot_key, meta, parse_dot};
+use crate::writer::Writer;
+
+/// What refers to a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Parent {
+    /// The manifest with this number.
+    Manifest(u64),
+    /// A value: the event, and the index of the operation in its body.
+    Value(Dot, u16),
+}
+
+const MANIFEST: u8 = b'm';
+const VALUE: u8 = b'v';
+
+/// The key of an edge.
+pub fn edge_key(child: u64, parent: Parent) -> Vec<u8> {
+    let mut key = child.to_be_bytes().to_vec();
+    match parent {
+        Parent::Manifest(number) => {
+            key.push(MANIFEST);
+            key.extend(number.to_be_bytes());
+        }
+        Parent::Value(dot, slot) => {
+            key.push(VALUE);
+            key.extend(dot_key(dot));
+            key.extend(slot.to_be_bytes());
+        }
+    }
+    key
+}
+
+/// Reads the key of an edge.
+pub fn parse_edge(key: &[u8]) -> Option<(u64, Parent)> {
+    let (child, rest) = key.split_first_chunk::<8>()?;
+    let parent = match rest.split_first()? {
+        (&MANIFEST, number) => Parent::Manifest(u64::from_be_bytes(number.try_into().ok()?)),
+        (&VALUE, place) => {
+            let (dot, slot) = place.split_last_chunk::<2>()?;
+            Parent::Value(parse_dot(dot)?, u16::from_be_bytes(*slot))
+        }
+        _ => return None,
+    };
+    Some((u64::from_be_bytes(*child), parent))
+}
+
+/// Whether anything refers to a block.
+pub fn is_referred_to(reader: Reader<'_>, child: u64) -> Result<bool, StorageError> {
+    let mut walk = reader.walk(Family::Edges, &child.to_be_bytes())?;
+    walk.first()?;
+    Ok(walk.item().is_some())
+}
+
+impl Ledger {
+    /// The slots with long values, and the numbers of the blocks that they refer to.
+    pub(crate) fn links(
+        &self,
+        openings: &[(u16, Vec<u8>)],
+    ) -> Result<Vec<(u16, u64)>, StorageError> {
+        let mut links = Vec::new();
+        for (slot, stored) in openings {
+            if let Some(link) = opening::long_value(stored) {
+                links.push((*slot, self.blocks.number_for(&self.db, link.block)?));
+            }
+        }
+        Ok(links)
+    }
+}
+
+impl Writer {
+    /// Says that a value refers to the block with this number.
+    pub fn link_value(
+        &mut self,
+        db: &Db,
+        dot: Dot,
+        slot: u16,
+        child: u64,
+    ) -> Result<(), StorageError> {
+        self.put(db, Family::Edges, &edge_key(child, Parent::Value(dot, slot)), &[])
+    }
+
+    /// Says that a value no longer refers to the block with this number, which may be garbage now.
+    pub fn unlink_value(
+        &mut self,
+        db: &Db,
+        dot: Dot,
+        slot: u16,
+        child: u64,
+    ) -> Result<(), StorageError> {
+        self.delete(db, Family::Edges, &edge_key(child, Parent::Value(dot, slot)))?;
+        self.put(db, Family::Meta, &meta::garbage(child), &now().0.to_be_bytes())
+    }
+}
