@@ -2,13 +2,17 @@
 
 /// The names of all places where tests end the process, to see what becomes of the store. They do
 /// nothing unless the `fail` crate is built with its feature `failpoints`.
-pub const CRASH_POINTS: [&str; 12] = [
+pub const CRASH_POINTS: [&str; 16] = [
     "before-write",
     "after-write",
     "after-key-saved",
     "after-database-made",
     "after-genesis",
     "before-finished",
+    "before-blocks-taken-over",
+    "after-blocks-taken-over",
+    "before-blocks-known",
+    "between-collected",
     "between-merge-batches",
     "after-rehearsal",
     "between-import-batches",

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use rocksdb::{
     BlockBasedOptions, BottommostLevelCompaction, Cache, ColumnFamily, ColumnFamilyDescriptor,
     CompactOptions, DB, DBCompressionType, DBPinnableSlice, DBRawIterator, DBRecoveryMode,
-    DataBlockIndexType, IngestExternalFileOptions, LogLevel, Options, ReadOptions, Snapshot,
-    WriteBatch, WriteOptions,
+    DataBlockIndexType, FlushOptions, IngestExternalFileOptions, LiveFile, LogLevel, Options,
+    ReadOptions, Snapshot, WriteBatch, WriteOptions,
 };
 
 use crate::error::{OpenError, StorageError};
@@ -100,6 +100,36 @@ impl Db {
         Ok(())
     }
 
+    /// Moves everything into table files, so that the logs can go.
+    pub fn flush_tables(&self) -> Result<(), StorageError> {
+        let handles = Family::ALL.map(|family| self.family(family));
+        let handles = handles.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let handles: Vec<_> = handles.iter().collect();
+        Ok(self.db.flush_cfs_opt(&handles, &FlushOptions::default())?)
+    }
+
+    /// Rewrites the table files that hold keys from `first` to `last`, without what is deleted.
+    pub fn rewrite(&self, family: Family, first: &[u8], last: &[u8]) -> Result<(), StorageError> {
+        let mut options = CompactOptions::default();
+        options.set_bottommost_level_compaction(BottommostLevelCompaction::Force);
+        let handle = self.family(family)?;
+        self.db.compact_range_cf_opt(handle, Some(first), Some(last), &options);
+        Ok(())
+    }
+
+    /// The table files of a family.
+    pub fn tables(&self, family: Family) -> Result<Vec<Table>, StorageError> {
+        let files = self.db.live_files()?.into_iter();
+        let own = files.filter(|file| file.column_family_name == family.name());
+        let table = |file: LiveFile| Some(Table { first: file.start_key?, last: file.end_key? });
+        Ok(own.filter_map(table).collect())
+    }
+
+    /// The length of all table files, in bytes.
+    pub fn table_bytes(&self) -> Result<u64, StorageError> {
+        Ok(self.db.live_files()?.iter().map(|file| file.size as u64).sum())
+    }
+
     /// Adds the deletion of all keys from `first` on and before `after` to a batch.
     pub fn delete_range(
         &self,
@@ -141,6 +171,14 @@ impl Db {
             || StorageError::damaged(format!("column family {} is missing", family.name()));
         self.db.cf_handle(family.name()).ok_or_else(missing)
     }
+}
+
+/// A table file.
+pub struct Table {
+    /// Its first key.
+    pub first: Vec<u8>,
+    /// Its last key.
+    pub last: Vec<u8>,
 }
 
 /// Reads the database at one instant, or as it is.

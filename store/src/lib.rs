@@ -22,6 +22,7 @@
 
 mod author;
 mod blocks;
+mod collect;
 mod commit;
 mod copied;
 mod crash;
@@ -50,6 +51,7 @@ mod opening;
 mod overlay;
 mod pool;
 mod rebuild;
+mod reclaim;
 mod record;
 mod schema;
 mod signer;
@@ -63,6 +65,7 @@ mod verify;
 mod waiting;
 mod writer;
 
+pub use collect::{GcOptions, GcReport};
 #[doc(hidden)]
 pub use crash::CRASH_POINTS;
 pub use cut::CutError;

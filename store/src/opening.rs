@@ -136,10 +136,8 @@ impl Writer {
             let openings = read_page(page).ok_or_else(damaged)?;
             if openings.iter().any(|(slot, _)| slots.contains(slot)) {
                 for (slot, stored) in openings.iter().filter(|(slot, _)| slots.contains(slot)) {
-                    if let Some(link) = long_value(stored)
-                        && let Some(child) = blocks::number_of(db.latest(), link.block)?
-                    {
-                        self.unlink_value(db, dot, *slot, child)?;
+                    if let Some(link) = long_value(stored) {
+                        self.unlink_value(db, dot, *slot, link.block)?;
                     }
                 }
                 self.delete(db, Family::Openings, key)?;

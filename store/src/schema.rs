@@ -116,6 +116,20 @@ pub mod meta {
     /// What the marks of garbage begin with.
     pub const GARBAGE: &[u8] = b"G";
 
+    /// What the marks begin with of events whose erased values may still be in files, and of the
+    /// blocks of such values.
+    pub const ERASURE: &[u8] = b"X";
+
+    /// An event whose erased values may still be in files.
+    pub fn erasure(dot: Dot) -> Vec<u8> {
+        [ERASURE, dot_key(dot).as_slice()].concat()
+    }
+
+    /// A deleted block of an erased value that may still be in files.
+    pub fn erased_block(number: u64) -> Vec<u8> {
+        [ERASURE, number.to_be_bytes().as_slice()].concat()
+    }
+
     /// Table files with blocks from this number on.
     pub fn unfinished(first: u64) -> Vec<u8> {
         [UNFINISHED, first.to_be_bytes().as_slice()].concat()

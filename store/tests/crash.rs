@@ -15,7 +15,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use quipu_merge::{AuthorKey, Cut, EventId, Policy, Role};
-use quipu_store::{CRASH_POINTS, Ledger, NewLedger, OpenError, Options, Passphrase, WriteError};
+use quipu_store::{
+    CRASH_POINTS, GcOptions, Ledger, NewLedger, OpenError, Options, Passphrase, WriteError,
+};
 use tempfile::TempDir;
 
 const SIGABRT: i32 = 6;
@@ -59,6 +61,7 @@ fn child() {
             (0..4).for_each(|_| drop(scope.spawn(|| write(&ledger, u64::MAX))))
         }),
         "control" => control(&ledger),
+        "blocks" => blocks(&ledger),
         "rotate" => drop(ledger.rotate_identity(None).unwrap()),
         "merge" => {
             let source = Ledger::open(path("QUIPU_SOURCE")).unwrap();
@@ -105,6 +108,36 @@ fn control(ledger: &Ledger) {
         acknowledge(&ledger.redact(secret.event).unwrap());
         acknowledge(&ledger.revoke(other).unwrap());
     }
+}
+
+/// Long values, few of them different, written and erased while garbage is collected.
+fn blocks(ledger: &Ledger) {
+    let collect = || {
+        loop {
+            let now = GcOptions { grace: Duration::ZERO, dry_run: false };
+            ledger.gc(now, &mut |_, _| {}).unwrap();
+        }
+    };
+    let write = || {
+        for number in 0_u64.. {
+            let mut state = number % 4 + 1;
+            let value: Vec<u8> = std::iter::repeat_with(|| random(&mut state, 256))
+                .map(|byte| u8::try_from(byte).unwrap_or_default())
+                .take(usize::try_from(number % 4 * 700_000 + 20_000).unwrap())
+                .collect();
+            let mut transaction = ledger.transaction();
+            transaction.put("long", &value).unwrap();
+            let long = transaction.commit().unwrap();
+            acknowledge(&long);
+            if number % 2 == 0 {
+                acknowledge(&ledger.redact(long.event).unwrap());
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(collect);
+        scope.spawn(write);
+    });
 }
 
 // The process that kills.
@@ -234,7 +267,8 @@ fn random_kills() {
                 ("control", "own"),
                 ("merge", "merge"),
                 ("import", "import"),
-            ][usize::try_from(random(&mut state, 5)).unwrap()];
+                ("blocks", "own"),
+            ][usize::try_from(random(&mut state, 6)).unwrap()];
             let (store, promised) = round.entry(base).or_insert_with(|| {
                 let store = setting.path(&format!("{base}-{kills}"));
                 match base {
@@ -278,6 +312,10 @@ fn tasks(point: &str) -> &'static [(&'static str, u64)] {
         "after-key-saved" | "after-database-made" | "after-genesis" | "before-finished" => {
             &[("create", 0)]
         }
+        "before-blocks-taken-over" | "after-blocks-taken-over" | "before-blocks-known" => {
+            &[("blocks", 0), ("blocks", 2)]
+        }
+        "between-collected" => &[("blocks", 0), ("blocks", 3)],
         "between-merge-batches" => &[("merge", 0), ("merge", 1)],
         "after-rehearsal" => &[("import", 0)],
         "between-import-batches" => &[("import", 0), ("import", 1)],
@@ -294,7 +332,7 @@ fn every_crash_point() {
             let store = setting.path(&format!("{point}-{number}"));
             match task {
                 "create" => {}
-                "control" | "rotate" => {
+                "blocks" | "control" | "rotate" => {
                     drop(Ledger::create(&store, &NewLedger::default()).unwrap())
                 }
                 _ => {

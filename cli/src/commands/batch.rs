@@ -69,7 +69,7 @@ struct Group<'l> {
 }
 
 impl<'l> Group<'l> {
-    const fn new(ledger: &'l Ledger) -> Self {
+    fn new(ledger: &'l Ledger) -> Self {
         Self { transaction: ledger.transaction(), size: 0 }
     }
 

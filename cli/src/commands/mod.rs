@@ -13,6 +13,7 @@ pub mod del;
 pub mod diff;
 pub mod dump;
 pub mod export;
+pub mod gc;
 pub mod get;
 pub mod identity;
 pub mod import;

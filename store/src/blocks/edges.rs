@@ -1,12 +1,13 @@
 //! What refers to a block.
 
-use quipu_merge::Dot;
+use quipu_merge::{BlockId, Dot, Micros};
 
+use super::number_of;
 use crate::db::{Db, Reader};
 use crate::error::StorageError;
 use crate::ledger::{Ledger, now};
 use crate::opening;
-use crate::schema::{Family, dot_key, meta, parse_dot};
+use crate::schema::{Family, digest_key, dot_key, meta, parse_dot};
 use crate::writer::Writer;
 
 /// What refers to a block.
@@ -59,6 +60,39 @@ pub fn is_referred_to(reader: Reader<'_>, child: u64) -> Result<bool, StorageErr
     Ok(walk.item().is_some())
 }
 
+/// The mark of a block that may be garbage.
+#[derive(Clone, Copy, Debug)]
+pub struct Garbage {
+    /// Since when nothing refers to it.
+    pub since: Micros,
+    /// Its id.
+    pub id: BlockId,
+}
+
+impl Garbage {
+    /// Nothing refers to the block from now on.
+    pub fn now(id: BlockId) -> Self {
+        Self { since: now(), id }
+    }
+
+    /// Whether it was of an erased value: it has no grace period.
+    pub const fn is_erased(&self) -> bool {
+        self.since.0 == 0
+    }
+
+    /// Writes the mark.
+    pub fn encode(self) -> Vec<u8> {
+        [self.since.0.to_be_bytes().as_slice(), &digest_key(self.id)].concat()
+    }
+
+    /// Reads the mark.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let (since, id) = bytes.split_first_chunk::<8>()?;
+        let (id, rest) = super::decode(id)?;
+        rest.is_empty().then_some(Self { since: Micros(u64::from_be_bytes(*since)), id })
+    }
+}
+
 impl Ledger {
     /// The slots with long values, and the numbers of the blocks that they refer to.
     pub(crate) fn links(
@@ -87,15 +121,18 @@ impl Writer {
         self.put(db, Family::Edges, &edge_key(child, Parent::Value(dot, slot)), &[])
     }
 
-    /// Says that a value no longer refers to the block with this number, which may be garbage now.
+    /// Says that a value, which has been erased, no longer refers to a block.
     pub fn unlink_value(
         &mut self,
         db: &Db,
         dot: Dot,
         slot: u16,
-        child: u64,
+        block: BlockId,
     ) -> Result<(), StorageError> {
+        let Some(child) = number_of(db.latest(), block)? else { return Ok(()) };
         self.delete(db, Family::Edges, &edge_key(child, Parent::Value(dot, slot)))?;
-        self.put(db, Family::Meta, &meta::garbage(child), &now().0.to_be_bytes())
+        // What is erased has no grace period.
+        let mark = Garbage { since: Micros(0), id: block };
+        self.put(db, Family::Meta, &meta::garbage(child), &mark.encode())
     }
 }

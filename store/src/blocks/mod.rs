@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 
 use quipu_merge::{BlockId, Codec, Content, Link, Manifest, Opening};
 
-pub use edges::{Parent, edge_key, is_referred_to, parse_edge};
+pub use edges::{Garbage, Parent, edge_key, is_referred_to, parse_edge};
 pub use numbers::{Blocks, remove_unfinished};
 pub use sink::BlockSink;
 

@@ -6,10 +6,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use quipu_merge::BlockId;
 use rocksdb::WriteBatch;
 
-use super::number_of;
+use super::{Garbage, number_of};
 use crate::db::{Db, Reader};
 use crate::error::StorageError;
-use crate::ledger::now;
 use crate::record::{self, put_number};
 use crate::schema::{self, Family, meta};
 
@@ -48,7 +47,7 @@ impl Blocks {
         let mut batch = WriteBatch::default();
         put_index(db, &mut batch, id, number)?;
         // What is going to refer to it may never be written.
-        db.put(&mut batch, Family::Meta, &meta::garbage(number), &now().0.to_be_bytes())?;
+        db.put(&mut batch, Family::Meta, &meta::garbage(number), &Garbage::now(id).encode())?;
         db.write(batch, false)?;
         Ok(number)
     }
@@ -78,6 +77,11 @@ impl State {
     /// Keeps a block from being collected.
     pub fn lease(&mut self, id: BlockId) {
         *self.leases.entry(id).or_default() += 1;
+    }
+
+    /// Whether somebody is about to refer to a block.
+    pub fn is_leased(&self, id: BlockId) -> bool {
+        self.leases.contains_key(&id)
     }
 
     /// Ends a lease.

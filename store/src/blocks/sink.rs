@@ -10,10 +10,10 @@ use rocksdb::{SstFileWriter, WriteBatch};
 
 use super::edges::{Parent, edge_key, is_referred_to};
 use super::numbers::{State, put_index};
-use super::{children, encode, is_here, number_of};
+use super::{Garbage, children, encode, is_here, number_of};
 use crate::db::Db;
 use crate::error::StorageError;
-use crate::ledger::{Ledger, now};
+use crate::ledger::Ledger;
 use crate::schema::{Family, meta};
 
 /// Blocks that are written through the log at once, in bytes.
@@ -203,11 +203,12 @@ impl<'l> BlockSink<'l> {
         self.staged_len = 0;
         let listed = std::mem::take(&mut self.listed).into_iter();
         let listed = listed.filter_map(|(id, listed)| Some((*numbers.get(&id)?, listed))).collect();
-        let new: Vec<_> = numbers.values().copied().collect();
+        let new: Vec<_> = numbers.iter().map(|(&id, &number)| (id, number)).collect();
         let referred = link(db, &mut state, &mut batch, listed, &mut numbers)?;
-        for number in new {
+        for (id, number) in new {
             if !referred.contains(&number) && !is_referred_to(db.latest(), number)? {
-                db.put(&mut batch, Family::Meta, &meta::garbage(number), &now().0.to_be_bytes())?;
+                let mark = Garbage::now(id).encode();
+                db.put(&mut batch, Family::Meta, &meta::garbage(number), &mark)?;
             }
         }
         for (_, first, _) in std::mem::take(&mut self.finished) {

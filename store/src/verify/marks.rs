@@ -32,7 +32,7 @@ fn is_sound(key: &[u8], value: &[u8]) -> bool {
             event.is_some_and(|event| event.id().0 == id)
         }
         [b'N', author @ ..] => author.len() == 32 && std::str::from_utf8(value).is_ok(),
-        [b'C' | b'E' | b'G' | b'K' | b'L' | b'M' | b'U' | b'V', _, ..] => true,
+        [b'C' | b'E' | b'G' | b'K' | b'L' | b'M' | b'U' | b'V' | b'X', _, ..] => true,
         _ => false,
     }
 }

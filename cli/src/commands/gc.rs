@@ -1,0 +1,102 @@
+//! `quipu gc`
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Span, SpanRelativeTo};
+use quipu_store::{GcOptions, GcReport};
+use serde::Serialize;
+
+use crate::context::Context;
+use crate::exit::Failure;
+use crate::output::Progress;
+
+/// Delete the blocks of long values that nothing refers to any more, and the bytes of erased
+/// values, and give their room back to the disk.
+///
+/// Others may read and write meanwhile. What an interrupted `put` or `merge` has left is deleted
+/// when its grace period is over; what has been erased has none.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  quipu gc --dry-run
+  quipu gc
+  quipu gc --grace 0s            nothing else is writing, and nothing is to be resumed")]
+pub struct Args {
+    /// Only tell what would be deleted.
+    #[arg(long)]
+    dry_run: bool,
+    /// How long blocks stay after the last reference to them has gone: 90s, 15m, 12h, 7d.
+    #[arg(long, value_name = "D", default_value = "24h")]
+    grace: Grace,
+}
+
+/// A grace period.
+#[derive(Clone, Copy)]
+struct Grace(Duration);
+
+impl FromStr for Grace {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let span: Span = text.parse().map_err(|_| "not like 90s, 15m, 12h or 7d".to_owned())?;
+        let duration: Result<SignedDuration, _> =
+            span.to_duration(SpanRelativeTo::days_are_24_hours());
+        let duration = duration.map_err(|_| "too long".to_owned())?;
+        Duration::try_from(duration).map(Self).map_err(|_| "less than nothing".to_owned())
+    }
+}
+
+#[derive(Serialize)]
+struct GcJson {
+    dry_run: bool,
+    blocks: u64,
+    bytes: u64,
+    young: u64,
+    in_use: u64,
+    purged: u64,
+    disk_before: u64,
+    disk_after: u64,
+}
+
+pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
+    let ledger = context.open()?;
+    let progress = Progress::new("collecting");
+    let options = GcOptions { grace: args.grace.0, dry_run: args.dry_run };
+    let report = ledger.gc(options, &mut |done, total| progress.report(done, total))?;
+    drop(progress);
+    let out = &mut context.out;
+    let GcReport { blocks, bytes, young, in_use, purged, disk_before, disk_after, .. } = report;
+    if out.is_json() {
+        let dry_run = args.dry_run;
+        return Ok(out.json(&GcJson {
+            dry_run,
+            blocks,
+            bytes,
+            young,
+            in_use,
+            purged,
+            disk_before,
+            disk_after,
+        })?);
+    }
+    let verb = if args.dry_run { "would be deleted" } else { "deleted" };
+    out.line(format_args!("{blocks} blocks of {bytes} bytes {verb}"))?;
+    if purged > 0 {
+        let verb = if args.dry_run { "would be removed" } else { "removed" };
+        out.line(format_args!("the erased values of {purged} events {verb} from all files"))?;
+    }
+    if young > 0 {
+        out.line(format_args!("{young} blocks stay until their grace period is over"))?;
+    }
+    if in_use > 0 {
+        out.line(format_args!("{in_use} blocks stay because somebody is about to refer to them"))?;
+    }
+    if !args.dry_run {
+        let freed = disk_before.saturating_sub(disk_after);
+        out.line(format_args!(
+            "{freed} bytes given back to the disk, {disk_after} bytes in tables"
+        ))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,256 @@
+//! Collecting garbage: deleting blocks to which nothing refers.
+//!
+//! What may be garbage has a mark, so this costs what there is of it, and not what the store
+//! holds. A block goes when no edge leads to it, nobody has leased it, and its mark is older than
+//! the grace period; then the edges that led from it go, too, and what they led to is looked at. Deleting
+//! happens while nobody writes, a few blocks at a time.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::time::Duration;
+
+use quipu_merge::BlockId;
+
+use crate::blocks::{self, Garbage, Parent};
+use crate::commit::Exclusive;
+use crate::db::Walk;
+use crate::error::StorageError;
+use crate::ledger::{Ledger, now};
+use crate::merge::Progress;
+use crate::schema::{self, Family, meta};
+
+/// So many blocks are deleted before others may write again.
+const AT_ONCE: usize = 64;
+
+/// How to collect garbage.
+#[derive(Clone, Copy, Debug)]
+pub struct GcOptions {
+    /// Blocks stay for so long after the last reference to them has gone.
+    pub grace: Duration,
+    /// Only tell what would go.
+    pub dry_run: bool,
+}
+
+impl Default for GcOptions {
+    fn default() -> Self {
+        Self { grace: Duration::from_secs(24 * 60 * 60), dry_run: false }
+    }
+}
+
+/// What collecting garbage has come to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GcReport {
+    /// Blocks that were deleted, or would be.
+    pub blocks: u64,
+    /// Their length, in bytes.
+    pub bytes: u64,
+    /// Blocks to which nothing refers, and whose grace period is not over.
+    pub young: u64,
+    /// Blocks to which nothing refers yet, but that somebody is about to refer to.
+    pub in_use: u64,
+    /// Events whose erased values were still in files of the database.
+    pub purged: u64,
+    /// Length of the table files before, in bytes.
+    pub disk_before: u64,
+    /// Length of the table files after, in bytes.
+    pub disk_after: u64,
+}
+
+/// What becomes of a marked block.
+enum Fate {
+    /// Something refers to it: the mark is left over.
+    Referred,
+    /// Its grace period is not over.
+    Young,
+    /// Somebody is about to refer to it.
+    InUse,
+    /// It goes, with what it lists.
+    Goes { bytes: u64, children: BTreeSet<BlockId> },
+}
+
+impl Ledger {
+    /// Deletes what nothing refers to any more, and gives its room back to the disk. Others may
+    /// read and write meanwhile.
+    ///
+    /// # Errors
+    /// The disk, the database or its content. What has been deleted was garbage.
+    pub fn gc(&self, options: GcOptions, progress: Progress<'_>) -> Result<GcReport, StorageError> {
+        if options.dry_run {
+            return self.gc_preview(options.grace);
+        }
+        let disk_before = self.db.table_bytes()?;
+        let mut report = GcReport { disk_before, ..GcReport::default() };
+        let mut deleted = BTreeSet::new();
+        // What a block listed may have been looked at before: again, until nothing goes any more.
+        loop {
+            let before = report.blocks;
+            (report.young, report.in_use) = (0, 0);
+            self.collect(options.grace, &mut report, &mut deleted, progress)?;
+            if report.blocks == before {
+                break;
+            }
+        }
+        report.purged = self.reclaim(&deleted)?;
+        report.disk_after = self.db.table_bytes()?;
+        Ok(report)
+    }
+
+    /// Goes through the marks once.
+    fn collect(
+        &self,
+        grace: Duration,
+        report: &mut GcReport,
+        deleted: &mut BTreeSet<u64>,
+        progress: Progress<'_>,
+    ) -> Result<(), StorageError> {
+        let mut after = meta::GARBAGE.to_vec();
+        loop {
+            let marked = marked_after(self, &mut after)?;
+            if marked.is_empty() {
+                return Ok(());
+            }
+            // What is about to be written has been written then, edges and all.
+            self.in_bulk(|hold| {
+                let leases = self.blocks.lock();
+                for (number, garbage) in marked {
+                    let leased = leases.is_leased(garbage.id);
+                    match self.fate(number, &garbage, grace, leased)? {
+                        Fate::Referred => {
+                            hold.writer().delete(&self.db, Family::Meta, &meta::garbage(number))?;
+                        }
+                        Fate::Young => report.young += 1,
+                        Fate::InUse => report.in_use += 1,
+                        Fate::Goes { bytes, children } => {
+                            self.delete_block(hold, number, &garbage, children)?;
+                            report.blocks += 1;
+                            report.bytes += bytes;
+                            deleted.insert(number);
+                        }
+                    }
+                }
+                Ok::<_, StorageError>(())
+            })?;
+            fail::fail_point!("between-collected");
+            progress(report.blocks, 0);
+        }
+    }
+
+    fn fate(
+        &self,
+        number: u64,
+        garbage: &Garbage,
+        grace: Duration,
+        leased: bool,
+    ) -> Result<Fate, StorageError> {
+        let grace = u64::try_from(grace.as_micros()).unwrap_or(u64::MAX);
+        if blocks::is_referred_to(self.latest(), number)? {
+            return Ok(Fate::Referred);
+        }
+        if garbage.since.0.saturating_add(grace) > now().0 {
+            return Ok(Fate::Young);
+        }
+        if leased {
+            return Ok(Fate::InUse);
+        }
+        let record = self.latest().get(Family::Blocks, &number.to_be_bytes())?;
+        let (bytes, children) = match record.as_deref().and_then(blocks::decode) {
+            Some((id, bytes)) => (bytes.len() as u64, blocks::children(id, bytes)),
+            // It never came, or cannot be read.
+            None => (0, BTreeSet::new()),
+        };
+        Ok(Fate::Goes { bytes, children })
+    }
+
+    fn delete_block(
+        &self,
+        hold: &mut Exclusive<'_>,
+        number: u64,
+        garbage: &Garbage,
+        children: BTreeSet<BlockId>,
+    ) -> Result<(), StorageError> {
+        let (db, writer) = (&self.db, hold.writer());
+        writer.delete(db, Family::Blocks, &number.to_be_bytes())?;
+        writer.delete(db, Family::Meta, &meta::garbage(number))?;
+        if garbage.is_erased() {
+            writer.put(db, Family::Meta, &meta::erased_block(number), &[])?;
+        }
+        if blocks::number_of(db.latest(), garbage.id)? == Some(number) {
+            writer.delete(db, Family::Digests, &schema::digest_key(garbage.id))?;
+        }
+        for id in children {
+            let Some(child) = blocks::number_of(db.latest(), id)? else { continue };
+            let edge = blocks::edge_key(child, Parent::Manifest(number));
+            writer.delete(db, Family::Edges, &edge)?;
+            // It has been unused for as long as this one.
+            let mark = Garbage { since: garbage.since, id }.encode();
+            writer.put(db, Family::Meta, &meta::garbage(child), &mark)?;
+        }
+        Ok(())
+    }
+
+    /// Tells what collecting would delete. A block goes where all that refers to it goes.
+    fn gc_preview(&self, grace: Duration) -> Result<GcReport, StorageError> {
+        let disk = self.db.table_bytes()?;
+        let mut report = GcReport { disk_before: disk, disk_after: disk, ..GcReport::default() };
+        let mut open = Vec::new();
+        let mut after = meta::GARBAGE.to_vec();
+        loop {
+            let marked = marked_after(self, &mut after)?;
+            if marked.is_empty() {
+                break;
+            }
+            for (number, garbage) in marked {
+                let leased = self.blocks.lock().is_leased(garbage.id);
+                match self.fate(number, &garbage, grace, leased)? {
+                    Fate::Referred => {}
+                    Fate::Young => report.young += 1,
+                    Fate::InUse => report.in_use += 1,
+                    Fate::Goes { bytes, children } => open.push((number, bytes, children)),
+                }
+            }
+        }
+        let mut gone = HashSet::new();
+        let mut left = BTreeMap::<u64, u64>::new();
+        while let Some((number, bytes, children)) = open.pop() {
+            if !gone.insert(number) {
+                continue;
+            }
+            report.blocks += 1;
+            report.bytes += bytes;
+            for id in children {
+                let Some(child) = blocks::number_of(self.latest(), id)? else { continue };
+                let left = match left.entry(child) {
+                    std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
+                    std::collections::btree_map::Entry::Vacant(new) => {
+                        new.insert(self.latest().count(Family::Edges, &child.to_be_bytes())?)
+                    }
+                };
+                *left = left.saturating_sub(1);
+                if *left > 0 || self.blocks.lock().is_leased(id) {
+                    continue;
+                }
+                let block = blocks::stored(self.latest(), id)?.unwrap_or_default();
+                open.push((child, block.len() as u64, blocks::children(id, &block)));
+            }
+        }
+        report.purged = self.erasures()?.events.len() as u64;
+        Ok(report)
+    }
+}
+
+/// The next marks, and where to go on after them.
+fn marked_after(ledger: &Ledger, after: &mut Vec<u8>) -> Result<Vec<(u64, Garbage)>, StorageError> {
+    let damaged = || StorageError::damaged("the mark of a block that may be garbage");
+    let mut walk: Walk<'_> = ledger.latest().walk(Family::Meta, meta::GARBAGE)?;
+    walk.seek(after)?;
+    let mut marked = Vec::new();
+    while let Some((key, value)) = walk.item()
+        && marked.len() < AT_ONCE
+    {
+        let number = key.strip_prefix(meta::GARBAGE).and_then(|number| number.try_into().ok());
+        let number = number.map(u64::from_be_bytes).ok_or_else(damaged)?;
+        marked.push((number, Garbage::decode(value).ok_or_else(damaged)?));
+        *after = [key, &[0]].concat();
+        walk.next()?;
+    }
+    Ok(marked)
+}
