@@ -87,6 +87,7 @@ fn refusal(options: &Options, dir: &Path) -> IdentityError {
     let before = ledger.snapshot().unwrap().version().unwrap();
     let mut transaction = ledger.transaction();
     assert!(matches!(transaction.put("k", &[7; 100_000]), Err(WriteError::Identity(_))));
+    drop(transaction);
     let author = ledger.author();
     for refused in
         [put(&ledger, "k"), ledger.grant(author, Role::Writer), ledger.redact(ledger.id())]
