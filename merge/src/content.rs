@@ -9,7 +9,7 @@ mod read;
 mod write;
 
 pub use cut::{AVERAGE_CHUNK_LEN, MAX_CHUNK_LEN, MIN_CHUNK_LEN};
-pub use read::{ContentReadError, read_content};
+pub use read::{ContentReadError, read_content, read_content_range};
 pub use write::{ContentWriteError, ContentWriter};
 
 #[cfg(test)]

@@ -50,7 +50,7 @@ pub use checkpoint::{
 pub use clock::{Clock, Dot, Lane};
 pub use content::{
     AVERAGE_CHUNK_LEN, ContentReadError, ContentWriteError, ContentWriter, MAX_CHUNK_LEN,
-    MIN_CHUNK_LEN, read_content,
+    MIN_CHUNK_LEN, read_content, read_content_range,
 };
 pub use cut::{Cut, CutExpression, InvalidCut};
 pub use dump::{DagJsonBytes, DagJsonLink, Dump, Overview, Shown, ShownWrite};

@@ -1,6 +1,7 @@
 #![expect(clippy::cast_sign_loss, reason = "the numbers of a test are small")]
 
 mod cut;
+mod range;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
