@@ -1,6 +1,7 @@
 //! Values in full: nothing is printed before all of it is known to be at hand.
 
 use std::io;
+use std::ops::Range;
 
 use quipu_merge::Link;
 use quipu_store::{Snapshot, Value};
@@ -10,6 +11,9 @@ use crate::output::Output;
 
 /// Long values up to this many bytes are read once, into memory; others twice.
 const BUFFERED: u64 = 8 << 20;
+
+/// All bytes of a value.
+pub const WHOLE: Range<u64> = 0..u64::MAX;
 
 /// Why a value cannot be shown; `None` where it can.
 pub const fn unavailable(value: &Value) -> Option<&'static str> {
@@ -23,49 +27,70 @@ pub const fn unavailable(value: &Value) -> Option<&'static str> {
 
 /// Checks that all of a value is at hand. `what` is the value's name in messages.
 pub fn check(snapshot: &Snapshot<'_>, what: &str, value: &Value) -> Result<(), Failure> {
+    check_range(snapshot, what, value, &WHOLE)
+}
+
+fn check_range(
+    snapshot: &Snapshot<'_>,
+    what: &str,
+    value: &Value,
+    range: &Range<u64>,
+) -> Result<(), Failure> {
     if let Some(why) = unavailable(value) {
         return Err(Failure::Unavailable { what: what.to_owned(), why });
     }
     match value {
-        Value::Long(link) => read(snapshot, what, *link, |_| Ok(())),
+        Value::Long(link) => read(snapshot, what, *link, range, |_| Ok(())),
         _ => Ok(()),
     }
 }
 
-/// Writes a value to stdout, or nothing of it.
+/// Writes what a value holds of a range to stdout, or nothing of it.
 pub fn print(
     snapshot: &Snapshot<'_>,
     what: &str,
     value: &Value,
+    range: &Range<u64>,
     out: &mut Output,
 ) -> Result<(), Failure> {
     match value {
-        Value::Bytes(bytes) => Ok(out.bytes(bytes)?),
-        Value::Long(link) if link.size <= BUFFERED => {
+        Value::Bytes(bytes) => Ok(out.bytes(part(bytes, range))?),
+        Value::Long(link) if len_within(*link, range) <= BUFFERED => {
             let mut content = Vec::new();
-            read(snapshot, what, *link, |bytes| {
+            read(snapshot, what, *link, range, |bytes| {
                 content.extend_from_slice(bytes);
                 Ok(())
             })?;
             Ok(out.bytes(&content)?)
         }
         Value::Long(link) => {
-            check(snapshot, what, value)?;
-            read(snapshot, what, *link, |bytes| out.bytes(bytes))
+            check_range(snapshot, what, value, range)?;
+            read(snapshot, what, *link, range, |bytes| out.bytes(bytes))
         }
         gone => check(snapshot, what, gone),
     }
 }
 
-/// Reads a long value block by block.
+/// Reads a range of a long value block by block.
 pub fn read(
     snapshot: &Snapshot<'_>,
     what: &str,
     link: Link,
+    range: &Range<u64>,
     write: impl FnMut(&[u8]) -> io::Result<()>,
 ) -> Result<(), Failure> {
-    match snapshot.read_long(link, write)? {
+    match snapshot.read_long_range(link, range.clone(), write)? {
         Ok(()) => Ok(()),
         Err(_) => Err(Failure::Unavailable { what: what.to_owned(), why: "not here" }),
     }
+}
+
+fn part<'b>(bytes: &'b [u8], range: &Range<u64>) -> &'b [u8] {
+    let within = |place: u64| usize::try_from(place).map_or(bytes.len(), |at| at.min(bytes.len()));
+    bytes.get(within(range.start)..within(range.end)).unwrap_or_default()
+}
+
+/// How many bytes of a long value are in a range.
+fn len_within(link: Link, range: &Range<u64>) -> u64 {
+    range.end.min(link.size).saturating_sub(range.start)
 }

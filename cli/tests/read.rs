@@ -27,6 +27,47 @@ fn history() -> (Scratch, Vec<String>) {
 }
 
 #[test]
+fn get_prints_a_range() {
+    let s = Scratch::with_store();
+    s.event(&["put", "short", "0123456789"]);
+    let long: Vec<u8> = (0..3_000_000_u32).flat_map(|n| n.wrapping_pow(3).to_le_bytes()).collect();
+    s.write("f", &long);
+    s.event(&["put", "long", "--file", "f"]);
+    s.event(&["add", "set", "m"]);
+    let get = |key: &str, range: &str| {
+        let ran = s.a(&["get", key, "--range", range]);
+        assert_eq!(ran.code, 0, "{range}: {}", ran.stderr);
+        ran.stdout
+    };
+    let ranges = [
+        ("2..5", &b"234"[..]),
+        ("7..", b"789"),
+        ("..3", b"012"),
+        ("..", b"0123456789"),
+        ("4..4", b""),
+        ("8..99", b"89"),
+        ("10..", b""),
+        ("18446744073709551615..", b""),
+    ];
+    for (range, bytes) in ranges {
+        assert_eq!(get("short", range), bytes, "{range}");
+    }
+    assert_eq!(get("long", "7000000..7000100"), &long[7_000_000..7_000_100]);
+    assert_eq!(get("long", "500000.."), &long[500_000..]);
+    assert_eq!(get("long", "..300000"), &long[..300_000]);
+    assert_eq!(get("long", "11999990..99999999"), &long[11_999_990..]);
+    assert_eq!(get("long", "12000000.."), b"");
+    for range in ["5..2", "5", "5-7", "..=3", "a..", "+1..2", "-1..2", "", "18446744073709551616.."]
+    {
+        s.refused(2, &["get", "short", &format!("--range={range}")]);
+    }
+    s.refused(2, &["get", "short", "--range", "0..1", "--all"]);
+    s.refused(2, &["get", "short", "--range", "0..1", "--json"]);
+    s.refused(2, &["get", "set", "--range", "0..1"]);
+    s.refused(3, &["get", "nothing", "--range", "0..1"]);
+}
+
+#[test]
 fn keys_lists_what_is_there() {
     let (s, events) = history();
     assert_eq!(s.a(&["keys"]).ok(), "a/one\nb\nl\nn\ns\n");

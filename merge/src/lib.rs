@@ -48,7 +48,10 @@ pub use checkpoint::{
     Checkpoint, CutBlock, HEIGHT_LIMIT, Height, MAX_CUT_HEADS, MAX_VALIDATORS, ValidatorsBlock,
 };
 pub use clock::{Clock, Dot, Lane};
-pub use content::{ContentReadError, ContentWriteError, ContentWriter, read_content};
+pub use content::{
+    AVERAGE_CHUNK_LEN, ContentReadError, ContentWriteError, ContentWriter, MAX_CHUNK_LEN,
+    MIN_CHUNK_LEN, read_content, read_content_range,
+};
 pub use cut::{Cut, CutExpression, InvalidCut};
 pub use dump::{DagJsonBytes, DagJsonLink, Dump, Overview, Shown, ShownWrite};
 pub use event::{

@@ -1,11 +1,12 @@
 //! Reading: the ledger at one instant, and at any cut of it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use quipu_merge::{
     Act, AuthorKey, BlockId, Content, ContentReadError, ControlEvent, Cut, Dot, EventId, Lane,
-    Link, Opening, Subject, Verdicts, read_content,
+    Link, Opening, Subject, Verdicts, read_content_range,
 };
 
 use crate::blocks;
@@ -222,13 +223,28 @@ impl<'l> Snapshot<'l> {
     pub fn read_long(
         &self,
         link: Link,
+        write: impl FnMut(&[u8]) -> std::io::Result<()>,
+    ) -> Result<Result<(), BlockId>, LongError> {
+        self.read_long_range(link, 0..u64::MAX, write)
+    }
+
+    /// Writes a range of the bytes of a long value to `write`, and reads no blocks but those that
+    /// hold some of them. Of a range that goes beyond the end it writes what there is.
+    ///
+    /// # Errors
+    /// `Ok(Err(id))` where a block that is needed is missing; what precedes it has been written.
+    pub fn read_long_range(
+        &self,
+        link: Link,
+        range: Range<u64>,
         mut write: impl FnMut(&[u8]) -> std::io::Result<()>,
     ) -> Result<Result<(), BlockId>, LongError> {
         let fetch = |id: BlockId| {
             // What has rotted is to be told from what is missing.
             blocks::stored(self.reader(), id).map_err(LongError::Storage)
         };
-        match read_content(link, fetch, |bytes| write(bytes).map_err(LongError::Output)) {
+        let write = |bytes: &[u8]| write(bytes).map_err(LongError::Output);
+        match read_content_range(link, range, fetch, write) {
             Ok(()) => Ok(Ok(())),
             Err(ContentReadError::Missing(id)) => Ok(Err(id)),
             Err(ContentReadError::Fetch(error) | ContentReadError::Write(error)) => Err(error),

@@ -1,5 +1,7 @@
 //! `quipu get`
 
+use std::ops::Range;
+
 use quipu_store::{Element, KeyKind, RegisterWrite, Snapshot, Value};
 use serde::Serialize;
 
@@ -16,6 +18,8 @@ use crate::shown::{self, AuthorJson, BytesJson, Names, ValueJson, WriteJson};
 Examples:
   quipu get sign/colour
   quipu get logo > logo.png
+  quipu get logo --range 0..8             the first eight bytes
+  quipu get log --range 1000000..         what follows the first million
   quipu get sign/colour --at 2026-05-01T12:00:00Z
   quipu get sign/colour --all             conflicting values, and who wrote them")]
 pub struct Args {
@@ -29,15 +33,41 @@ pub struct Args {
     /// All values of a register that conflict, and who wrote them.
     #[arg(long)]
     all: bool,
+    /// Only these bytes of a register's value: from START (or the first) to before END (or the
+    /// last one), counting from 0. Of a range beyond the end, what there is.
+    #[arg(long, value_name = "START..END", value_parser = byte_range, conflicts_with = "all")]
+    range: Option<Range<u64>>,
+}
+
+/// Reads a range of bytes as it is written: START..END, of which either may be left out.
+fn byte_range(text: &str) -> Result<Range<u64>, String> {
+    let number = |text: &str| match text {
+        text if text.bytes().all(|byte| byte.is_ascii_digit()) => text.parse::<u64>().ok(),
+        _ => None,
+    };
+    let (start, end) = text.split_once("..").ok_or("not START..END")?;
+    let start = if start.is_empty() { Some(long::WHOLE.start) } else { number(start) };
+    let end = if end.is_empty() { Some(long::WHOLE.end) } else { number(end) };
+    match (start, end) {
+        (Some(start), Some(end)) if start <= end => Ok(start..end),
+        (Some(_), Some(_)) => Err("it ends before it begins".to_owned()),
+        _ => Err("START and END are whole numbers of bytes".to_owned()),
+    }
 }
 
 pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
+    if args.range.is_some() && context.out.is_json() {
+        return Err(Failure::Usage("--range prints bytes, not JSON".to_owned()));
+    }
     let ledger = context.open()?;
     let snapshot = snapshot(&ledger, args.at.at.as_ref())?;
     let (key, out) = (args.key.as_str(), &mut context.out);
     match choose(&snapshot, args)? {
         KeyKind::Register if args.all => all_writes(&snapshot, key, out),
-        KeyKind::Register => register(&snapshot, key, out),
+        KeyKind::Register => {
+            register(&snapshot, key, args.range.as_ref().unwrap_or(&long::WHOLE), out)
+        }
+        _ if args.range.is_some() => Err(Failure::Usage("--range is for registers".to_owned())),
         _ if args.all => Err(Failure::Usage("--all is for registers".to_owned())),
         KeyKind::Counter => counter(&snapshot, key, out),
         KeyKind::Set => set(&snapshot, key, out),
@@ -76,10 +106,15 @@ struct RegisterJson<'k> {
     conflicts: usize,
 }
 
-fn register(snapshot: &Snapshot<'_>, key: &str, out: &mut Output) -> Result<(), Failure> {
+fn register(
+    snapshot: &Snapshot<'_>,
+    key: &str,
+    range: &Range<u64>,
+    out: &mut Output,
+) -> Result<(), Failure> {
     if !out.is_json() {
         let value = snapshot.get(key)?.unwrap_or(Value::Missing);
-        long::print(snapshot, key, &value, out)?;
+        long::print(snapshot, key, &value, range, out)?;
         if out.is_terminal() {
             out.line("")?;
         }
@@ -186,7 +221,7 @@ fn list(snapshot: &Snapshot<'_>, key: &str, out: &mut Output) -> Result<(), Fail
         if out.is_json() {
             return Ok(out.json(&ElementJson::from(element))?);
         }
-        long::print(snapshot, key, &element.value, out)?;
+        long::print(snapshot, key, &element.value, &long::WHOLE, out)?;
         Ok(out.line("")?)
     })
 }

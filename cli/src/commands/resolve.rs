@@ -83,7 +83,7 @@ fn chosen(
         Value::Long(link) => {
             let no_room = || Failure::file(std::env::temp_dir());
             let mut spooled = tempfile::tempfile().map_err(no_room())?;
-            long::read(snapshot, key, link, |bytes| spooled.write_all(bytes))?;
+            long::read(snapshot, key, link, &long::WHOLE, |bytes| spooled.write_all(bytes))?;
             spooled.rewind().map_err(no_room())?;
             Ok(Box::new(spooled))
         }

@@ -1,26 +1,36 @@
-#![expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "the numbers of a test are small"
-)]
+#![expect(clippy::cast_sign_loss, reason = "the numbers of a test are small")]
+
+mod cut;
+mod range;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 
+use super::cut::Cutter;
 use super::*;
+use crate::id::{BlockId, Codec};
+use crate::value::{
+    CONTENT_LEN_LIMIT, Link, MAX_CHUNKS, MAX_MANIFEST_DEPTH, MAX_RAW_LEN, Manifest,
+};
 
 type Blocks = BTreeMap<BlockId, Vec<u8>>;
 
-const SMALL: Cut = Cut { raw_len: 4, chunks: 3 };
+/// What is written, and where.
+type Written = (Blocks, Result<Link, ContentWriteError<()>>);
 
-fn write(cut: Cut, content: &[u8], step: usize) -> (Blocks, Result<Link, ContentWriteError<()>>) {
+/// Writes in portions of `step` bytes, with chunks of `len` bytes and manifests of `width` links.
+fn write_fixed(len: usize, width: usize, content: &[u8], step: usize) -> Written {
+    write(Cutter::with(len, len, len), width, content.chunks(step))
+}
+
+fn write<'p>(cutter: Cutter, width: usize, portions: impl Iterator<Item = &'p [u8]>) -> Written {
     let mut blocks = Blocks::new();
-    let mut writer = ContentWriter::with(cut, |id, bytes: &[u8]| {
+    let mut writer = ContentWriter::with(cutter, width, |id, bytes: &[u8]| {
         blocks.insert(id, bytes.to_vec());
         Ok(())
     });
-    for piece in content.chunks(step) {
-        writer.write(piece).unwrap();
+    for portion in portions {
+        writer.write(portion).unwrap();
     }
     let link = writer.finish();
     (blocks, link)
@@ -55,50 +65,39 @@ fn what_is_written_reads() {
     let content: Vec<u8> = (0..4 * 81).map(|i| (i % 251) as u8).collect();
     for len in 1..=content.len() {
         for step in [1, 3, 4, 1000] {
-            let (blocks, link) = write(SMALL, &content[..len], step);
+            let (blocks, link) = write_fixed(4, 3, &content[..len], step);
             let link = link.unwrap();
             assert_eq!(link.size, len as u64);
-            assert_eq!(link.block.codec == Codec::Raw, len <= SMALL.raw_len);
+            assert_eq!(link.block.codec == Codec::Raw, len <= 4);
             assert_eq!(read(&blocks, link).unwrap(), &content[..len]);
         }
     }
-    assert_eq!(write(SMALL, &[], 1).1, Err(ContentWriteError::Empty));
-}
-
-#[test]
-fn blocks_are_of_the_formats_lengths() {
-    let content: Vec<u8> = (0..2 * MAX_RAW_LEN + 5).map(|i| (i / 1000) as u8).collect();
-    let full = Cut { raw_len: MAX_RAW_LEN, chunks: MAX_CHUNKS };
-    let (blocks, link) = write(full, &content, 100_000);
-    assert_eq!(read(&blocks, link.clone().unwrap()).unwrap(), content);
-    let manifest = Manifest::decode(&blocks[&link.unwrap().block]).unwrap();
-    let sizes: Vec<_> = manifest.chunks.iter().map(|chunk| chunk.size).collect();
-    assert_eq!(sizes, [MAX_RAW_LEN as u64, MAX_RAW_LEN as u64, 5]);
-    let (_, link) = write(full, &content[..MAX_RAW_LEN], MAX_RAW_LEN);
-    assert_eq!(link.unwrap().block, BlockId::of(Codec::Raw, &content[..MAX_RAW_LEN]));
+    assert_eq!(write_fixed(4, 3, &[], 1).1, Err(ContentWriteError::Empty));
 }
 
 #[test]
 fn the_longest_content_nests_three_manifests() {
-    let levels = (1..).find(|&n| (MAX_CHUNKS as u128).pow(n) << 20 >= CONTENT_LEN_LIMIT.into());
+    let smallest = MIN_CHUNK_LEN as u128;
+    let levels =
+        (1..).find(|&n| (MAX_CHUNKS as u128).pow(n) * smallest >= CONTENT_LEN_LIMIT.into());
     assert_eq!(levels, Some(3));
 }
 
 #[test]
 fn a_full_manifest_has_none_above_it() {
-    let (blocks, _) = write(SMALL, &[9; 12], 12);
+    let (blocks, _) = write_fixed(4, 3, &[9; 12], 12);
     // Equal chunks are one block.
     assert_eq!(blocks.len(), 2);
-    let (blocks, _) = write(Cut { raw_len: 4, chunks: MAX_CHUNKS }, &[9; 4 * MAX_CHUNKS], 7);
+    let (blocks, _) = write_fixed(4, MAX_CHUNKS, &[9; 4 * MAX_CHUNKS], 7);
     assert_eq!(blocks.len(), 2);
-    let (blocks, link) = write(Cut { raw_len: 4, chunks: MAX_CHUNKS }, &[9; 4 * MAX_CHUNKS + 1], 7);
+    let (blocks, link) = write_fixed(4, MAX_CHUNKS, &[9; 4 * MAX_CHUNKS + 1], 7);
     assert_eq!(blocks.len(), 4);
     assert_eq!(read(&blocks, link.unwrap()).unwrap(), [9; 4 * MAX_CHUNKS + 1]);
 }
 
 #[test]
 fn faults_name_their_block() {
-    let (blocks, link) = write(SMALL, b"many different words in here", 5);
+    let (blocks, link) = write_fixed(4, 3, b"many different words in here", 5);
     let link = link.unwrap();
     for &id in blocks.keys() {
         let mut some = blocks.clone();
