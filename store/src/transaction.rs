@@ -231,6 +231,8 @@ impl<'l> Transaction<'l> {
         if head.len() <= MAX_INLINE_LEN {
             return Ok(Content::Inline(head));
         }
+        // Much work for nothing, if nothing can be signed.
+        self.ledger.identity()?;
         let link = write_blocks(&mut self.blocks, &mut head.as_slice().chain(input))?;
         Ok(Content::Linked(link))
     }
@@ -324,7 +326,8 @@ fn write_blocks(blocks: &mut BlockSink<'_>, input: &mut dyn Read) -> Result<Link
         ContentWriteError::Emit(error) => WriteError::Storage(error),
         other => WriteError::Content(std::io::Error::other(other.to_string())),
     };
-    let mut buffer = vec![0; 256 * 1024];
+    // So that most is cut where it is read.
+    let mut buffer = vec![0; 4 << 20];
     loop {
         match input.read(&mut buffer).map_err(WriteError::Content)? {
             0 => return content.finish().map_err(failed),

@@ -256,6 +256,8 @@ fn random_kills() {
     let mut state = seed;
     let setting = Setting::new();
     let (mut kills, mut promises) = (0, 0);
+    // Lives are about as long as it takes to write a little, however slow the machine is.
+    let mut longest = 60_000;
     let total = number("QUIPU_KILLS").unwrap_or(KILLS);
     while kills < total {
         let mut round = BTreeMap::<&str, (PathBuf, Promised)>::new();
@@ -284,9 +286,11 @@ fn random_kills() {
                 (store, Promised::default())
             });
             let mut child = setting.child(task, store).spawn().unwrap();
-            std::thread::sleep(Duration::from_micros(5_000 + random(&mut state, 55_000)));
+            std::thread::sleep(Duration::from_micros(5_000 + random(&mut state, longest)));
             child.kill().unwrap();
             let events = acknowledged(&mut child);
+            longest = if events.is_empty() { longest * 5 / 4 } else { longest * 3 / 4 };
+            longest = longest.clamp(20_000, 2_000_000);
             assert_eq!(child.wait().unwrap().signal(), Some(SIGKILL), "{task}");
             promises += events.len();
             promised.extend(events);
