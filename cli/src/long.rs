@@ -9,7 +9,8 @@ use quipu_store::{Snapshot, Value};
 use crate::exit::Failure;
 use crate::output::Output;
 
-/// Long values up to this many bytes are read once, into memory; others twice.
+/// Long values up to this many bytes are read into memory before the first of them is printed.
+/// Of others only the index is asked whether they are here.
 const BUFFERED: u64 = 8 << 20;
 
 /// All bytes of a value.
@@ -40,6 +41,10 @@ fn check_range(
         return Err(Failure::Unavailable { what: what.to_owned(), why });
     }
     match value {
+        Value::Long(link) if *range == WHOLE => match snapshot.missing_block(*link)? {
+            Some(_) => Err(Failure::Unavailable { what: what.to_owned(), why: "not here" }),
+            None => Ok(()),
+        },
         Value::Long(link) => read(snapshot, what, *link, range, |_| Ok(())),
         _ => Ok(()),
     }

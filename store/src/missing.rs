@@ -30,7 +30,8 @@ pub trait ValueSource {
 /// Whether a value is whole whose opening has this stored form.
 pub fn is_whole(reader: Reader<'_>, stored: Option<&[u8]>) -> Result<bool, StorageError> {
     let Some(stored) = stored else { return Ok(false) };
-    opening::long_value(stored).map_or(Ok(true), |link| blocks::are_here(reader, link))
+    let Some(link) = opening::long_value(stored) else { return Ok(true) };
+    Ok(blocks::first_missing(reader, link)?.is_none())
 }
 
 /// The values of an event that are not whole with these stored openings.

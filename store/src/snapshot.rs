@@ -9,7 +9,7 @@ use quipu_merge::{
     Link, Opening, Subject, Verdicts, read_content_range,
 };
 
-use crate::blocks;
+use crate::blocks::{self, Ahead};
 use crate::db::Reader;
 use crate::error::{ReadError, StorageError};
 use crate::event::EventInfo;
@@ -216,6 +216,14 @@ impl<'l> Snapshot<'l> {
         Ok(crate::load::names(self.reader())?)
     }
 
+    /// A block of a long value that is not here, if there is one. Costs far less than reading it.
+    ///
+    /// # Errors
+    /// The disk, the database or its content.
+    pub fn missing_block(&self, link: Link) -> Result<Option<BlockId>, ReadError> {
+        Ok(blocks::first_missing(self.reader(), link)?)
+    }
+
     /// Writes a long value to `write`, block by block; every block is checked against its hash.
     ///
     /// # Errors
@@ -239,9 +247,13 @@ impl<'l> Snapshot<'l> {
         range: Range<u64>,
         mut write: impl FnMut(&[u8]) -> std::io::Result<()>,
     ) -> Result<Result<(), BlockId>, LongError> {
+        // Of a part of a value, nothing is read that may not be needed. What has rotted is to be
+        // told from what is missing.
+        let mut ahead = Ahead::new(self.reader());
+        let whole = range.start == 0 && range.end >= link.size;
         let fetch = |id: BlockId| {
-            // What has rotted is to be told from what is missing.
-            blocks::stored(self.reader(), id).map_err(LongError::Storage)
+            let block = if whole { ahead.fetch(id) } else { blocks::stored(self.reader(), id) };
+            block.map_err(LongError::Storage)
         };
         let write = |bytes: &[u8]| write(bytes).map_err(LongError::Output);
         match read_content_range(link, range, fetch, write) {

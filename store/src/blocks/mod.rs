@@ -8,6 +8,7 @@
 //!
 //! Whoever is about to refer to blocks **leases** them meanwhile, in memory: what a crash ends needs no lease.
 
+mod ahead;
 mod edges;
 mod numbers;
 mod sink;
@@ -16,13 +17,14 @@ use std::collections::BTreeSet;
 
 use quipu_merge::{BlockId, Codec, Content, Link, Manifest, Opening};
 
+pub use ahead::Ahead;
 pub use edges::{Garbage, Parent, edge_key, is_referred_to, parse_edge};
 pub use numbers::{Blocks, remove_unfinished};
 pub use sink::BlockSink;
 
 use crate::db::Reader;
 use crate::error::StorageError;
-use crate::record;
+use crate::record::{self, put_number};
 use crate::schema::{self, Family};
 
 /// The long value that an opening refers to, if it does.
@@ -58,13 +60,47 @@ pub fn children(id: BlockId, bytes: &[u8]) -> BTreeSet<BlockId> {
     manifest.into_iter().flat_map(|manifest| manifest.chunks).map(|chunk| chunk.block).collect()
 }
 
-/// The number of a block, which something refers to or which is here.
-pub fn number_of(reader: Reader<'_>, id: BlockId) -> Result<Option<u64>, StorageError> {
+/// What the index says of a block.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    /// Its number.
+    pub number: u64,
+    /// Whether it is here. Otherwise something refers to it that has come before it.
+    pub here: bool,
+}
+
+impl Entry {
+    fn encode(self) -> Vec<u8> {
+        let mut record = Vec::with_capacity(8);
+        put_number(&mut record, self.number);
+        record.push(self.here.into());
+        record
+    }
+
+    /// Reads an entry.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut r = record::Reader(bytes);
+        let number = r.number()?;
+        match r.0 {
+            [0] => Some(Self { number, here: false }),
+            [1] => Some(Self { number, here: true }),
+            _ => None,
+        }
+    }
+}
+
+/// What the index says of a block, which something refers to or which is here.
+pub fn entry_of(reader: Reader<'_>, id: BlockId) -> Result<Option<Entry>, StorageError> {
     let Some(bytes) = reader.get(Family::Digests, &schema::digest_key(id))? else {
         return Ok(None);
     };
     let damaged = || StorageError::damaged(format!("the index entry of block {id}"));
-    record::Reader(&bytes).number().map(Some).ok_or_else(damaged)
+    Entry::decode(&bytes).map(Some).ok_or_else(damaged)
+}
+
+/// The number of a block, which something refers to or which is here.
+pub fn number_of(reader: Reader<'_>, id: BlockId) -> Result<Option<u64>, StorageError> {
+    Ok(entry_of(reader, id)?.map(|entry| entry.number))
 }
 
 /// What is kept as the block with this id, unchecked.
@@ -81,28 +117,23 @@ pub fn read(reader: Reader<'_>, id: BlockId) -> Result<Option<Vec<u8>>, StorageE
 
 /// Whether the block with this id is here.
 pub fn is_here(reader: Reader<'_>, id: BlockId) -> Result<bool, StorageError> {
-    match number_of(reader, id)? {
-        Some(number) => reader.has(Family::Blocks, &number.to_be_bytes()),
-        None => Ok(false),
-    }
+    Ok(entry_of(reader, id)?.is_some_and(|entry| entry.here))
 }
 
-/// Whether all blocks of a long value are here.
-pub fn are_here(reader: Reader<'_>, link: Link) -> Result<bool, StorageError> {
-    let mut all = true;
+/// A block of a long value that is not here, if there is one. Only manifests are read.
+pub fn first_missing(reader: Reader<'_>, link: Link) -> Result<Option<BlockId>, StorageError> {
+    let mut missing = None;
     for_each(link, |id| {
-        if !all {
+        if missing.is_some() {
             return Ok(None);
         }
-        if id.codec == Codec::Raw {
-            all = is_here(reader, id)?;
-            return Ok(None);
+        let manifest = if id.codec == Codec::DagCbor { read(reader, id)? } else { None };
+        if manifest.is_none() && !(id.codec == Codec::Raw && is_here(reader, id)?) {
+            missing = Some(id);
         }
-        let bytes = read(reader, id)?;
-        all = bytes.is_some();
-        Ok::<_, StorageError>(bytes)
+        Ok::<_, StorageError>(manifest)
     })?;
-    Ok(all)
+    Ok(missing)
 }
 
 impl BlockSink<'_> {

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use quipu_merge::BlockId;
 use rocksdb::WriteBatch;
 
-use super::{Garbage, number_of};
+use super::{Entry, Garbage, number_of};
 use crate::db::{Db, Reader};
 use crate::error::StorageError;
 use crate::record::{self, put_number};
@@ -45,7 +45,7 @@ impl Blocks {
         }
         let number = state.take(db, 1)?;
         let mut batch = WriteBatch::default();
-        put_index(db, &mut batch, id, number)?;
+        put_index(db, &mut batch, id, Entry { number, here: false })?;
         // What is going to refer to it may never be written.
         db.put(&mut batch, Family::Meta, &meta::garbage(number), &Garbage::now(id).encode())?;
         db.write(batch, false)?;
@@ -95,16 +95,14 @@ impl State {
     }
 }
 
-/// Adds to a batch where a block is.
+/// Adds to a batch what the index is to say of a block.
 pub fn put_index(
     db: &Db,
     batch: &mut WriteBatch,
     id: BlockId,
-    number: u64,
+    entry: Entry,
 ) -> Result<(), StorageError> {
-    let mut record = Vec::with_capacity(8);
-    put_number(&mut record, number);
-    db.put(batch, Family::Digests, &schema::digest_key(id), &record)
+    db.put(batch, Family::Digests, &schema::digest_key(id), &entry.encode())
 }
 
 /// Removes the blocks whose files were taken in without anything knowing of them: a crash came in

@@ -10,7 +10,7 @@ use rocksdb::{SstFileWriter, WriteBatch};
 
 use super::edges::{Parent, edge_key, is_referred_to};
 use super::numbers::{State, put_index};
-use super::{Garbage, children, encode, is_here, number_of};
+use super::{Entry, Garbage, children, encode, is_here, number_of};
 use crate::db::Db;
 use crate::error::StorageError;
 use crate::ledger::Ledger;
@@ -121,6 +121,7 @@ impl<'l> BlockSink<'l> {
         let (db, mut batch) = (&self.ledger.db, WriteBatch::default());
         let mut state = self.ledger.blocks.lock();
         db.put(&mut batch, Family::Blocks, &number.to_be_bytes(), &encode(id, bytes))?;
+        put_index(db, &mut batch, id, Entry { number, here: true })?;
         let listed = children(id, bytes).into_iter().collect();
         link(db, &mut state, &mut batch, vec![(number, listed)], &mut HashMap::new())?;
         db.write(batch, false)
@@ -198,7 +199,7 @@ impl<'l> BlockSink<'l> {
             numbers.insert(id, number);
         }
         for (&id, &number) in &numbers {
-            put_index(db, &mut batch, id, number)?;
+            put_index(db, &mut batch, id, Entry { number, here: true })?;
         }
         self.staged_len = 0;
         let listed = std::mem::take(&mut self.listed).into_iter();
@@ -265,7 +266,7 @@ fn link(
                 // It has not come, and may come later.
                 None => {
                     let number = state.take(db, 1)?;
-                    put_index(db, batch, child, number)?;
+                    put_index(db, batch, child, Entry { number, here: false })?;
                     number
                 }
             };

@@ -4,10 +4,9 @@
 use quipu_merge::{BlockId, Codec};
 
 use super::{Check, at, hex};
-use crate::blocks::{self, Parent};
+use crate::blocks::{self, Entry, Parent};
 use crate::error::StorageError;
 use crate::opening;
-use crate::record;
 use crate::schema::{self, Family, meta};
 
 /// Checks the blocks, their index, the edges to them and the marks of garbage.
@@ -22,8 +21,9 @@ pub fn check(check: &mut Check<'_, '_, '_>) -> Result<(), StorageError> {
             check.find(format!("block {} is not what its id says", hex(key)));
             return Ok(());
         };
-        let index = blocks::number_of(check.reader(), id);
-        if check.sound("the index of blocks", index)?.flatten() == Some(number) {
+        let entry = blocks::entry_of(check.reader(), id);
+        let entry = check.sound("the index of blocks", entry)?.flatten();
+        if entry.is_some_and(|entry| entry.here && entry.number == number) {
             indexed += 1;
         } else {
             check.find(format!("block {id}: the index does not say where it is"));
@@ -106,13 +106,11 @@ fn check_index(check: &mut Check<'_, '_, '_>, indexed: u64) -> Result<(), Storag
         let codec = key.first().copied();
         let known = key.len() == 33
             && [Codec::Raw, Codec::DagCbor].iter().any(|known| Some(*known as u8) == codec);
-        let Some(number) = record::Reader(value).number().filter(|_| known) else {
+        let Some(entry) = Entry::decode(value).filter(|_| known) else {
             check.find(format!("the index entry {} of a block cannot be read", hex(key)));
             return Ok(());
         };
-        if check.get(Family::Blocks, &number.to_be_bytes())?.is_some() {
-            here += 1;
-        }
+        here += u64::from(entry.here);
         Ok(())
     })?;
     if here > indexed {
