@@ -29,8 +29,8 @@ Nothing means now.
 Exit codes:
   0 done              4 value erased, pruned or not here   11 locked by another process
   1 failed            5 a condition does not hold          20 input refused
-  2 wrong usage      10 no ledger here                     21 verification failed
-  3 no such key or event
+  2 wrong usage      10 no ledger or backups here          21 verification failed
+  3 no such key, event or backup
 
 Data goes to stdout, messages to stderr. NO_COLOR turns colours off.";
 
@@ -120,6 +120,8 @@ pub enum Command {
     Merge(commands::merge::Args),
     Export(commands::export::Args),
     Import(commands::import::Args),
+    Backup(commands::backup::Args),
+    Restore(commands::restore::Args),
     Member(commands::member::Args),
     Redact(commands::redact::Args),
     Author(commands::author::Args),
@@ -157,6 +159,8 @@ impl Command {
             Self::Merge(args) => commands::merge::run(&args, context),
             Self::Export(args) => commands::export::run(&args, context),
             Self::Import(args) => commands::import::run(&args, context),
+            Self::Backup(args) => commands::backup::run(&args, context),
+            Self::Restore(args) => commands::restore::run(&args, context),
             Self::Member(args) => commands::member::run(args, context),
             Self::Redact(args) => commands::redact::run(&args, context),
             Self::Author(args) => commands::author::run(args, context),

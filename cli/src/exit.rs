@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use quipu_store::{
-    CutError, ExportError, IdentityError, LongError, MergeError, OpenError, ReadError,
+    BackupError, CutError, ExportError, IdentityError, LongError, MergeError, OpenError, ReadError,
     RotationError, StorageError, WriteError,
 };
 use serde::Serialize;
@@ -63,6 +63,8 @@ pub enum Failure {
     Export(ExportError),
     #[error(transparent)]
     Rotation(RotationError),
+    #[error(transparent)]
+    Backup(BackupError),
 }
 
 const FAILED: u8 = 1;
@@ -95,6 +97,7 @@ impl Failure {
             Self::Read(error) => read_code(error),
             Self::Write(error) => write_code(error),
             Self::Merge(error) => merge_code(error),
+            Self::Backup(error) => backup_code(error),
             Self::Line { .. } => REFUSED,
             Self::File { .. }
             | Self::Passphrase(_)
@@ -122,6 +125,7 @@ impl Failure {
             Self::Verification(_) => {
                 Some("keep the directory for inspection, and clone from another replica")
             }
+            Self::Backup(error) => backup_hint(error),
             Self::Unavailable { why: "not here", .. } => {
                 Some("import an export of a replica that has it")
             }
@@ -139,6 +143,7 @@ impl Failure {
             Self::Open(OpenError::Merge(error)) => merge_refused(error),
             Self::Open(OpenError::Grant(error)) => write_refused(error),
             Self::Write(error) => write_refused(error),
+            Self::Backup(error) => backup_refused(error),
             Self::Line { line, .. } => {
                 Some(Refused { error: "refused", reason: "body", event: None, line: Some(*line) })
             }
@@ -171,6 +176,16 @@ impl From<RotationError> for Failure {
             RotationError::Write(error) => Self::Write(error),
             RotationError::Identity(error) => Self::Identity(error),
             other => Self::Rotation(other),
+        }
+    }
+}
+
+impl From<BackupError> for Failure {
+    fn from(error: BackupError) -> Self {
+        match error {
+            BackupError::Open(error) => Self::Open(error),
+            BackupError::Storage(error) => Self::Storage(error),
+            other => Self::Backup(other),
         }
     }
 }
@@ -222,6 +237,41 @@ fn merge_code(error: &MergeError) -> u8 {
         MergeError::Source(error) => read_code(error),
         error if merge_refused(error).is_some() => REFUSED,
         _ => FAILED,
+    }
+}
+
+fn backup_code(error: &BackupError) -> u8 {
+    match error {
+        BackupError::NotFound(_) => NO_LEDGER,
+        BackupError::NoSuchBackup { .. } => NOT_FOUND,
+        BackupError::InUse(_) => LOCKED,
+        error if backup_refused(error).is_some() => REFUSED,
+        _ => FAILED,
+    }
+}
+
+/// Why a backup, or a directory of backups, is refused.
+fn backup_refused(error: &BackupError) -> Option<Refused> {
+    let (reason, event) = match error {
+        BackupError::OtherLedger { found, .. } => ("genesis", Some(found.to_string())),
+        BackupError::Damaged { .. } => ("corrupt", None),
+        _ => return None,
+    };
+    Some(Refused { error: "refused", reason, event, line: None })
+}
+
+fn backup_hint(error: &BackupError) -> Option<&'static str> {
+    match error {
+        BackupError::NotFound(_) => Some("`quipu backup DIR` makes the first one there"),
+        BackupError::NoSuchBackup { .. } => Some("`quipu backup --list DIR` tells which there are"),
+        BackupError::NotBackups(_) | BackupError::InStore(_) | BackupError::OtherLedger { .. } => {
+            Some("choose another directory")
+        }
+        BackupError::Damaged { .. } => Some(
+            "`quipu backup --check DIR` tells which backups are whole, and `quipu restore --backup` takes one",
+        ),
+        BackupError::InUse(_) => Some("wait for the other process, or end it"),
+        _ => None,
     }
 }
 

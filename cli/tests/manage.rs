@@ -315,7 +315,7 @@ fn help_has_examples_and_pages_for_every_command() {
         .filter_map(|line| line.split_whitespace().next())
         .filter(|word| *word != "help")
         .collect();
-    assert!(commands.len() >= 28, "{commands:?}");
+    assert!(commands.len() >= 32, "{commands:?}");
     let pages = s.path("man");
     s.ok(&["man", "man"]);
     for command in commands {

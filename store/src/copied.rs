@@ -71,6 +71,12 @@ impl Place {
         db.write(batch, true)
     }
 
+    /// Records a place that no file is at: the store looks like a copy until somebody says that the
+    /// other is gone.
+    pub fn record_nowhere(db: &Db) -> Result<(), StorageError> {
+        Self { device: 0, inode: 0 }.record(db)
+    }
+
     fn encode(self) -> Vec<u8> {
         [self.device.to_be_bytes(), self.inode.to_be_bytes()].concat()
     }

@@ -2,7 +2,7 @@
 
 /// The names of all places where tests end the process, to see what becomes of the store. They do
 /// nothing unless the `fail` crate is built with its feature `failpoints`.
-pub const CRASH_POINTS: [&str; 16] = [
+pub const CRASH_POINTS: [&str; 19] = [
     "before-write",
     "after-write",
     "after-key-saved",
@@ -19,4 +19,7 @@ pub const CRASH_POINTS: [&str; 16] = [
     "after-grant",
     "before-key-replaced",
     "after-key-replaced",
+    "after-backup-copied",
+    "after-seals-removed",
+    "after-files-restored",
 ];

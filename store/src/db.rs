@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use rocksdb::backup::BackupEngine;
 use rocksdb::{
     BlockBasedOptions, BottommostLevelCompaction, Cache, ColumnFamily, ColumnFamilyDescriptor,
     CompactOptions, DB, DBCompressionType, DBPinnableSlice, DBRawIterator, DBRecoveryMode,
@@ -164,6 +165,12 @@ impl Db {
             self.db.compact_range_cf_opt(handle, None::<&[u8]>, None::<&[u8]>, &options);
         }
         Ok(())
+    }
+
+    /// Adds a backup of the database as it is now. Whatever was written before is in table files
+    /// then, so that the next backup shares them with this one.
+    pub fn back_up(&self, engine: &mut BackupEngine) -> Result<(), StorageError> {
+        Ok(engine.create_new_backup_flush(&self.db, true)?)
     }
 
     fn family(&self, family: Family) -> Result<&ColumnFamily, StorageError> {

@@ -55,9 +55,13 @@ impl Identity {
 
     /// Reads the key of the store in `dir`.
     pub fn load(dir: &Path, passphrase: Option<&Passphrase>) -> Result<Self, IdentityError> {
-        let path = dir.join(KEY_FILE);
-        let pem = read_private(&path)?;
-        let not_a_key = |_| IdentityError::NotAKey(path.clone());
+        Self::load_file(&dir.join(KEY_FILE), passphrase)
+    }
+
+    /// Reads a key file, wherever it is.
+    pub fn load_file(path: &Path, passphrase: Option<&Passphrase>) -> Result<Self, IdentityError> {
+        let pem = read_private(path)?;
+        let not_a_key = |_| IdentityError::NotAKey(path.to_owned());
         let key = match (pem.starts_with(ENCRYPTED), passphrase) {
             (false, _) => SigningKey::from_pkcs8_pem(&pem).map_err(not_a_key)?,
             (true, None) => return Err(IdentityError::PassphraseNeeded),

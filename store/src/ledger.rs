@@ -82,7 +82,7 @@ impl Default for NewLedger {
 #[derive(Clone, Debug)]
 pub struct Options {
     durability: Durability,
-    passphrase: Option<Passphrase>,
+    pub(crate) passphrase: Option<Passphrase>,
     cache: usize,
     write_buffer: usize,
 }
@@ -186,27 +186,38 @@ impl Options {
         self.build_filled(dir, first, |_| Ok(())).map(|(ledger, ())| ledger)
     }
 
-    /// Makes a store as [`Self::build`] does, and fills it further. It is a store only when all of
-    /// that is done; an error removes it again.
+    /// Makes a store as [`Self::build`] does, and fills it further.
     pub(crate) fn build_filled<T>(
         &self,
         dir: &Path,
         first: impl FnOnce(&Identity, &Db) -> Result<(), OpenError>,
         fill: impl FnOnce(&Ledger) -> Result<T, OpenError>,
     ) -> Result<(Ledger, T), OpenError> {
-        let unfinished = Unfinished::start(dir)?;
-        let built = self.build_in(dir, first).and_then(|ledger| {
+        Self::make(dir, || {
+            let ledger = self.build_in(dir, first)?;
             let filled = fill(&ledger)?;
-            ledger.sync()?;
             Ok((ledger, filled))
+        })
+    }
+
+    /// Has `make` make a store in `dir`. It is a store only when all of that is done; an error
+    /// removes it again.
+    pub(crate) fn make<T, E: From<OpenError> + From<StorageError>>(
+        dir: &Path,
+        make: impl FnOnce() -> Result<(Ledger, T), E>,
+    ) -> Result<(Ledger, T), E> {
+        let unfinished = Unfinished::start(dir)?;
+        let made = make().and_then(|made| {
+            made.0.sync()?;
+            Ok(made)
         });
-        if built.is_err() {
+        if made.is_err() {
             unfinished.abandon();
-            return built;
+            return made;
         }
         fail::fail_point!("before-finished");
         unfinished.finish()?;
-        built
+        made
     }
 
     fn build_in(
@@ -226,7 +237,7 @@ impl Options {
         Ledger::start(self, dir, db, Signer::new(identity), false)
     }
 
-    const fn tuning(&self) -> Tuning {
+    pub(crate) const fn tuning(&self) -> Tuning {
         Tuning { cache: self.cache, write_buffer: self.write_buffer }
     }
 }
@@ -273,7 +284,7 @@ impl Ledger {
         Options::new().open(dir)
     }
 
-    fn start(
+    pub(crate) fn start(
         options: &Options,
         dir: &Path,
         db: Db,

@@ -21,6 +21,7 @@
 //! ```
 
 mod author;
+mod backup;
 mod blocks;
 mod collect;
 mod commit;
@@ -65,6 +66,10 @@ mod verify;
 mod waiting;
 mod writer;
 
+pub use backup::{
+    BackupError, BackupId, BackupInfo, BackupList, BackupReport, Restore, backups, check_backups,
+    purge_backups,
+};
 pub use collect::{GcOptions, GcReport};
 #[doc(hidden)]
 pub use crash::CRASH_POINTS;

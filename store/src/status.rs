@@ -84,7 +84,7 @@ impl Ledger {
 }
 
 /// What the files below a directory take up. Files that go away meanwhile do not count.
-fn size_of(dir: &Path) -> Result<u64, StorageError> {
+pub(crate) fn size_of(dir: &Path) -> Result<u64, StorageError> {
     let mut total = 0;
     for entry in std::fs::read_dir(dir).map_err(StorageError::file(dir))? {
         let entry = entry.map_err(StorageError::file(dir))?;

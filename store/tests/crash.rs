@@ -324,6 +324,8 @@ fn tasks(point: &str) -> &'static [(&'static str, u64)] {
         "after-rehearsal" => &[("import", 0)],
         "between-import-batches" => &[("import", 0), ("import", 1)],
         "after-grant" | "before-key-replaced" | "after-key-replaced" => &[("rotate", 0)],
+        // See `backup.rs`.
+        "after-backup-copied" | "after-seals-removed" | "after-files-restored" => &[],
         other => panic!("nothing is known about {other}"),
     }
 }

@@ -3,6 +3,7 @@
 pub mod add;
 pub mod append;
 pub mod author;
+pub mod backup;
 mod batch;
 pub mod blame;
 pub mod clock;
@@ -28,6 +29,7 @@ pub mod put;
 pub mod redact;
 pub mod rem;
 pub mod resolve;
+pub mod restore;
 pub mod show;
 pub mod status;
 pub mod upgrade;
