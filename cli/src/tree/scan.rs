@@ -84,5 +84,5 @@ fn content_of(file: &Path, metadata: &Metadata) -> io::Result<Option<Content>> {
         return Ok(Some(Content::Symlink(target.into_os_string().into_vec())));
     }
     let executable = metadata.permissions().mode() & OWNER_RUNS != 0;
-    Ok(metadata.is_file().then(|| Content::File { len: metadata.len(), executable }))
+    Ok(metadata.is_file().then_some(Content::File { len: metadata.len(), executable }))
 }
