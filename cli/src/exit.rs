@@ -39,6 +39,9 @@ pub enum Failure {
     /// A file of the user cannot be read or written.
     #[error("{path}: {source}", path = path.display())]
     File { path: PathBuf, source: io::Error },
+    /// A key that cannot be a path in a directory.
+    #[error("{key:?} cannot be restored as a file: {why}; nothing was written")]
+    UnsafePath { key: String, why: &'static str },
     /// A passphrase is needed and cannot be asked for.
     #[error("{0}")]
     Passphrase(String),
@@ -100,6 +103,7 @@ impl Failure {
             Self::Backup(error) => backup_code(error),
             Self::Line { .. } => REFUSED,
             Self::File { .. }
+            | Self::UnsafePath { .. }
             | Self::Passphrase(_)
             | Self::Output(_)
             | Self::Identity(_)

@@ -9,6 +9,7 @@ mod long;
 mod output;
 mod report;
 mod shown;
+mod tree;
 
 use std::process::ExitCode;
 

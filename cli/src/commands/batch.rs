@@ -13,12 +13,10 @@ use crate::context::Context;
 use crate::exit::Failure;
 use crate::output;
 
-use super::print_committed;
+use super::events::{Events, OPERATION_LEN};
 
 /// Longest line, in bytes.
 const MAX_LINE: usize = 16 << 20;
-/// What an operation takes up in a body beside its key and member, in bytes, at most.
-const OPERATION_LEN: usize = 96;
 
 /// Bytes as DAG-JSON has them.
 #[derive(Deserialize)]
@@ -142,82 +140,55 @@ pub fn run(file: &Path, group: u32, context: &mut Context) -> Result<(), Failure
         ))
     };
     let ledger = context.open_to_write()?;
-    let mut batch = Batch { ledger: &ledger, context, events: 0, operations: 0, heard: true };
-    let result = batch.read(file, &mut input, group as usize);
-    let (events, operations) = (batch.events, batch.operations);
-    if !context.out.is_json() || result.is_err() {
+    let json = context.out.is_json();
+    let mut events = Events::new(&ledger, &mut context.out);
+    let result = read(file, &mut input, group as usize, &ledger, &mut events);
+    let Events { operations, events, .. } = events;
+    if !json || result.is_err() {
         output::note(format_args!("{operations} operations in {events} events have been written"));
     }
     result
 }
 
-struct Batch<'l, 'c> {
+fn read<'l>(
+    file: &Path,
+    input: &mut dyn BufRead,
+    group: usize,
     ledger: &'l Ledger,
-    context: &'c mut Context,
-    events: u64,
-    operations: u64,
-    /// Whether anybody still reads what is printed.
-    heard: bool,
-}
-
-impl<'l> Batch<'l, '_> {
-    fn read(&mut self, file: &Path, input: &mut dyn BufRead, group: usize) -> Result<(), Failure> {
-        let mut open = Group::new(self.ledger);
-        let mut buffer = Vec::new();
-        let mut number = 0_u64;
-        loop {
-            buffer.clear();
-            let limit = MAX_LINE as u64 + 1;
-            let read = Read::take(&mut *input, limit).read_until(b'\n', &mut buffer);
-            if read.map_err(Failure::file(file))? == 0 {
-                return self.commit(open);
-            }
-            number += 1;
-            let at_line = |detail: String| Failure::Line { line: number, detail };
-            if buffer.len() > MAX_LINE {
-                return Err(at_line(format!("longer than {MAX_LINE} bytes")));
-            }
-            let text = buffer.trim_ascii();
-            if text.is_empty() {
-                continue;
-            }
-            let line: Line =
-                serde_json::from_slice(text).map_err(|error| at_line(error.to_string()))?;
-            let len = body_len(&line);
-            if !open.has_room(len) {
-                self.commit(std::mem::replace(&mut open, Group::new(self.ledger)))?;
-            }
-            match open.push(line, len) {
-                Ok(()) => {}
-                Err(Problem::Line(detail)) => return Err(at_line(detail)),
-                Err(Problem::Write(error)) => return Err(error.into()),
-            }
-            if open.transaction.len() >= group {
-                self.commit(std::mem::replace(&mut open, Group::new(self.ledger)))?;
-            }
+    events: &mut Events<'l, '_>,
+) -> Result<(), Failure> {
+    let mut open = Group::new(ledger);
+    let mut buffer = Vec::new();
+    let mut number = 0_u64;
+    loop {
+        buffer.clear();
+        let limit = MAX_LINE as u64 + 1;
+        let read = Read::take(&mut *input, limit).read_until(b'\n', &mut buffer);
+        if read.map_err(Failure::file(file))? == 0 {
+            return events.commit(open.transaction);
         }
-    }
-
-    fn commit(&mut self, group: Group<'l>) -> Result<(), Failure> {
-        if group.transaction.is_empty() {
-            return Ok(());
+        number += 1;
+        let at_line = |detail: String| Failure::Line { line: number, detail };
+        if buffer.len() > MAX_LINE {
+            return Err(at_line(format!("longer than {MAX_LINE} bytes")));
         }
-        let operations = group.transaction.len() as u64;
-        let committed = group.transaction.commit()?;
-        self.events += 1;
-        self.operations += operations;
-        if !self.context.out.is_json() || !self.heard {
-            return Ok(());
+        let text = buffer.trim_ascii();
+        if text.is_empty() {
+            continue;
         }
-        let printed = print_committed(self.ledger, &committed, &mut self.context.out)
-            .and_then(|()| Ok(self.context.out.flush()?));
-        match printed {
-            // The work goes on where nobody listens any more.
-            Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
-                self.heard = false;
-                Ok(())
-            }
-            other => other,
+        let line: Line =
+            serde_json::from_slice(text).map_err(|error| at_line(error.to_string()))?;
+        let len = body_len(&line);
+        if !open.has_room(len) {
+            events.commit(std::mem::replace(&mut open, Group::new(ledger)).transaction)?;
+        }
+        match open.push(line, len) {
+            Ok(()) => {}
+            Err(Problem::Line(detail)) => return Err(at_line(detail)),
+            Err(Problem::Write(error)) => return Err(error.into()),
+        }
+        if open.transaction.len() >= group {
+            events.commit(std::mem::replace(&mut open, Group::new(ledger)).transaction)?;
         }
     }
 }

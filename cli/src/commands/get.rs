@@ -1,6 +1,8 @@
 //! `quipu get`
 
+use std::ffi::OsString;
 use std::ops::Range;
+use std::path::Path;
 
 use quipu_store::{Element, KeyKind, RegisterWrite, Snapshot, Value};
 use serde::Serialize;
@@ -12,7 +14,10 @@ use crate::long;
 use crate::output::{Look, Output};
 use crate::shown::{self, AuthorJson, BytesJson, Names, ValueJson, WriteJson};
 
-/// Print what a key holds: the raw value; for sets and lists an element a line.
+use super::get_dir;
+
+/// Print what a key holds: the raw value; for sets and lists an element a line. Or restore a tree
+/// of files.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -21,10 +26,13 @@ Examples:
   quipu get logo --range 0..8             the first eight bytes
   quipu get log --range 1000000..         what follows the first million
   quipu get sign/colour --at 2026-05-01T12:00:00Z
-  quipu get sign/colour --all             conflicting values, and who wrote them")]
+  quipu get sign/colour --all             conflicting values, and who wrote them
+  quipu get --dir www/ out                what `put --dir` has stored, into the new directory `out`
+  quipu get --dir www/ old --at 2026-05-01T12:00:00Z")]
 pub struct Args {
     /// The key.
-    key: String,
+    #[arg(required_unless_present = "dir")]
+    key: Option<String>,
     /// Which of the things that the key holds; needed only where it holds several.
     #[arg(long = "type", value_name = "TYPE")]
     kind: Option<Type>,
@@ -37,6 +45,10 @@ pub struct Args {
     /// last one), counting from 0. Of a range beyond the end, what there is.
     #[arg(long, value_name = "START..END", value_parser = byte_range, conflicts_with = "all")]
     range: Option<Range<u64>>,
+    /// Restore the registers below PREFIX as files in DIR, which is empty or made.
+    #[arg(long, num_args = 2, value_names = ["PREFIX", "DIR"],
+          conflicts_with_all = ["key", "kind", "all", "range"])]
+    dir: Option<Vec<OsString>>,
 }
 
 /// Reads a range of bytes as it is written: START..END, of which either may be left out.
@@ -56,13 +68,17 @@ fn byte_range(text: &str) -> Result<Range<u64>, String> {
 }
 
 pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
+    if let Some([prefix, dir]) = args.dir.as_deref() {
+        return get_dir::run(prefix, Path::new(dir), &args.at, context);
+    }
+    let key = args.key.as_deref().unwrap_or_default();
     if args.range.is_some() && context.out.is_json() {
         return Err(Failure::Usage("--range prints bytes, not JSON".to_owned()));
     }
     let ledger = context.open()?;
     let snapshot = snapshot(&ledger, args.at.at.as_ref())?;
-    let (key, out) = (args.key.as_str(), &mut context.out);
-    match choose(&snapshot, args)? {
+    let out = &mut context.out;
+    match choose(&snapshot, key, args.kind)? {
         KeyKind::Register if args.all => all_writes(&snapshot, key, out),
         KeyKind::Register => {
             register(&snapshot, key, args.range.as_ref().unwrap_or(&long::WHOLE), out)
@@ -76,21 +92,21 @@ pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
 }
 
 /// The one thing that is meant.
-fn choose(snapshot: &Snapshot<'_>, args: &Args) -> Result<KeyKind, Failure> {
-    let kinds = snapshot.kinds(&args.key)?;
-    if let Some(wanted) = args.kind.map(KeyKind::from) {
+fn choose(snapshot: &Snapshot<'_>, key: &str, wanted: Option<Type>) -> Result<KeyKind, Failure> {
+    let kinds = snapshot.kinds(key)?;
+    if let Some(wanted) = wanted.map(KeyKind::from) {
         if kinds.contains(&wanted) {
             return Ok(wanted);
         }
-        return Err(Failure::NotFound(format!("no {} {:?}", shown::kind(wanted), args.key)));
+        return Err(Failure::NotFound(format!("no {} {:?}", shown::kind(wanted), key)));
     }
     match kinds.as_slice() {
-        [] => Err(Failure::NotFound(format!("no key {:?}", args.key))),
+        [] => Err(Failure::NotFound(format!("no key {key:?}"))),
         [kind] => Ok(*kind),
         several => {
             let words: Vec<_> = several.iter().copied().map(shown::kind).collect();
-            let message =
-                format!("{:?} is a {}: say which, with --type", args.key, words.join(" and a "));
+            let words = words.join(" and a ");
+            let message = format!("{key:?} is a {words}: say which, with --type");
             Err(Failure::Usage(message))
         }
     }

@@ -9,9 +9,9 @@ use crate::context::Context;
 use crate::exit::Failure;
 use crate::input::ValueArgs;
 
-use super::{batch, print_committed};
+use super::{batch, print_committed, put_dir};
 
-/// Write a register, or many operations from a file.
+/// Write a register, a tree of files, or many operations from a file.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -19,14 +19,18 @@ Examples:
   quipu put logo --file logo.png
   date | quipu put note -
   quipu put sign/colour red --if bafyr4i…       only on top of exactly that write
+  quipu put --dir site www/                     every file below `site`, as www/PATH
   quipu put --batch in.ndjson --group 1000 --json
+
+With --dir, files that the ledger shows already are not written again, and registers below the
+prefix that are no file of the directory any more are deleted.
 
 A line of a batch is one operation: {\"op\":\"put\",\"key\":\"k\",\"value\":\"v\"}, or del (key),
 inc (key, by), add and rem (key, member), append (key, value). Bytes that are not text are
 {\"/\":{\"bytes\":\"base64\"}}.")]
 pub struct Args {
-    /// The register.
-    #[arg(required_unless_present = "batch")]
+    /// The register; with --dir, what the keys of the tree begin with, ending in `/`.
+    #[arg(value_name = "KEY|PREFIX", required_unless_present = "batch")]
     key: Option<String>,
     #[command(flatten)]
     value: ValueArgs,
@@ -39,6 +43,9 @@ pub struct Args {
     /// Write the operations in this file, one a line; `-` reads stdin.
     #[arg(long, value_name = "F.ndjson", conflicts_with_all = ["key", "value", "file", "only_if", "if_absent"])]
     batch: Option<PathBuf>,
+    /// Make the registers below PREFIX hold the files in this directory, and nothing else.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["value", "file", "only_if", "if_absent", "batch"])]
+    dir: Option<PathBuf>,
     /// How many operations go into an event.
     #[arg(long, value_name = "N", default_value_t = 1000, requires = "batch",
           value_parser = clap::value_parser!(u32).range(1..=MAX_OPERATIONS as i64))]
@@ -50,6 +57,9 @@ pub fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
         return batch::run(&file, args.group, context);
     }
     let key = args.key.unwrap_or_default();
+    if let Some(dir) = args.dir {
+        return put_dir::run(&dir, &key, context);
+    }
     let Some(source) = args.value.source() else {
         return Err(Failure::Usage("a VALUE, --file F or `-` (stdin) is needed".to_owned()));
     };

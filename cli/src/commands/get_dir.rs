@@ -1,0 +1,218 @@
+//! `quipu get --dir`: a tree of files, restored.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::{OpenOptionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use quipu_store::{LongError, Snapshot, Value};
+use serde::Serialize;
+
+use crate::args::At;
+use crate::context::{Context, snapshot};
+use crate::exit::Failure;
+use crate::long;
+use crate::output::{self, Progress};
+use crate::tree::held::Held;
+use crate::tree::{Mark, Prefix};
+
+/// Permissions before the umask takes some away, as `cp` and compilers ask for them.
+const PLAIN: u32 = 0o666;
+const EXECUTABLE: u32 = 0o777;
+
+/// A value that is not there to be restored.
+#[derive(Serialize)]
+struct Gone {
+    key: String,
+    why: &'static str,
+}
+
+/// What has been restored, and what not.
+#[derive(Serialize)]
+struct Restored {
+    dir: String,
+    files: u64,
+    symlinks: u64,
+    bytes: u64,
+    /// The keys with more values than the one that was restored.
+    conflicts: Vec<String>,
+    unavailable: Vec<Gone>,
+}
+
+pub fn run(prefix: &OsStr, dir: &Path, at: &At, context: &mut Context) -> Result<(), Failure> {
+    let prefix = prefix
+        .to_str()
+        .ok_or_else(|| Failure::Usage(format!("{}: a prefix is UTF-8", prefix.display())))?;
+    let prefix = Prefix::new(prefix)?;
+    let ledger = context.open()?;
+    let snapshot = snapshot(&ledger, at.at.as_ref())?;
+    let held = Held::read(&snapshot, &prefix)?;
+    if held.paths.is_empty() {
+        return Err(Failure::NotFound(format!("no register below {:?}", prefix.as_str())));
+    }
+    held.check_paths(&prefix)?;
+    make_empty(dir)?;
+    let restored = Restored {
+        dir: dir.display().to_string(),
+        files: 0,
+        symlinks: 0,
+        bytes: 0,
+        conflicts: Vec::new(),
+        unavailable: Vec::new(),
+    };
+    let mut work = Work { snapshot: &snapshot, prefix: &prefix, dir, restored };
+    work.all(&held)?;
+    let (restored, total) = (work.restored, held.paths.len());
+    for key in &restored.conflicts {
+        output::warning(format_args!("{key:?} has several values: the first has been restored"));
+    }
+    for Gone { key, why } in &restored.unavailable {
+        output::warning(format_args!("{key:?} is {why}"));
+    }
+    if context.out.is_json() {
+        context.out.json(&restored)?;
+    } else {
+        let Restored { files, symlinks, bytes, .. } = restored;
+        output::note(format_args!("{files} files and {symlinks} symlinks, {bytes} bytes"));
+    }
+    let Some(first) = restored.unavailable.first() else { return Ok(()) };
+    let what = format!("{} of {total} files", restored.unavailable.len());
+    let same = restored.unavailable.iter().all(|gone| gone.why == first.why);
+    Err(Failure::Unavailable { what, why: if same { first.why } else { "erased or not here" } })
+}
+
+/// Makes a directory, or sees to it that it is empty.
+fn make_empty(dir: &Path) -> Result<(), Failure> {
+    match fs::read_dir(dir).map(|mut entries| entries.next().is_none()) {
+        Ok(true) => Ok(()),
+        Ok(false) => {
+            let error = io::Error::new(ErrorKind::DirectoryNotEmpty, "it is not empty");
+            Err(Failure::file(dir)(error))
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            fs::create_dir_all(dir).map_err(Failure::file(dir))
+        }
+        Err(error) => Err(Failure::file(dir)(error)),
+    }
+}
+
+struct Work<'s, 'l> {
+    snapshot: &'s Snapshot<'l>,
+    prefix: &'s Prefix,
+    dir: &'s Path,
+    restored: Restored,
+}
+
+impl Work<'_, '_> {
+    /// Restores files before symlinks, so that no file is ever written through one.
+    fn all(&mut self, held: &Held) -> Result<(), Failure> {
+        let progress = Progress::new("restoring");
+        let total = held.paths.len() as u64;
+        let is_symlink = |path: &&String| held.is_marked(path, Mark::Symlink);
+        let (symlinks, files): (Vec<_>, Vec<_>) = held.paths.iter().partition(is_symlink);
+        for (done, path) in (0..).zip(files.iter().chain(&symlinks)) {
+            progress.report(done, total);
+            let Some(value) = self.value(path)? else { continue };
+            let place = self.place(path)?;
+            if held.is_marked(path, Mark::Symlink) {
+                self.symlink(path, &place, value)?;
+            } else {
+                self.file(path, &place, &value, held.is_marked(path, Mark::Executable))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The value that `get` would print; `None`, and noted, where it is not there.
+    fn value(&mut self, path: &str) -> Result<Option<Value>, Failure> {
+        let key = self.prefix.key(path);
+        let mut writes = self.snapshot.register(&key)?;
+        if writes.len() > 1 {
+            self.restored.conflicts.push(key);
+        }
+        let value = if writes.is_empty() { None } else { writes.swap_remove(0).value };
+        let value = value.unwrap_or(Value::Missing);
+        Ok(match long::unavailable(&value) {
+            Some(why) => self.gone(path, why),
+            None => Some(value),
+        })
+    }
+
+    fn gone<T>(&mut self, path: &str, why: &'static str) -> Option<T> {
+        self.restored.unavailable.push(Gone { key: self.prefix.key(path), why });
+        None
+    }
+
+    /// Where a path leads, in directories that are there.
+    fn place(&self, path: &str) -> Result<PathBuf, Failure> {
+        let place = self.dir.join(path);
+        if let Some(above) = place.parent() {
+            fs::create_dir_all(above).map_err(Failure::file(above))?;
+        }
+        Ok(place)
+    }
+
+    fn file(
+        &mut self,
+        path: &str,
+        place: &Path,
+        value: &Value,
+        executable: bool,
+    ) -> Result<(), Failure> {
+        let mode = if executable { EXECUTABLE } else { PLAIN };
+        // It fails where anything has that name, a symlink that leads nowhere too.
+        let file = OpenOptions::new().write(true).create_new(true).mode(mode).open(place);
+        let mut file = file.map_err(Failure::file(place))?;
+        match self.write(&mut file, place, value)? {
+            Ok(len) => {
+                self.restored.files += 1;
+                self.restored.bytes += len;
+            }
+            Err(why) => {
+                fs::remove_file(place).map_err(Failure::file(place))?;
+                self.gone::<()>(path, why);
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a value to a file, block by block. Gives its length, or why it cannot be had.
+    fn write(
+        &self,
+        file: &mut File,
+        place: &Path,
+        value: &Value,
+    ) -> Result<Result<u64, &'static str>, Failure> {
+        match value {
+            Value::Bytes(bytes) => {
+                file.write_all(bytes).map_err(Failure::file(place))?;
+                Ok(Ok(bytes.len() as u64))
+            }
+            Value::Long(link) => {
+                match self.snapshot.read_long(*link, |part| file.write_all(part)) {
+                    Ok(Ok(())) => Ok(Ok(link.size)),
+                    Ok(Err(_)) => Ok(Err("not here")),
+                    Err(LongError::Malformed(_)) => Ok(Err("unreadable")),
+                    Err(LongError::Output(error)) => Err(Failure::file(place)(error)),
+                    Err(error) => Err(error.into()),
+                }
+            }
+            Value::Erased | Value::Missing | Value::Unreadable => {
+                Ok(Err(long::unavailable(value).unwrap_or("not here")))
+            }
+        }
+    }
+
+    fn symlink(&mut self, path: &str, place: &Path, value: Value) -> Result<(), Failure> {
+        let Value::Bytes(target) = value else {
+            // No system takes a target that is as long as that.
+            self.gone::<()>(path, "unreadable");
+            return Ok(());
+        };
+        symlink(OsString::from_vec(target), place).map_err(Failure::file(place))?;
+        self.restored.symlinks += 1;
+        Ok(())
+    }
+}
