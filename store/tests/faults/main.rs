@@ -5,6 +5,8 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that panics has done its work")]
 #![expect(clippy::indexing_slicing, reason = "a test that panics has done its work")]
 
+mod answers;
 mod cut;
 mod files;
+mod flips;
 mod promised;
