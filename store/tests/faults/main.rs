@@ -6,7 +6,9 @@
 #![expect(clippy::indexing_slicing, reason = "a test that panics has done its work")]
 
 mod answers;
+mod child;
 mod cut;
 mod files;
 mod flips;
+mod full;
 mod promised;
