@@ -6,6 +6,7 @@
 #![expect(clippy::indexing_slicing, reason = "a test that panics has done its work")]
 
 mod answers;
+mod calls;
 mod child;
 mod cut;
 mod files;
