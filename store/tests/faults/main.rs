@@ -12,4 +12,5 @@ mod cut;
 mod files;
 mod flips;
 mod full;
+mod power;
 mod promised;
