@@ -11,6 +11,7 @@ use rocksdb::{
 };
 
 use crate::error::{OpenError, StorageError};
+use crate::manifest;
 use crate::mark::{Loss, Mark, Tip};
 use crate::room::Room;
 use crate::schema::{Family, after_prefix};
@@ -38,6 +39,7 @@ pub struct Db {
 impl Db {
     /// Opens the database in `path`, or makes one there. Its mark is in the directory above.
     pub fn open(path: &Path, create: bool, tuning: Tuning) -> Result<Self, OpenError> {
+        manifest::check(path)?;
         let cache = Cache::new_lru_cache(tuning.cache);
         let families = Family::ALL.map(|family| {
             ColumnFamilyDescriptor::new(family.name(), family_options(family, &cache, tuning))

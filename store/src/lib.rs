@@ -45,6 +45,7 @@ mod load;
 mod lookup;
 mod loss;
 mod manage;
+mod manifest;
 mod mark;
 mod merge;
 mod missing;

@@ -212,3 +212,32 @@ fn flip(path: &Path, bit: u64) {
     bytes[usize::try_from(bit / 8).unwrap()] ^= 1 << (bit % 8);
     fs::write(path, bytes).unwrap();
 }
+
+/// RocksDB reads for ever where the kind of a manifest's record becomes that of a log that is used
+/// again.
+#[test]
+fn no_kind_of_a_record_makes_opening_hang() {
+    let dir = files::scratch();
+    let store = prepare(dir.path());
+    let manifest = files::of_kind(&store, "").into_iter();
+    let manifest = manifest.filter(|path| kind_of(path) == Some("MANIFEST")).next_back().unwrap();
+    let bytes = fs::read(&manifest).unwrap();
+    let name = manifest.strip_prefix(&store).unwrap();
+    let copy = dir.path().join("copy");
+    // A header has the length of its record at 4 and its kind at 6.
+    let (mut place, mut records) = (0, 0);
+    while place + 7 <= bytes.len() {
+        for kind in [5, 6, 7, 8, 11, 131] {
+            let _ = fs::remove_dir_all(&copy);
+            files::copy(&store, &copy);
+            let mut flipped = bytes.clone();
+            flipped[place + 6] = kind;
+            fs::write(copy.join(name), flipped).unwrap();
+            let error = options().open(&copy).map(drop).unwrap_err().to_string();
+            assert!(error.contains("MANIFEST"), "{error}");
+        }
+        place += 7 + usize::from(u16::from_le_bytes([bytes[place + 4], bytes[place + 5]]));
+        records += 1;
+    }
+    assert!(records > 10, "{records}");
+}
