@@ -52,6 +52,12 @@ impl Context {
 
     /// Opens the store to read. Its key is not needed.
     pub fn open(&self) -> Result<Ledger, Failure> {
+        let ledger = self.open_as_is()?;
+        warn_of_loss(&ledger);
+        Ok(ledger)
+    }
+
+    fn open_as_is(&self) -> Result<Ledger, Failure> {
         let dir = self.find_store()?;
         match Ledger::open(&dir) {
             // It was made before a store knew its author without the key, and needs it just once.
@@ -127,6 +133,17 @@ pub fn warn_of_copy(ledger: &Ledger) {
              history forks for good. `quipu identity rotate` makes a key of its own, \
              `quipu identity keep` says that the other is gone",
         );
+    }
+}
+
+/// Warns where the store has lost what was acknowledged.
+fn warn_of_loss(ledger: &Ledger) {
+    if let Some(loss) = ledger.loss() {
+        output::warning(format_args!(
+            "{loss}. The end of its log was cut off, or files were replaced by older ones. `quipu merge` \
+             from a replica that has these events brings them back; otherwise `quipu identity rotate` \
+             makes a key that uses no number twice, and `quipu identity keep` says that nobody else has them",
+        ));
     }
 }
 

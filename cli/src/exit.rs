@@ -126,9 +126,11 @@ impl Failure {
             Self::Open(OpenError::Identity(error)) | Self::Identity(error) => identity_hint(error),
             Self::Open(OpenError::Grant(error)) => grant_hint(error),
             Self::Write(error) => write_hint(error),
-            Self::Verification(_) => {
-                Some("keep the directory for inspection, and clone from another replica")
-            }
+            Self::Verification(_) => Some(DAMAGED),
+            Self::Storage(error)
+            | Self::Open(OpenError::Storage(error))
+            | Self::Read(ReadError::Storage(error))
+            | Self::Merge(MergeError::Storage(error)) => storage_hint(error),
             Self::Backup(error) => backup_hint(error),
             Self::Unavailable { why: "not here", .. } => {
                 Some("import an export of a replica that has it")
@@ -197,6 +199,12 @@ impl From<BackupError> for Failure {
 const GRANT: &str = "an admin gives this replica's key a role with `quipu member grant KEY writer`";
 
 const NO_KEY: &str = "put the key file back that belongs there; without it the store can be read, and `quipu clone` makes a replica of it with a key of its own";
+
+const DAMAGED: &str = "keep a copy of the directory; `quipu verify --repair` rebuilds what follows from the events, and `quipu clone` makes a new replica of another one";
+
+const NO_ROOM: &str = "nothing was written, and reading goes on: make room, and try again";
+
+const POISONED: &str = "look at the disk, and run the command again";
 
 #[derive(Serialize)]
 struct Refused {
@@ -310,6 +318,16 @@ fn write_hint(error: &WriteError) -> Option<&'static str> {
             Some(GRANT)
         }
         WriteError::Identity(error) => identity_hint(error),
+        WriteError::Storage(error) => storage_hint(error),
+        _ => None,
+    }
+}
+
+fn storage_hint(error: &StorageError) -> Option<&'static str> {
+    match error {
+        StorageError::NoRoom { .. } => Some(NO_ROOM),
+        StorageError::Poisoned(_) => Some(POISONED),
+        error if error.is_damage() => Some(DAMAGED),
         _ => None,
     }
 }

@@ -344,3 +344,24 @@ fn colours_are_for_terminals_only() {
     assert!(colour("CLICOLOR_FORCE", "1"));
     assert!(!colour("NO_COLOR", "1"));
 }
+
+/// The end of the database's log is cut off: each command says so, and the own chain does not go on
+/// in the place of what is gone.
+#[test]
+fn acknowledged_writes_that_are_gone_are_reported() {
+    let s = Scratch::with_store();
+    let event = s.event(&["put", "k", "v"]);
+    let logs = std::fs::read_dir(s.path("a/db")).unwrap().map(|entry| entry.unwrap().path());
+    for log in logs.filter(|path| path.extension().is_some_and(|end| end == "log")) {
+        std::fs::write(log, b"").unwrap();
+    }
+    let status = s.a(&["status"]);
+    assert_eq!(status.code, 0);
+    assert!(status.stderr.contains(&event) && status.stderr.contains("quipu merge"));
+    assert_eq!(s.a(&["verify"]).code, 21);
+    let put = s.refused(1, &["put", "k", "other"]);
+    assert!(put.stderr.contains("use its numbers twice"), "{}", put.stderr);
+    s.a(&["identity", "keep"]).ok();
+    s.a(&["verify"]).ok();
+    assert!(s.a(&["put", "k", "other"]).stderr.is_empty());
+}

@@ -7,6 +7,7 @@ use rocksdb::WriteBatch;
 
 use crate::error::StorageError;
 use crate::ledger::{Durability, Ledger};
+use crate::mark::Tip;
 use crate::writer::{Published, Writer};
 
 /// How far writing has come.
@@ -139,6 +140,7 @@ impl Ledger {
         fill: impl FnOnce(&mut Writer) -> Result<T, E>,
     ) -> Result<T, E> {
         self.commits.check()?;
+        self.db.check_room()?;
         let (group, value) = {
             let mut writer = self.lock_writer();
             writer.check()?;
@@ -146,12 +148,15 @@ impl Ledger {
             (writer.group, value)
         };
         if let Some(turn) = self.commits.turn(Some(group))? {
-            let (batch, published) = {
+            let (batch, published, tip) = {
                 let mut writer = self.lock_writer();
                 writer.check()?;
-                writer.take(&self.db).inspect_err(|error| writer.poison(error))?
+                let taken = writer.take(&self.db);
+                let (batch, published) = taken.inspect_err(|error| writer.poison(error))?;
+                let tip = Tip::of(&published, writer.own.as_ref());
+                (batch, published, tip)
             };
-            let written = self.write_batch(batch, self.is_durable());
+            let written = self.write_batch(batch, self.is_durable(), tip);
             // Readers wait for nobody: what is written is known before the writer is free.
             let written = written.map(|()| self.announce(published, &turn));
             if let Err(error) = &written {
@@ -185,6 +190,7 @@ impl Ledger {
         sync: bool,
         fill: impl FnOnce(&mut Exclusive<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
+        self.db.check_room()?;
         // Without a group to wait for, the turn always comes.
         let Some(turn) = self.commits.turn(None)? else { return Err(never()) };
         let writer = self.lock_writer();
@@ -203,10 +209,10 @@ impl Ledger {
     }
 
     /// Writes a batch. After an error nobody knows whether it is on the disk.
-    fn write_batch(&self, batch: WriteBatch, sync: bool) -> Result<(), StorageError> {
+    fn write_batch(&self, batch: WriteBatch, sync: bool, tip: Tip) -> Result<(), StorageError> {
         fail::fail_point!("before-write");
         self.commits.writes.fetch_add(1, Ordering::SeqCst);
-        self.db.write(batch, sync)?;
+        self.db.commit(batch, sync, tip)?;
         fail::fail_point!("after-write");
         Ok(())
     }
@@ -256,7 +262,8 @@ impl Exclusive<'_> {
         }
         let taken = self.writer.take(&self.ledger.db);
         let (batch, published) = taken.inspect_err(|error| self.writer.poison(error))?;
-        let written = self.ledger.write_batch(batch, sync);
+        let tip = Tip::of(&published, self.writer.own.as_ref());
+        let written = self.ledger.write_batch(batch, sync, tip);
         let written = written.map(|()| self.ledger.announce(published, &self.turn));
         written.inspect_err(|error| self.ledger.fail(&mut self.writer, error))
     }

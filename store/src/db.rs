@@ -1,16 +1,20 @@
 //! The database: opening it, reading from it at an instant, writing batches to it.
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use rocksdb::backup::BackupEngine;
 use rocksdb::{
     BlockBasedOptions, BottommostLevelCompaction, Cache, ColumnFamily, ColumnFamilyDescriptor,
     CompactOptions, DB, DBCompressionType, DBPinnableSlice, DBRawIterator, DBRecoveryMode,
-    DataBlockIndexType, FlushOptions, IngestExternalFileOptions, LiveFile, LogLevel, Options,
-    ReadOptions, Snapshot, WriteBatch, WriteOptions,
+    DataBlockIndexType, ErrorKind, FlushOptions, IngestExternalFileOptions, LiveFile, LogLevel,
+    Options, ReadOptions, Snapshot, WriteBatch, WriteOptions,
 };
 
 use crate::error::{OpenError, StorageError};
+use crate::manifest;
+use crate::mark::{Loss, Mark, Tip};
+use crate::room::Room;
 use crate::schema::{Family, after_prefix};
 
 /// How the database is set up.
@@ -20,6 +24,8 @@ pub struct Tuning {
     pub cache: usize,
     /// Memory for what is not in table files yet, in bytes.
     pub write_buffer: usize,
+    /// Bytes that stay free on the disk, where something else than usual is asked for.
+    pub min_free: Option<u64>,
 }
 
 /// An open database.
@@ -27,18 +33,35 @@ pub struct Db {
     db: DB,
     /// How table files are written that the database takes over.
     tables: Options,
+    mark: Mark,
+    room: Room,
+    /// Why nothing is written any more.
+    broken: OnceLock<String>,
 }
 
 impl Db {
-    /// Opens the database in `path`, or makes one there.
+    /// Opens the database in `path`, or makes one there. Its mark is in the directory above.
     pub fn open(path: &Path, create: bool, tuning: Tuning) -> Result<Self, OpenError> {
+        manifest::check(path)?;
         let cache = Cache::new_lru_cache(tuning.cache);
         let families = Family::ALL.map(|family| {
             ColumnFamilyDescriptor::new(family.name(), family_options(family, &cache, tuning))
         });
         match DB::open_cf_descriptors(&database_options(create, tuning), path, families) {
-            Ok(db) => Ok(Self { db, tables: family_options(Family::Blocks, &cache, tuning) }),
+            Ok(db) => {
+                let mark = Mark::open(path.parent().unwrap_or(path), db.latest_sequence_number())?;
+                Ok(Self {
+                    db,
+                    tables: family_options(Family::Blocks, &cache, tuning),
+                    mark,
+                    room: Room::new(path, tuning.min_free),
+                    broken: OnceLock::new(),
+                })
+            }
             Err(error) if is_lock(&error) => Err(OpenError::Locked(path.to_owned())),
+            Err(source) if source.kind() == ErrorKind::Corruption => {
+                Err(StorageError::Corrupt { path: culprit(path, &source), source }.into())
+            }
             Err(error) => Err(error.into()),
         }
     }
@@ -66,16 +89,74 @@ impl Db {
         self.db.snapshot()
     }
 
-    /// Writes a batch as a whole, and waits until it is on the disk where `sync` says so.
+    /// Writes a batch as a whole, and waits until it is on the disk where `sync` says so. What is
+    /// not synced is content, of any length: it is refused where there is no room for more.
     pub fn write(&self, batch: WriteBatch, sync: bool) -> Result<(), StorageError> {
+        if !sync {
+            self.room.check()?;
+        }
+        self.write_up_to(batch, sync, None)
+    }
+
+    /// Refuses where there is no room on the disk for more events or content.
+    pub fn check_room(&self) -> Result<(), StorageError> {
+        self.room.check()
+    }
+
+    /// Writes a batch of events like [`Self::write`], after which the last ones are those of `tip`.
+    pub fn commit(&self, batch: WriteBatch, sync: bool, tip: Tip) -> Result<(), StorageError> {
+        self.write_up_to(batch, sync, Some(tip))
+    }
+
+    fn write_up_to(
+        &self,
+        batch: WriteBatch,
+        sync: bool,
+        tip: Option<Tip>,
+    ) -> Result<(), StorageError> {
+        self.check()?;
+        // Others may write meanwhile, and what they write may not be on the disk: so far it is.
+        let written = self.db.latest_sequence_number() + batch.len() as u64;
+        self.room.wrote(batch.size_in_bytes());
         let mut options = WriteOptions::default();
         options.set_sync(sync);
-        Ok(self.db.write_opt(batch, &options)?)
+        self.db.write_opt(batch, &options).map_err(|error| self.broke(error))?;
+        if let Some(tip) = tip {
+            self.mark.advance(tip);
+        }
+        if sync {
+            self.mark.raise(written);
+        }
+        Ok(())
     }
 
     /// Waits until everything written is on the disk.
     pub fn sync(&self) -> Result<(), StorageError> {
-        Ok(self.db.flush_wal(true)?)
+        self.check()?;
+        let written = self.db.latest_sequence_number();
+        self.db.flush_wal(true).map_err(|error| self.broke(error))?;
+        self.mark.raise(written);
+        Ok(())
+    }
+
+    /// Starts marking from what the database holds, of which these are the last events.
+    pub fn start_mark(&self, tip: Tip) {
+        self.mark.start(tip);
+    }
+
+    /// What was acknowledged, is gone, and has not been dealt with.
+    pub fn loss(&self) -> Option<Loss> {
+        self.mark.loss()
+    }
+
+    /// Whether the loss was noticed when this database was opened, and not before.
+    pub fn is_loss_new(&self) -> bool {
+        self.mark.is_loss_new()
+    }
+
+    /// Says that what was lost is back, or that somebody has dealt with it.
+    pub fn settle_loss(&self) -> Result<(), StorageError> {
+        self.mark.settle()
     }
 
     /// Adds a put to a batch.
@@ -150,6 +231,8 @@ impl Db {
 
     /// Takes over whole table files, all of them or none. They are on the disk then.
     pub fn take_over(&self, family: Family, files: Vec<&PathBuf>) -> Result<(), StorageError> {
+        self.check()?;
+        self.room.check()?;
         let mut options = IngestExternalFileOptions::default();
         options.set_move_files(true);
         Ok(self.db.ingest_external_file_cf_opts(self.family(family)?, &options, files)?)
@@ -161,7 +244,7 @@ impl Db {
         options.set_bottommost_level_compaction(BottommostLevelCompaction::Force);
         for family in Family::ALL {
             let handle = self.family(family)?;
-            self.db.flush_cf(handle)?;
+            self.db.flush_cf(handle).map_err(|error| self.broke(error))?;
             self.db.compact_range_cf_opt(handle, None::<&[u8]>, None::<&[u8]>, &options);
         }
         Ok(())
@@ -171,6 +254,17 @@ impl Db {
     /// then, so that the next backup shares them with this one.
     pub fn back_up(&self, engine: &mut BackupEngine) -> Result<(), StorageError> {
         Ok(engine.create_new_backup_flush(&self.db, true)?)
+    }
+
+    /// Refuses to write after a failure: RocksDB may try again and go on by itself, and what the
+    /// system's cache says then is not what is on the disk.
+    fn check(&self) -> Result<(), StorageError> {
+        self.broken.get().map_or(Ok(()), |why| Err(StorageError::Poisoned(why.clone())))
+    }
+
+    fn broke(&self, error: rocksdb::Error) -> StorageError {
+        let _ = self.broken.set(error.to_string());
+        error.into()
     }
 
     fn family(&self, family: Family) -> Result<&ColumnFamily, StorageError> {
@@ -331,6 +425,27 @@ impl Walk<'_> {
 fn is_lock(error: &rocksdb::Error) -> bool {
     let text = error.to_string();
     text.contains("lock file") || text.contains("lock hold")
+}
+
+/// The file that keeps a database from being opened. RocksDB names it, except where it is a log.
+fn culprit(path: &Path, error: &rocksdb::Error) -> PathBuf {
+    let text = error.to_string();
+    // It may blame the manifest for a table that the manifest names.
+    let mut named: Vec<_> = files(path).filter(|(_, name)| text.contains(name.as_str())).collect();
+    named.sort_by_key(|(_, name)| !name.ends_with(".sst"));
+    if let Some((file, _)) = named.into_iter().next() {
+        return file;
+    }
+    let mut logs = files(path).filter(|(_, name)| name.ends_with(".log"));
+    match (logs.next(), logs.next()) {
+        (Some((log, _)), None) => log,
+        _ => path.to_owned(),
+    }
+}
+
+fn files(dir: &Path) -> impl Iterator<Item = (PathBuf, String)> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.filter_map(|entry| Some((entry.path(), entry.file_name().into_string().ok()?)))
 }
 
 fn database_options(create: bool, tuning: Tuning) -> Options {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use quipu_merge::{AuthorKey, EventId, Malformed, Refusal};
 
 use crate::cut::CutError;
+use crate::mark::Loss;
 
 /// The disk, the database or its content.
 #[derive(Debug, thiserror::Error)]
@@ -21,11 +22,32 @@ pub enum StorageError {
         /// Why.
         source: std::io::Error,
     },
+    /// The database cannot be opened, for one of its files is damaged.
+    #[error("{path} is damaged, and the database does not open: {source}")]
+    Corrupt {
+        /// Which file, or the directory where that cannot be told.
+        path: PathBuf,
+        /// What RocksDB says.
+        source: rocksdb::Error,
+    },
     /// Something in the database is not what was put there.
     #[error("the store is damaged: {what}; `verify` tells more")]
     Damaged {
         /// What was found.
         what: String,
+    },
+    /// Too little room is left on the disk, and nothing has been written. Reading goes on; writing
+    /// does once there is room.
+    #[error(
+        "{dir}: only {free} bytes are free, and {min_free} are kept so that the disk never fills up: make room"
+    )]
+    NoRoom {
+        /// The store's directory.
+        dir: PathBuf,
+        /// How many bytes are free on its file system.
+        free: u64,
+        /// How many stay free.
+        min_free: u64,
     },
     /// An earlier write failed, and nobody knows what is on the disk. Open the store again.
     #[error("an earlier write failed ({0}); the store must be opened again")]
@@ -35,6 +57,15 @@ pub enum StorageError {
 impl StorageError {
     pub(crate) fn damaged(what: impl Into<String>) -> Self {
         Self::Damaged { what: what.into() }
+    }
+
+    /// Whether what is on the disk is not what was put there; otherwise it could not be reached.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Damaged { .. } | Self::Corrupt { .. } => true,
+            Self::Database(error) => error.kind() == rocksdb::ErrorKind::Corruption,
+            _ => false,
+        }
     }
 
     pub(crate) fn file(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
@@ -192,6 +223,12 @@ pub enum WriteError {
         "this store looks like a copy of another: writing here with the same key would exclude its author. `quipu identity rotate` makes a key of its own"
     )]
     Copied,
+    /// Own events that were acknowledged are gone from this store, and others may hold them: a new
+    /// one in their place would fork its author.
+    #[error(
+        "{0}. Writing with the same key would use its numbers twice: merge from a replica that has these events, or `quipu identity rotate` makes a new key"
+    )]
+    Lost(Loss),
     /// The replica's key was changed while the event was made.
     #[error("this replica's key was changed meanwhile: try again")]
     KeyChanged,

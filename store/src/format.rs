@@ -6,19 +6,19 @@ use crate::db::{Db, Reader, Tuning};
 use crate::error::{OpenError, StorageError};
 use crate::schema::{FORMAT, Family, OLDEST_FORMAT, meta};
 
-/// Opens the database in `path`.
+/// Opens the database in `path`, whose format is still to be checked.
 ///
 /// The column families of another format may be others, with which RocksDB does not open it at
 /// all: then its format is looked up in what can be read of it.
 pub fn open(path: &Path, tuning: Tuning) -> Result<Db, OpenError> {
     let failed = match Db::open(path, false, tuning) {
-        Ok(db) => {
-            check(db.latest())?;
-            return Ok(db);
-        }
+        Ok(db) => return Ok(db),
         Err(error) => error,
     };
-    if !matches!(&failed, OpenError::Storage(StorageError::Database(_))) {
+    if !matches!(
+        &failed,
+        OpenError::Storage(StorageError::Database(_) | StorageError::Corrupt { .. })
+    ) {
         return Err(failed);
     }
     match Db::peek(path, tuning, Family::Meta, meta::FORMAT) {
@@ -30,7 +30,8 @@ pub fn open(path: &Path, tuning: Tuning) -> Result<Db, OpenError> {
     }
 }
 
-fn check(reader: Reader<'_>) -> Result<(), OpenError> {
+/// Refuses a database in another format.
+pub fn check(reader: Reader<'_>) -> Result<(), OpenError> {
     let damaged = || StorageError::damaged("the record of the format");
     let bytes = reader.get(Family::Meta, meta::FORMAT)?.ok_or_else(damaged)?;
     let found = decode(&bytes).ok_or_else(damaged)?;

@@ -18,6 +18,8 @@ use crate::format;
 use crate::identity::{Identity, Passphrase};
 use crate::load;
 use crate::lookup::Places;
+use crate::loss;
+use crate::mark::Tip;
 use crate::pool::Pool;
 use crate::schema::FORMAT;
 use crate::signer::Signer;
@@ -85,6 +87,7 @@ pub struct Options {
     pub(crate) passphrase: Option<Passphrase>,
     cache: usize,
     write_buffer: usize,
+    min_free: Option<u64>,
 }
 
 impl Default for Options {
@@ -94,6 +97,7 @@ impl Default for Options {
             passphrase: None,
             cache: 64 << 20,
             write_buffer: 32 << 20,
+            min_free: None,
         }
     }
 }
@@ -130,6 +134,16 @@ impl Options {
     #[must_use]
     pub const fn write_buffer(mut self, bytes: usize) -> Self {
         self.write_buffer = bytes;
+        self
+    }
+
+    /// How many bytes stay free on the store's file system: writes fail with
+    /// [`StorageError::NoRoom`] before the disk is full, and reading goes on. Unless set, 64 MiB,
+    /// or a sixteenth of a file system below 1 GiB; 0 keeps nothing. It is looked at from time to
+    /// time: what others write there meanwhile, and one large transaction, may still fill the disk.
+    #[must_use]
+    pub const fn min_free(mut self, bytes: u64) -> Self {
+        self.min_free = Some(bytes);
         self
     }
 
@@ -172,6 +186,13 @@ impl Options {
             OpenError::Locked(_) => OpenError::Locked(dir.to_owned()),
             other => other,
         })?;
+        let loss = db.loss();
+        self.open_database(dir, db).map_err(|error| loss::explain(error, loss))
+    }
+
+    fn open_database(&self, dir: &Path, db: Db) -> Result<Ledger, OpenError> {
+        format::check(db.latest())?;
+        loss::settle(&db)?;
         let signer = Signer::open(dir, &db, self.passphrase.as_ref())?;
         let copied = copied::is_copied(dir, db.latest())?;
         Ledger::start(self, dir, db, signer, copied)
@@ -238,7 +259,7 @@ impl Options {
     }
 
     pub(crate) const fn tuning(&self) -> Tuning {
-        Tuning { cache: self.cache, write_buffer: self.write_buffer }
+        Tuning { cache: self.cache, write_buffer: self.write_buffer, min_free: self.min_free }
     }
 }
 
@@ -296,6 +317,7 @@ impl Ledger {
         let blocks = Blocks::load(db.latest())?;
         let (published, lanes) = load::published(db.latest())?;
         let own = load::own_tip(db.latest(), &lanes, signer.author())?;
+        db.start_mark(Tip::of(&published, own.as_ref()));
         let writer = Writer::new(&published, lanes, own);
         let pool = Pool::load(db.latest())?;
         let ledger = Self {
@@ -311,7 +333,11 @@ impl Ledger {
             blocks,
         };
         ledger.lock_writer().pool = pool;
-        ledger.admit_due()?;
+        match ledger.admit_due() {
+            // What is there can be read all the same, and what is due stays so.
+            Err(StorageError::NoRoom { .. }) => {}
+            admitted => drop(admitted?),
+        }
         Ok(ledger)
     }
 

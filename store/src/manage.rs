@@ -53,8 +53,10 @@ impl Ledger {
         let roles = [Role::Admin, Role::Validator, Role::Writer];
         let granted: Vec<_> =
             roles.into_iter().filter(|role| held.contains(&role.word())).collect();
-        // A copy must write nothing with the key that it was copied with.
-        let may = granted.contains(&Role::Admin) && !self.is_copied();
+        // A copy must write nothing with the key that it was copied with, nor a store that has lost
+        // its latest events.
+        let safe = !self.is_copied() && self.check_not_lost(old).is_ok();
+        let may = granted.contains(&Role::Admin) && safe;
         let granted = if may { granted } else { Vec::new() };
         let event = if may {
             let grants = granted.iter().map(|&role| Control::Grant { author: new, role });
@@ -65,6 +67,7 @@ impl Ledger {
         fail::fail_point!("after-grant");
         self.save_identity(&next, passphrase)?;
         self.replace_identity(next)?;
+        self.db.settle_loss()?;
         Ok(Rotation { old, new, granted, event })
     }
 
@@ -98,7 +101,7 @@ impl Ledger {
         Identity::replace(self.dir())?;
         fail::fail_point!("after-key-replaced");
         if own {
-            self.keep_place()?;
+            self.own_place()?;
         }
         if other {
             author::record(&self.db, identity.author())?;
@@ -106,12 +109,17 @@ impl Ledger {
         Ok(())
     }
 
-    /// Says that this store was moved and not copied, or that the other copy is gone: its key is
-    /// used here from now on.
+    /// Says that this store was moved and not copied, or that the other copy is gone, and that
+    /// nobody else holds events that this one has lost: its key is used here from now on.
     ///
     /// # Errors
     /// The disk, the database or its content.
     pub fn keep_place(&self) -> Result<(), StorageError> {
+        self.own_place()?;
+        self.db.settle_loss()
+    }
+
+    fn own_place(&self) -> Result<(), StorageError> {
         Place::of(self.dir())?.record(&self.db)?;
         self.copied.store(false, Ordering::Relaxed);
         Ok(())

@@ -27,6 +27,7 @@ pub(crate) fn write_event(
     if ledger.author() != identity.author() {
         return Err(WriteError::KeyChanged);
     }
+    ledger.check_not_lost(identity.author())?;
     let merge = Body::Merge.encode().map_err(WriteError::Limit)?;
     while writer.other_heads().count() > MAX_PARENTS {
         write_one(ledger, writer, identity, &Body::Merge, &merge, &[])?;

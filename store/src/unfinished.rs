@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 use crate::error::{OpenError, StorageError};
 use crate::identity::{FRESH_KEY_FILE, KEY_FILE};
 use crate::ledger::{DATABASE, STAGING};
+use crate::mark::{LOSS_FILE, MARK_FILE};
 
 /// The file that is there until a new store is whole. Who makes the store holds its lock.
 const MARK: &str = ".quipu-unfinished";
 /// What an attempt that ended early may have left.
-const LEFT: [&str; 5] = [MARK, DATABASE, STAGING, KEY_FILE, FRESH_KEY_FILE];
+const LEFT: [&str; 7] = [MARK, DATABASE, STAGING, KEY_FILE, FRESH_KEY_FILE, MARK_FILE, LOSS_FILE];
 
 /// The right to make a store in a directory.
 pub struct Unfinished {
@@ -86,8 +87,8 @@ fn holds_only(dir: &Path, names: &[&str]) -> io::Result<bool> {
 
 fn clear(dir: &Path) -> io::Result<()> {
     remove(fs::remove_dir_all(dir.join(DATABASE)))?;
-    remove(fs::remove_file(dir.join(KEY_FILE)))?;
-    remove(fs::remove_file(dir.join(FRESH_KEY_FILE)))
+    let files = [KEY_FILE, FRESH_KEY_FILE, MARK_FILE, LOSS_FILE];
+    files.into_iter().try_for_each(|file| remove(fs::remove_file(dir.join(file))))
 }
 
 fn remove(removed: io::Result<()>) -> io::Result<()> {

@@ -22,7 +22,7 @@ use tempfile::TempDir;
 
 const SIGABRT: i32 = 6;
 const SIGKILL: i32 = 9;
-const KILLS: u64 = 200;
+const KILLS: u64 = 300;
 /// More than two batches of a merge.
 const SOURCE_EVENTS: usize = 1_300;
 

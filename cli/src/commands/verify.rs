@@ -1,6 +1,6 @@
 //! `quipu verify`
 
-use quipu_store::{Ledger, OpenError, ReadError, StorageError, VerifyReport};
+use quipu_store::{Ledger, OpenError, ReadError, VerifyReport};
 use serde::Serialize;
 
 use crate::context::Context;
@@ -66,10 +66,5 @@ fn damage(failure: Failure) -> Failure {
         | Failure::Storage(error) => error,
         _ => return failure,
     };
-    let damaged = match storage {
-        StorageError::Damaged { .. } => true,
-        StorageError::Database(error) => error.to_string().starts_with("Corruption"),
-        _ => false,
-    };
-    if damaged { Failure::Verification(storage.to_string()) } else { failure }
+    if storage.is_damage() { Failure::Verification(storage.to_string()) } else { failure }
 }

@@ -8,7 +8,7 @@ mod marks;
 mod order;
 
 use quipu_merge::Dot;
-use rocksdb::DBPinnableSlice;
+use rocksdb::{DBPinnableSlice, ErrorKind};
 
 use crate::db::Reader;
 use crate::error::{ReadError, StorageError};
@@ -80,6 +80,9 @@ impl Ledger {
             done: 0,
             total,
         };
+        if let Some(loss) = self.loss() {
+            check.find(loss.to_string());
+        }
         let lanes = events::check(&mut check)?;
         if let Some(authority) = order::check(&mut check, &lanes)? {
             derived::check(&mut check, &lanes, &authority)?;
@@ -134,9 +137,7 @@ impl<'s> Check<'s, '_, '_> {
                 self.find(format!("{whose}: {what}"));
                 Ok(None)
             }
-            Err(StorageError::Database(error))
-                if error.kind() == rocksdb::ErrorKind::Corruption =>
-            {
+            Err(StorageError::Database(error)) if error.kind() == ErrorKind::Corruption => {
                 self.find(format!("{whose}: {error}"));
                 Ok(None)
             }
