@@ -33,6 +33,7 @@ mod error;
 mod event;
 mod export;
 mod extent;
+mod footprint;
 mod format;
 mod granted;
 mod identity;
