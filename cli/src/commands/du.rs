@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use quipu_merge::{BlockId, Codec, Link};
+use quipu_merge::{BlockId, Link};
 use quipu_store::{KeyKind, Snapshot, Value};
 use serde::Serialize;
 
@@ -69,12 +69,14 @@ struct Meter<'s, 'l> {
     snapshot: &'s Snapshot<'l>,
     usage: Usage,
     seen: HashSet<BlockId>,
+    /// The first blocks of long values that are not here as a whole.
+    broken: HashSet<BlockId>,
 }
 
 impl<'s, 'l> Meter<'s, 'l> {
     fn measure(snapshot: &'s Snapshot<'l>, prefix: &str) -> Result<Usage, Failure> {
         let usage = Usage { prefix: prefix.to_owned(), ..Usage::default() };
-        let mut meter = Meter { snapshot, usage, seen: HashSet::new() };
+        let mut meter = Meter { snapshot, usage, seen: HashSet::new(), broken: HashSet::new() };
         let mut result = Ok(());
         snapshot.keys(prefix, |key, kinds| {
             result = meter.key(key, kinds);
@@ -108,7 +110,7 @@ impl<'s, 'l> Meter<'s, 'l> {
                 self.usage.stored += bytes.len() as u64;
             }
             Value::Long(link) => {
-                self.usage.logical += link.size;
+                self.usage.logical = self.usage.logical.saturating_add(link.size);
                 self.long(*link)?;
             }
             Value::Erased | Value::Missing | Value::Unreadable => self.usage.unavailable += 1,
@@ -117,17 +119,22 @@ impl<'s, 'l> Meter<'s, 'l> {
     }
 
     fn long(&mut self, link: Link) -> Result<(), Failure> {
-        let Self { snapshot, usage, seen } = self;
-        let whole = snapshot.long_blocks(link, |block, len| {
-            if seen.insert(block) {
-                usage.stored += len;
+        let Self { snapshot, usage, seen, broken } = self;
+        let whole = snapshot.long_blocks(link, |link, len| {
+            let is_new = seen.insert(link.block);
+            if is_new {
+                usage.stored = usage.stored.saturating_add(len);
                 usage.blocks += 1;
-            } else if block.codec == Codec::Raw {
-                usage.saved += len;
+            } else {
+                // All that it lists has been counted.
+                usage.saved = usage.saved.saturating_add(link.size);
             }
-            true
+            is_new
         })?;
-        usage.unavailable += u64::from(!whole);
+        if !whole {
+            broken.insert(link.block);
+        }
+        usage.unavailable += u64::from(broken.contains(&link.block));
         Ok(())
     }
 }
