@@ -363,3 +363,34 @@ fn of_a_conflict_the_first_value_is_restored() {
     assert!(ran.stderr.contains("1 files stored"), "{}", ran.stderr);
     assert_eq!(s.a(&["conflicts"]).ok(), "");
 }
+
+#[test]
+fn du_counts_each_block_once() {
+    let s = Scratch::with_store();
+    s.write("long", &noise(1_000_000, 5));
+    s.event(&["put", "a/1", "--file", "long"]);
+    s.event(&["put", "a/2", "short"]);
+    let before = s.a(&["du", "a/", "--json"]).json();
+    let expected = ["blocks", "logical", "prefix", "saved", "stored", "unavailable", "values"];
+    assert_eq!(fields(&before), expected);
+    assert_eq!((&before["values"], &before["logical"]), (&2.into(), &1_000_005.into()));
+    assert_eq!((&before["saved"], &before["unavailable"]), (&0.into(), &0.into()));
+    let stored = before["stored"].as_u64().unwrap();
+    assert!((1_000_005..1_010_000).contains(&stored), "{before}");
+    assert!(before["blocks"].as_u64().unwrap() > 1);
+
+    s.event(&["put", "a/3", "--file", "long"]);
+    s.event(&["append", "b/list", "--file", "long"]);
+    let after = s.a(&["du", "a/", "b/", "", "--json"]).lines();
+    assert_eq!(after[0]["logical"], 2_000_005);
+    assert_eq!((&after[0]["stored"], &after[0]["saved"]), (&before["stored"], &1_000_000.into()));
+    assert_eq!((&after[1]["values"], &after[1]["saved"]), (&1.into(), &0.into()));
+    assert_eq!((&after[2]["stored"], &after[2]["saved"]), (&before["stored"], &2_000_000.into()));
+    let told = s.a(&["du"]).ok();
+    assert!(told.starts_with("3000005 bytes in 4 values, "), "{told}");
+
+    assert_eq!(s.a(&["du", "nothing", "--json"]).json()["values"], 0);
+    s.refused(3, &["du", "--at", "zzzzzzzzzz:1"]);
+    s.refused(2, &["du", "--range", "0..1"]);
+    s.refused(2, &["du", "--at", ""]);
+}

@@ -34,6 +34,7 @@ mod error;
 mod event;
 mod export;
 mod extent;
+mod footprint;
 mod format;
 mod granted;
 mod identity;

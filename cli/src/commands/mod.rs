@@ -12,6 +12,7 @@ pub mod completions;
 pub mod conflicts;
 pub mod del;
 pub mod diff;
+pub mod du;
 pub mod dump;
 mod events;
 pub mod export;
