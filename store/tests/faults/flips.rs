@@ -219,8 +219,8 @@ fn flip(path: &Path, bit: u64) {
 fn no_kind_of_a_record_makes_opening_hang() {
     let dir = files::scratch();
     let store = prepare(dir.path());
-    let manifest = files::of_kind(&store, "").into_iter();
-    let manifest = manifest.filter(|path| kind_of(path) == Some("MANIFEST")).next_back().unwrap();
+    let mut manifests = files::of_kind(&store, "").into_iter();
+    let manifest = manifests.rfind(|path| kind_of(path) == Some("MANIFEST")).unwrap();
     let bytes = fs::read(&manifest).unwrap();
     let name = manifest.strip_prefix(&store).unwrap();
     let copy = dir.path().join("copy");
