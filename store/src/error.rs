@@ -13,7 +13,7 @@ use crate::mark::Loss;
 pub enum StorageError {
     /// The database could not read or write.
     #[error("the database failed: {0}")]
-    Database(#[from] rocksdb::Error),
+    Database(#[source] rocksdb::Error),
     /// A file of the store could not be read or written.
     #[error("{path}: {source}")]
     File {
@@ -22,14 +22,18 @@ pub enum StorageError {
         /// Why.
         source: std::io::Error,
     },
-    /// The database cannot be opened, for one of its files is damaged.
-    #[error("{path} is damaged, and the database does not open: {source}")]
+    /// A file of the database is damaged.
+    #[error("{path} is damaged: {source}")]
     Corrupt {
         /// Which file, or the directory where that cannot be told.
         path: PathBuf,
         /// What RocksDB says.
         source: rocksdb::Error,
     },
+    /// Table files could not be rewritten, and take up as much room as before. What they hold is as
+    /// it was.
+    #[error("the database could not rewrite its files of {0}: its log, the file LOG, tells why")]
+    NotRewritten(&'static str),
     /// Something in the database is not what was put there.
     #[error("the store is damaged: {what}; `verify` tells more")]
     Damaged {
@@ -61,11 +65,7 @@ impl StorageError {
 
     /// Whether what is on the disk is not what was put there; otherwise it could not be reached.
     pub fn is_damage(&self) -> bool {
-        match self {
-            Self::Damaged { .. } | Self::Corrupt { .. } => true,
-            Self::Database(error) => error.kind() == rocksdb::ErrorKind::Corruption,
-            _ => false,
-        }
+        matches!(self, Self::Damaged { .. } | Self::Corrupt { .. })
     }
 
     pub(crate) fn file(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
@@ -116,12 +116,6 @@ pub enum OpenError {
     /// The disk, the database or its content.
     #[error(transparent)]
     Storage(#[from] StorageError),
-}
-
-impl From<rocksdb::Error> for OpenError {
-    fn from(error: rocksdb::Error) -> Self {
-        Self::Storage(error.into())
-    }
 }
 
 impl From<MergeError> for OpenError {
@@ -194,12 +188,6 @@ pub enum ReadError {
     Storage(#[from] StorageError),
 }
 
-impl From<rocksdb::Error> for ReadError {
-    fn from(error: rocksdb::Error) -> Self {
-        Self::Storage(error.into())
-    }
-}
-
 /// A transaction was not committed; nothing of it has been written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -254,12 +242,6 @@ pub enum WriteError {
     Storage(#[from] StorageError),
 }
 
-impl From<rocksdb::Error> for WriteError {
-    fn from(error: rocksdb::Error) -> Self {
-        Self::Storage(error.into())
-    }
-}
-
 /// Foreign events could not be taken in.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -296,12 +278,6 @@ pub enum MergeError {
     /// The disk, the database or its content.
     #[error(transparent)]
     Storage(#[from] StorageError),
-}
-
-impl From<rocksdb::Error> for MergeError {
-    fn from(error: rocksdb::Error) -> Self {
-        Self::Storage(error.into())
-    }
 }
 
 impl From<ReadError> for MergeError {

@@ -8,7 +8,7 @@ use rocksdb::Env;
 use rocksdb::backup::{BackupEngine, BackupEngineOptions, RestoreOptions};
 
 use super::{BackupError, BackupId};
-use crate::db::Db;
+use crate::db::{Db, failure};
 use crate::error::StorageError;
 use crate::merge::Progress;
 use crate::status::size_of;
@@ -16,37 +16,42 @@ use crate::status::size_of;
 const INTERVAL: Duration = Duration::from_millis(100);
 
 /// The engine, at work in a directory that nobody else changes.
-pub struct Engine(BackupEngine);
+pub struct Engine<'d> {
+    dir: &'d Path,
+    inner: BackupEngine,
+}
 
-impl Engine {
-    pub fn open(dir: &Path) -> Result<Self, BackupError> {
+impl<'d> Engine<'d> {
+    pub fn open(dir: &'d Path) -> Result<Self, BackupError> {
         // Copied files are on the disk before the backup counts, by default.
-        let options = BackupEngineOptions::new(dir)?;
-        Ok(Self(BackupEngine::open(&options, &Env::new()?)?))
+        let open = || BackupEngine::open(&BackupEngineOptions::new(dir)?, &Env::new()?);
+        let inner = open().map_err(|error| failure(dir, error))?;
+        Ok(Self { dir, inner })
     }
 
     /// Makes a backup, all of whose files have the sizes that they should have.
     pub fn create(&mut self, db: &Db) -> Result<BackupId, BackupError> {
-        db.back_up(&mut self.0)?;
+        db.back_up(&mut self.inner)?;
         let newest = self.ids().max();
         let id = newest.ok_or_else(|| StorageError::damaged("the new backup is not there"))?;
-        self.0.verify_backup(id.0)?;
+        self.inner.verify_backup(id.0).map_err(|error| failure(self.dir, error))?;
         Ok(id)
     }
 
     /// Copies a backup to a directory, and compares every file with its checksum.
     pub fn restore(&mut self, id: BackupId, to: &Path) -> Result<(), BackupError> {
-        Ok(self.0.restore_from_backup(to, to, &RestoreOptions::default(), id.0)?)
+        let restored = self.inner.restore_from_backup(to, to, &RestoreOptions::default(), id.0);
+        Ok(restored.map_err(|error| failure(self.dir, error))?)
     }
 
     /// Removes the backups before `first`, and what they alone consist of.
     pub fn remove_before(&mut self, first: BackupId) -> Result<(), BackupError> {
         let kept = self.ids().filter(|id| *id >= first).count();
-        Ok(self.0.purge_old_backups(kept)?)
+        Ok(self.inner.purge_old_backups(kept).map_err(|error| failure(self.dir, error))?)
     }
 
     fn ids(&self) -> impl Iterator<Item = BackupId> + use<> {
-        self.0.get_backup_info().into_iter().map(|info| BackupId(info.backup_id))
+        self.inner.get_backup_info().into_iter().map(|info| BackupId(info.backup_id))
     }
 }
 

@@ -69,12 +69,6 @@ impl From<IdentityError> for BackupError {
     }
 }
 
-impl From<rocksdb::Error> for BackupError {
-    fn from(error: rocksdb::Error) -> Self {
-        Self::Storage(error.into())
-    }
-}
-
 impl From<ReadError> for BackupError {
     fn from(error: ReadError) -> Self {
         match error {

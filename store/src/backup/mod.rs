@@ -18,7 +18,6 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 
 use quipu_merge::{AuthorKey, EventId, Micros};
-use rocksdb::ErrorKind;
 
 use self::contents::{Contents, LISTS, Seen};
 use self::engine::{Engine, watch};
@@ -202,10 +201,8 @@ fn list(place: &Place, check: Check<'_>) -> Result<BackupList, BackupError> {
 /// A new backup shares files with earlier ones, which may be damaged: the engine tells of that in
 /// words.
 fn named(error: BackupError, place: &Place) -> BackupError {
-    match &error {
-        BackupError::Storage(StorageError::Database(failed))
-            if failed.kind() == ErrorKind::Corruption => {}
-        _ => return error,
+    if !matches!(&error, BackupError::Storage(StorageError::Corrupt { .. })) {
+        return error;
     }
     let damaged = list(place, &mut |_, _| Ok(())).map(|list| list.damaged).unwrap_or_default();
     damaged.into_iter().next().map_or(error, |(_, damage)| damage)

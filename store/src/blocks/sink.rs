@@ -133,7 +133,8 @@ impl<'l> BlockSink<'l> {
             Some(file) => file,
             None => self.start_file()?,
         };
-        file.writer.put(file.next.to_be_bytes(), encode(id, bytes))?;
+        let put = file.writer.put(file.next.to_be_bytes(), encode(id, bytes));
+        put.map_err(|error| self.ledger.db.failure(error))?;
         self.filed.insert(id, file.next);
         file.next += 1;
         let full = file.writer.file_size() >= FILE_LEN || file.next == file.first + FILE_BLOCKS;
@@ -148,13 +149,13 @@ impl<'l> BlockSink<'l> {
         fs::create_dir_all(&dir).map_err(StorageError::file(&dir))?;
         let path = dir.join(format!("{first}.sst"));
         let writer = SstFileWriter::create(db.table_options());
-        writer.open(&path)?;
+        writer.open(&path).map_err(|error| db.failure(error))?;
         Ok(TableFile { writer, path, first, next: first })
     }
 
     fn finish_file(&mut self) -> Result<(), StorageError> {
         if let Some(mut file) = self.file.take() {
-            file.writer.finish()?;
+            file.writer.finish().map_err(|error| self.ledger.db.failure(error))?;
             self.finished.push((file.path, file.first, file.next));
         }
         Ok(())
@@ -167,8 +168,9 @@ impl<'l> BlockSink<'l> {
         }
         self.finish_file()?;
         let (ledger, db) = (self.ledger, &self.ledger.db);
-        let mut state = ledger.blocks.lock();
+        // This waits for the disk, and nobody needs to wait along: the blocks are not known yet.
         self.take_over_files()?;
+        let mut state = ledger.blocks.lock();
         let mut batch = WriteBatch::default();
         let mut numbers = HashMap::new();
         for (id, filed) in std::mem::take(&mut self.filed) {
@@ -280,9 +282,10 @@ fn link(
 
 impl Drop for BlockSink<'_> {
     fn drop(&mut self) {
-        let mut state = self.ledger.blocks.lock();
-        self.leased.iter().for_each(|id| state.release(*id));
-        drop(state);
+        if !self.leased.is_empty() {
+            let mut state = self.ledger.blocks.lock();
+            self.leased.iter().for_each(|id| state.release(*id));
+        }
         // Files that nothing has taken over. Those that stay go when the store is opened again.
         let open = self.file.take().map(|file| file.path);
         for path in self.finished.drain(..).map(|(path, ..)| path).chain(open) {

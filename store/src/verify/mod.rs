@@ -8,7 +8,7 @@ mod marks;
 mod order;
 
 use quipu_merge::Dot;
-use rocksdb::{DBPinnableSlice, ErrorKind};
+use rocksdb::DBPinnableSlice;
 
 use crate::db::Reader;
 use crate::error::{ReadError, StorageError};
@@ -137,7 +137,7 @@ impl<'s> Check<'s, '_, '_> {
                 self.find(format!("{whose}: {what}"));
                 Ok(None)
             }
-            Err(StorageError::Database(error)) if error.kind() == ErrorKind::Corruption => {
+            Err(error @ StorageError::Corrupt { .. }) => {
                 self.find(format!("{whose}: {error}"));
                 Ok(None)
             }

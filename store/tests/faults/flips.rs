@@ -129,7 +129,7 @@ fn judge(store: &Path, expected: &str, author: AuthorKey) -> Outcome {
 /// An error names the file, or what in the store it is about.
 fn assert_helps(error: &dyn Error) {
     let text = error.to_string();
-    let names = ["/db/", "the store is damaged: ", "identity.pem"];
+    let names = ["/db/", "/db is damaged: ", "the store is damaged: ", "identity.pem"];
     assert!(names.iter().any(|name| text.contains(name)), "{text}");
 }
 
