@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use quipu_store::{
-    BackupError, CutError, ExportError, IdentityError, LongError, MergeError, OpenError, ReadError,
-    RotationError, StorageError, WriteError,
+    BackupError, CutError, ExportError, IdentityError, LongError, MergeError, OpenError, PinError,
+    ReadError, RotationError, StorageError, WriteError,
 };
 use serde::Serialize;
 
@@ -67,6 +67,8 @@ pub enum Failure {
     #[error(transparent)]
     Rotation(RotationError),
     #[error(transparent)]
+    Pin(PinError),
+    #[error(transparent)]
     Backup(BackupError),
 }
 
@@ -100,6 +102,8 @@ impl Failure {
             Self::Read(error) => read_code(error),
             Self::Write(error) => write_code(error),
             Self::Merge(error) => merge_code(error),
+            Self::Pin(PinError::Erased(_)) => UNAVAILABLE,
+            Self::Pin(_) => NOT_FOUND,
             Self::Backup(error) => backup_code(error),
             Self::Line { .. } => REFUSED,
             Self::File { .. }
@@ -132,6 +136,10 @@ impl Failure {
             | Self::Read(ReadError::Storage(error))
             | Self::Merge(MergeError::Storage(error)) => storage_hint(error),
             Self::Backup(error) => backup_hint(error),
+            Self::Pin(PinError::NotPinned(_)) => Some("`quipu pin list` tells what is pinned"),
+            Self::Unavailable { why: "pruned", .. } => {
+                Some("`quipu merge --refill` from a replica that still has it brings it back")
+            }
             Self::Unavailable { why: "not here", .. } => {
                 Some("import an export of a replica that has it")
             }
@@ -182,6 +190,15 @@ impl From<RotationError> for Failure {
             RotationError::Write(error) => Self::Write(error),
             RotationError::Identity(error) => Self::Identity(error),
             other => Self::Rotation(other),
+        }
+    }
+}
+
+impl From<PinError> for Failure {
+    fn from(error: PinError) -> Self {
+        match error {
+            PinError::Storage(error) => Self::Storage(error),
+            other => Self::Pin(other),
         }
     }
 }

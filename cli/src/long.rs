@@ -21,6 +21,7 @@ pub const fn unavailable(value: &Value) -> Option<&'static str> {
     match value {
         Value::Bytes(_) | Value::Long(_) => None,
         Value::Erased => Some("erased"),
+        Value::Pruned => Some("pruned"),
         Value::Missing => Some("not here"),
         Value::Unreadable => Some("unreadable"),
     }

@@ -5,12 +5,12 @@
 //! the grace period; then the edges that led from it go, too, and what they led to is looked at. Deleting
 //! happens while nobody writes, a few blocks at a time.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use quipu_merge::BlockId;
 
-use crate::blocks::{self, Garbage, Parent};
+use crate::blocks::{self, Cascade, Garbage, Parent};
 use crate::commit::Exclusive;
 use crate::db::Walk;
 use crate::error::StorageError;
@@ -47,6 +47,8 @@ pub struct GcReport {
     pub young: u64,
     /// Blocks to which nothing refers yet, but that somebody is about to refer to.
     pub in_use: u64,
+    /// Blocks of erased values that were pinned: they went all the same, and their pins with them.
+    pub unpinned: u64,
     /// Events whose erased values were still in files of the database.
     pub purged: u64,
     /// Length of the table files before, in bytes.
@@ -63,8 +65,8 @@ enum Fate {
     Young,
     /// Somebody is about to refer to it.
     InUse,
-    /// It goes, with what it lists.
-    Goes { bytes: u64, children: BTreeSet<BlockId> },
+    /// It goes, with what it lists; with its pin, where it has been erased.
+    Goes { bytes: u64, children: BTreeSet<BlockId>, pinned: bool },
 }
 
 impl Ledger {
@@ -119,9 +121,13 @@ impl Ledger {
                         }
                         Fate::Young => report.young += 1,
                         Fate::InUse => report.in_use += 1,
-                        Fate::Goes { bytes, children } => {
+                        Fate::Goes { bytes, children, pinned } => {
                             self.delete_block(hold, number, &garbage, children)?;
+                            if pinned {
+                                self.delete_pin(hold, number, garbage.id)?;
+                            }
                             report.blocks += 1;
+                            report.unpinned += u64::from(pinned);
                             report.bytes += bytes;
                             deleted.insert(number);
                         }
@@ -142,7 +148,9 @@ impl Ledger {
         leased: bool,
     ) -> Result<Fate, StorageError> {
         let grace = u64::try_from(grace.as_micros()).unwrap_or(u64::MAX);
-        if blocks::is_referred_to(self.latest(), number)? {
+        // Erasing wins over pins.
+        let pinned = garbage.is_erased() && blocks::is_only_pinned(self.latest(), number)?;
+        if !pinned && blocks::is_referred_to(self.latest(), number)? {
             return Ok(Fate::Referred);
         }
         if garbage.since.0.saturating_add(grace) > now().0 {
@@ -157,7 +165,7 @@ impl Ledger {
             // It never came, or cannot be read.
             None => (0, BTreeSet::new()),
         };
-        Ok(Fate::Goes { bytes, children })
+        Ok(Fate::Goes { bytes, children, pinned })
     }
 
     fn delete_block(
@@ -181,17 +189,27 @@ impl Ledger {
             let edge = blocks::edge_key(child, Parent::Manifest(number));
             writer.delete(db, Family::Edges, &edge)?;
             // It has been unused for as long as this one.
-            let mark = Garbage { since: garbage.since, id }.encode();
-            writer.put(db, Family::Meta, &meta::garbage(child), &mark)?;
+            writer.mark_garbage(db, child, Garbage { since: garbage.since, id })?;
         }
         Ok(())
+    }
+
+    fn delete_pin(
+        &self,
+        hold: &mut Exclusive<'_>,
+        number: u64,
+        id: BlockId,
+    ) -> Result<(), StorageError> {
+        let edge = blocks::edge_key(number, Parent::Pin);
+        hold.writer().delete(&self.db, Family::Edges, &edge)?;
+        hold.writer().delete(&self.db, Family::Meta, &meta::pinned_block(id))
     }
 
     /// Tells what collecting would delete. A block goes where all that refers to it goes.
     fn gc_preview(&self, grace: Duration) -> Result<GcReport, StorageError> {
         let disk = self.db.table_bytes()?;
         let mut report = GcReport { disk_before: disk, disk_after: disk, ..GcReport::default() };
-        let mut open = Vec::new();
+        let mut cascade = Cascade::new(self.latest());
         let mut after = meta::GARBAGE.to_vec();
         loop {
             let marked = marked_after(self, &mut after)?;
@@ -199,39 +217,19 @@ impl Ledger {
                 break;
             }
             for (number, garbage) in marked {
-                let leased = self.blocks.lock().is_leased(garbage.id);
-                match self.fate(number, &garbage, grace, leased)? {
+                let leased = |id| self.blocks.lock().is_leased(id);
+                match self.fate(number, &garbage, grace, leased(garbage.id))? {
                     Fate::Referred => {}
                     Fate::Young => report.young += 1,
                     Fate::InUse => report.in_use += 1,
-                    Fate::Goes { bytes, children } => open.push((number, bytes, children)),
-                }
-            }
-        }
-        let mut gone = HashSet::new();
-        let mut left = BTreeMap::<u64, u64>::new();
-        while let Some((number, bytes, children)) = open.pop() {
-            if !gone.insert(number) {
-                continue;
-            }
-            report.blocks += 1;
-            report.bytes += bytes;
-            for id in children {
-                let Some(child) = blocks::number_of(self.latest(), id)? else { continue };
-                let left = match left.entry(child) {
-                    std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
-                    std::collections::btree_map::Entry::Vacant(new) => {
-                        new.insert(self.latest().count(Family::Edges, &child.to_be_bytes())?)
+                    Fate::Goes { .. } => {
+                        cascade.take(number, garbage.id, garbage.is_erased(), leased)?;
                     }
-                };
-                *left = left.saturating_sub(1);
-                if *left > 0 || self.blocks.lock().is_leased(id) {
-                    continue;
                 }
-                let block = blocks::stored(self.latest(), id)?.unwrap_or_default();
-                open.push((child, block.len() as u64, blocks::children(id, &block)));
             }
         }
+        (report.blocks, report.bytes) = (cascade.blocks, cascade.bytes);
+        report.unpinned = cascade.unpinned;
         report.purged = self.erasures()?.events.len() as u64;
         Ok(report)
     }

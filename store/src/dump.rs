@@ -1,8 +1,8 @@
 //! The full state of a cut, folded from its events: the check on everything that is kept derived.
 
 use quipu_merge::{
-    Clock, Content, Cut, Dump, Effect, Opening, Overview, Place, Shown, State, Subject, ValueRef,
-    Verdicts, cut_number,
+    Clock, Cut, Dump, Effect, Overview, Place, Shown, State, Subject, ValueRef, Verdicts,
+    cut_number,
 };
 
 use crate::error::{ReadError, StorageError};
@@ -16,6 +16,18 @@ impl Snapshot<'_> {
     /// # Errors
     /// [`ReadError::NoSuchEvent`] where a certified cut names an event that is not held.
     pub fn dump(&self, certified: &[Cut]) -> Result<Dump, ReadError> {
+        self.dump_noting(certified, &mut |_| {})
+    }
+
+    /// Like [`Self::dump`], and calls `note` with each value: the dump alone does not tell why one is null.
+    ///
+    /// # Errors
+    /// Those of [`Self::dump`].
+    pub fn dump_noting(
+        &self,
+        certified: &[Cut],
+        note: &mut dyn FnMut(&Value),
+    ) -> Result<Dump, ReadError> {
         let ledger = self.ledger_handle();
         let certified = certified
             .iter()
@@ -38,13 +50,14 @@ impl Snapshot<'_> {
         };
         let mut failed = None;
         let mut show = |value: ValueRef| {
-            if erased.contains(&(value.author, value.opening)) {
-                return Shown::Nothing;
-            }
-            self.show(value).unwrap_or_else(|error| {
+            let erased = erased.contains(&(value.author, value.opening));
+            let held = if erased { Ok(Value::Erased) } else { self.held(value) };
+            let held = held.unwrap_or_else(|error| {
                 failed.get_or_insert(error);
-                Shown::Nothing
-            })
+                Value::Missing
+            });
+            note(&held);
+            Shown::from(held)
         };
         let dump = Dump::new(&overview, &state, &mut show);
         if let Some(error) = failed {
@@ -120,16 +133,9 @@ impl Snapshot<'_> {
     }
 
     /// What is at hand of a value, erased or not.
-    fn show(&self, value: ValueRef) -> Result<Shown, StorageError> {
+    fn held(&self, value: ValueRef) -> Result<Value, StorageError> {
         let slot = u16::try_from(value.slot).map_err(|_| StorageError::damaged("a slot"))?;
-        let opening = self.opening_at(value.dot, slot)?;
-        Ok(match opening.and_then(|bytes| Opening::decode(&bytes).ok()) {
-            Some(Opening { author, content, .. }) if author == value.author => match content {
-                Content::Inline(bytes) => Shown::Bytes(bytes),
-                Content::Linked(link) => Shown::Link(link.block),
-            },
-            _ => Shown::Nothing,
-        })
+        self.at_hand(value.dot, slot)
     }
 }
 
@@ -138,7 +144,7 @@ impl From<Value> for Shown {
         match value {
             Value::Bytes(bytes) => Self::Bytes(bytes),
             Value::Long(link) => Self::Link(link.block),
-            Value::Erased | Value::Missing | Value::Unreadable => Self::Nothing,
+            Value::Erased | Value::Pruned | Value::Missing | Value::Unreadable => Self::Nothing,
         }
     }
 }

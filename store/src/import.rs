@@ -15,7 +15,7 @@ use quipu_merge::{
 
 use crate::blocks::{self, BlockSink};
 use crate::error::{MergeError, OpenError, StorageError};
-use crate::ingest::{BATCH, Checked, Incoming, MergeReport, check_all};
+use crate::ingest::{BATCH, Checked, Incoming, MergeOptions, MergeReport, check_all};
 use crate::ledger::{Ledger, Options};
 use crate::load;
 use crate::lookup::{self, Known};
@@ -37,6 +37,19 @@ impl Ledger {
     /// [`MergeError::Refused`], [`MergeError::OtherLedger`], [`MergeError::Corrupt`]: nothing has
     /// been taken in.
     pub fn import(&self, file: File, progress: Progress<'_>) -> Result<MergeReport, MergeError> {
+        self.import_with(file, MergeOptions::default(), progress)
+    }
+
+    /// Does what [`Self::import`] does, with options.
+    ///
+    /// # Errors
+    /// Those of [`Self::import`].
+    pub fn import_with(
+        &self,
+        file: File,
+        options: MergeOptions,
+        progress: Progress<'_>,
+    ) -> Result<MergeReport, MergeError> {
         let mut source = FileSource::open(file)?;
         self.admit_due()?;
         let order = source.new_events(self)?;
@@ -56,7 +69,7 @@ impl Ledger {
             fail::fail_point!("between-import-batches");
             progress((number * BATCH as u64).min(total), total);
         }
-        report.new_values += self.fill_missing(&mut source)?;
+        report.new_values += self.fill(&mut source, options)?;
         self.sync()?;
         Ok(self.finish(&before, report)?)
     }

@@ -100,6 +100,13 @@ pub fn check_all(batch: Vec<Incoming>) -> Vec<Result<Checked, Refusal>> {
         .collect()
 }
 
+/// How to take in what another replica or a file has.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MergeOptions {
+    /// Take values back that have been pruned here: see [`Ledger::prune`].
+    pub refill: bool,
+}
+
 /// What taking in events has come to.
 #[derive(Clone, Debug, Default)]
 pub struct MergeReport {
@@ -107,7 +114,7 @@ pub struct MergeReport {
     pub new_events: u64,
     /// Events that were offered and held already.
     pub known_events: u64,
-    /// Values that came with new events.
+    /// Values that came with new events, or came at last.
     pub new_values: u64,
     /// Events of this replica's own key among the new ones: it was copied, or restored.
     pub adopted: u64,

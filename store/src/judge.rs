@@ -190,6 +190,7 @@ impl Writer {
         }
         for (dot, slots) in dropped {
             self.drop_openings(db, dot, &slots)?;
+            self.erase_pruned(db, dot, &slots)?;
             self.put(db, Family::Meta, &meta::erasure(dot), &[])?;
         }
         Ok(())

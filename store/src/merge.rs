@@ -7,7 +7,7 @@ use quipu_merge::{Cut, Dot, EventId, Lane, OpeningId, Refusal, Seq};
 use crate::blocks::{self, BlockSink};
 use crate::db::Walk;
 use crate::error::{MergeError, OpenError, StorageError};
-use crate::ingest::{BATCH, Checked, Incoming, MergeReport, check_all};
+use crate::ingest::{BATCH, Checked, Incoming, MergeOptions, MergeReport, check_all};
 use crate::ledger::{Ledger, Options};
 use crate::load;
 use crate::lookup::{self, Stored};
@@ -26,7 +26,20 @@ impl Ledger {
     /// [`MergeError::OtherLedger`], and [`MergeError::Refused`] where the source holds an event
     /// that no replica may hold: what precedes it has been taken in.
     pub fn merge(&self, source: &Self, progress: Progress<'_>) -> Result<MergeReport, MergeError> {
-        self.merge_up_to(source, &source.snapshot()?, progress)
+        self.merge_with(source, MergeOptions::default(), progress)
+    }
+
+    /// Does what [`Self::merge`] does, with options.
+    ///
+    /// # Errors
+    /// Those of [`Self::merge`].
+    pub fn merge_with(
+        &self,
+        source: &Self,
+        options: MergeOptions,
+        progress: Progress<'_>,
+    ) -> Result<MergeReport, MergeError> {
+        self.merge_up_to(source, &source.snapshot()?, options, progress)
     }
 
     /// Tells how many events [`Self::merge`] would take in, and takes in none.
@@ -45,6 +58,7 @@ impl Ledger {
         &self,
         source: &Self,
         from: &Snapshot<'_>,
+        options: MergeOptions,
         progress: Progress<'_>,
     ) -> Result<MergeReport, MergeError> {
         self.check_same(source)?;
@@ -72,7 +86,7 @@ impl Ledger {
             done += count;
             progress(done, total);
         }
-        report.new_values += self.fill_missing(&mut OtherReplica(from))?;
+        report.new_values += self.fill(&mut OtherReplica(from), options)?;
         self.sync_if_durable()?;
         Ok(self.finish(&before, report)?)
     }
@@ -135,7 +149,7 @@ impl Options {
         self.build_filled(
             dir.as_ref(),
             |_, db| load::first_of(db, from.reader()),
-            |ledger| Ok(ledger.merge_up_to(source, &from, progress)?),
+            |ledger| Ok(ledger.merge_up_to(source, &from, MergeOptions::default(), progress)?),
         )
     }
 }

@@ -6,10 +6,11 @@ use quipu_merge::{Body, Dot, EventId, OpeningId, Operation};
 use crate::blocks::{self, BlockSink};
 use crate::db::Reader;
 use crate::error::{MergeError, StorageError};
-use crate::ingest::BATCH;
+use crate::ingest::{BATCH, MergeOptions};
 use crate::ledger::Ledger;
 use crate::lookup::Stored;
 use crate::opening;
+use crate::pruned::is_pruned;
 use crate::schema::{Family, meta};
 
 /// Where values can be had.
@@ -70,8 +71,18 @@ impl Ledger {
         self.latest().count(Family::Meta, meta::MISSING)
     }
 
-    /// Looks in `source` for the values that are not whole here. Tells how many it had.
-    pub(crate) fn fill_missing(&self, source: &mut impl ValueSource) -> Result<u64, MergeError> {
+    /// Looks in `source` for the values that are not whole here, and for those that have been
+    /// pruned where `options` say so. Tells how many it had.
+    pub(crate) fn fill(
+        &self,
+        source: &mut impl ValueSource,
+        options: MergeOptions,
+    ) -> Result<u64, MergeError> {
+        let refilled = if options.refill { self.refill(source)? } else { 0 };
+        Ok(refilled + self.fill_missing(source)?)
+    }
+
+    fn fill_missing(&self, source: &mut impl ValueSource) -> Result<u64, MergeError> {
         let (mut after, mut added) = (meta::MISSING.to_vec(), 0);
         loop {
             let wanted = self.missing_after(&mut after)?;
@@ -161,7 +172,8 @@ impl Ledger {
     }
 }
 
-/// Whether there should be a mark, by what is at hand.
+/// Whether there should be a mark, by what is at hand and what has been pruned.
 pub fn is_marked(reader: Reader<'_>, dot: Dot, slot: u16) -> Result<bool, StorageError> {
-    Ok(!is_whole(reader, opening::find(reader, dot, slot)?.as_deref())?)
+    let whole = is_whole(reader, opening::find(reader, dot, slot)?.as_deref())?;
+    Ok(!whole && !is_pruned(reader, dot, slot)?)
 }

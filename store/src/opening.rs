@@ -6,7 +6,7 @@
 
 use quipu_merge::{AuthorKey, Content, Dot, Link, Opening, SALT_LEN};
 
-use crate::blocks;
+use crate::blocks::{self, Garbage};
 use crate::db::{Db, Reader};
 use crate::error::StorageError;
 use crate::record::{self, put_number};
@@ -127,7 +127,8 @@ impl Writer {
         self.put(db, Family::Openings, &schema::opening_key(dot, first), &page)
     }
 
-    /// Drops openings of an event whose pages are all in the database.
+    /// Drops openings of an event, whose values have been erased, and whose pages are all in the
+    /// database.
     pub fn drop_openings(&mut self, db: &Db, dot: Dot, slots: &[u16]) -> Result<(), StorageError> {
         let damaged = || StorageError::damaged("a page of openings");
         let mut walk = db.latest().walk(Family::Openings, &schema::dot_key(dot))?;
@@ -137,7 +138,7 @@ impl Writer {
             if openings.iter().any(|(slot, _)| slots.contains(slot)) {
                 for (slot, stored) in openings.iter().filter(|(slot, _)| slots.contains(slot)) {
                     if let Some(link) = long_value(stored) {
-                        self.unlink_value(db, dot, *slot, link.block)?;
+                        self.unlink_value(db, (dot, *slot), Garbage::erased(link.block))?;
                     }
                 }
                 self.delete(db, Family::Openings, key)?;

@@ -95,7 +95,7 @@ pub enum Kind {
 
 /// Keys of the family `meta`.
 pub mod meta {
-    use super::{Dot, Lane, dot_key, parse_dot};
+    use super::{BlockId, Dot, Lane, digest_key, dot_key, parse_dot};
 
     /// The layout's version.
     pub const FORMAT: &[u8] = b"format";
@@ -172,6 +172,29 @@ pub mod meta {
     pub fn parse_missing(key: &[u8]) -> Option<(Dot, u16)> {
         let (dot, slot) = key.strip_prefix(MISSING)?.split_last_chunk::<2>()?;
         Some((parse_dot(dot)?, u16::from_be_bytes(*slot)))
+    }
+
+    /// What the records of pruned values begin with.
+    pub const PRUNED: &[u8] = b"P";
+
+    /// Which values of an event have been pruned: see [`crate::pruned`].
+    pub fn pruned(dot: Dot) -> Vec<u8> {
+        [PRUNED, dot_key(dot).as_slice()].concat()
+    }
+
+    /// What the marks of pinned blocks begin with.
+    pub const PINNED_BLOCK: &[u8] = b"Ib";
+    /// What the marks of pinned events begin with.
+    pub const PINNED_EVENT: &[u8] = b"Ie";
+
+    /// A pinned block.
+    pub fn pinned_block(id: BlockId) -> Vec<u8> {
+        [PINNED_BLOCK, digest_key(id).as_slice()].concat()
+    }
+
+    /// A pinned event.
+    pub fn pinned_event(dot: Dot) -> Vec<u8> {
+        [PINNED_EVENT, dot_key(dot).as_slice()].concat()
     }
 
     /// A register with more than one value.

@@ -17,6 +17,7 @@ use crate::extent::Extent;
 use crate::ledger::Ledger;
 use crate::lookup::{self, Known, Stored};
 use crate::opening;
+use crate::pruned::is_pruned;
 use crate::schema::{Family, meta};
 use crate::writer::{Published, read_commit};
 
@@ -42,6 +43,8 @@ pub enum Value {
     Long(Link),
     /// It has been erased.
     Erased,
+    /// It was dropped here, because no state that is kept shows it: see [`Ledger::prune`].
+    Pruned,
     /// It is not here.
     Missing,
     /// It is not what the format says that a value is, or another author's.
@@ -96,6 +99,14 @@ impl<'l> Snapshot<'l> {
     /// [`ReadError::NoSuchEvent`] where the cut names an event that is not held.
     pub fn at(mut self, cut: &Cut) -> Result<Self, ReadError> {
         self.extent = self.resolve(cut)?;
+        self.verdicts = OnceLock::new();
+        Ok(self)
+    }
+
+    /// The same cut by how far it goes on each lane, which stays as it is when events with an
+    /// earlier time come.
+    pub(crate) fn at_frontier(mut self) -> Result<Self, StorageError> {
+        self.extent = Extent::Frontier { clock: self.frontier()?, heads: Vec::new() };
         self.verdicts = OnceLock::new();
         Ok(self)
     }
@@ -311,7 +322,7 @@ impl<'l> Snapshot<'l> {
             return Ok(false);
         }
         if matches!(self.extent, Extent::Everything) {
-            return self.reader().has(Family::Meta, &meta::void(dot));
+            return self.is_void_now(dot);
         }
         let verdicts = self.verdicts()?;
         let lanes = &self.published.lanes;
@@ -323,6 +334,12 @@ impl<'l> Snapshot<'l> {
         let acts = self.acts_of(dot);
         Ok(verdicts
             .is_void(lanes, &Subject { author: info.author, dot, clock: &clock, acts: &acts }))
+    }
+
+    /// Whether an event is void over everything that is held.
+    pub(crate) fn is_void_now(&self, dot: Dot) -> Result<bool, StorageError> {
+        Ok(!self.published.verdicts.all_clear()
+            && self.reader().has(Family::Meta, &meta::void(dot))?)
     }
 
     /// Whether any value has been erased.
@@ -360,7 +377,15 @@ impl<'l> Snapshot<'l> {
         if self.is_erased(dot, slot)? {
             return Ok(Value::Erased);
         }
-        let Some(opening) = self.opening_at(dot, slot)? else { return Ok(Value::Missing) };
+        self.at_hand(dot, slot)
+    }
+
+    /// What is at hand of the value of an operation, erased or not.
+    pub(crate) fn at_hand(&self, dot: Dot, slot: u16) -> Result<Value, StorageError> {
+        let Some(opening) = self.opening_at(dot, slot)? else {
+            let pruned = is_pruned(self.reader(), dot, slot)?;
+            return Ok(if pruned { Value::Pruned } else { Value::Missing });
+        };
         let author = self.published.lanes.get(dot.lane).map(|info| info.author);
         Ok(match Opening::decode(&opening) {
             Ok(opening) if Some(opening.author) == author => match opening.content {

@@ -18,15 +18,9 @@ impl Snapshot<'_> {
         if matches!(self.extent(), Extent::Everything) {
             return Ok(record.writes);
         }
-        let lanes: BTreeSet<Lane> = match &record.older {
-            OlderLanes::Few(lanes) => {
-                lanes.iter().copied().chain(record.writes.iter().map(|w| w.dot.lane)).collect()
-            }
-            OlderLanes::Many => self.lanes_of_key(state_key, &record)?,
-        };
         let mut latest = Vec::new();
-        for lane in lanes {
-            latest.extend(self.latest_on(state_key, &record, lane)?);
+        for lane in self.lanes_of_key(state_key, &record)? {
+            latest.extend(self.latest_on(state_key, &record, lane, |dot| self.is_void(dot))?);
         }
         if latest.len() < 2 {
             return Ok(latest);
@@ -41,12 +35,25 @@ impl Snapshot<'_> {
         Ok(latest)
     }
 
+    /// The last write of a register or a member on each lane that the cut holds and that is not
+    /// void over everything that is held, now.
+    pub(crate) fn last_valid(&self, state_key: &[u8]) -> Result<Vec<Dot>, StorageError> {
+        let Some(record) = self.record(state_key, Standing::decode)? else { return Ok(Vec::new()) };
+        let mut last = Vec::new();
+        for lane in self.lanes_of_key(state_key, &record)? {
+            let version = self.latest_on(state_key, &record, lane, |dot| self.is_void_now(dot))?;
+            last.extend(version.map(|version| version.dot));
+        }
+        Ok(last)
+    }
+
     /// The last version on a lane that the cut holds and that is not void.
     fn latest_on(
         &self,
         state_key: &[u8],
         record: &Standing,
         lane: Lane,
+        is_void: impl Fn(Dot) -> Result<bool, StorageError>,
     ) -> Result<Option<Version>, StorageError> {
         let bound = match self.extent() {
             Extent::Everything => return Ok(None),
@@ -86,7 +93,7 @@ impl Snapshot<'_> {
                 (None, Some(shelved)) => shelved,
                 (None, None) => return Ok(None),
             };
-            if !self.is_void(newest.dot)? {
+            if !is_void(newest.dot)? {
                 return Ok(Some(newest));
             }
             walk.back()?;
@@ -97,13 +104,18 @@ impl Snapshot<'_> {
         Ok(Stored::read(self.reader(), dot)?.record()?.time)
     }
 
-    /// The lanes that wrote a key, found by skipping from one to the next.
+    /// The lanes that wrote a key.
     fn lanes_of_key(
         &self,
         state_key: &[u8],
         record: &Standing,
     ) -> Result<BTreeSet<Lane>, StorageError> {
         let mut lanes: BTreeSet<_> = record.writes.iter().map(|write| write.dot.lane).collect();
+        if let OlderLanes::Few(older) = &record.older {
+            lanes.extend(older);
+            return Ok(lanes);
+        }
+        // Found by skipping from one to the next.
         let mut walk = self.reader().walk(Family::Versions, state_key)?;
         walk.first()?;
         while let Some((key, _)) = walk.item() {

@@ -42,6 +42,8 @@ pub struct Status {
     pub waiting_bytes: u64,
     /// How many values are not whole here: they have not come with their events.
     pub missing_values: u64,
+    /// How many values have been pruned here.
+    pub pruned_values: u64,
     /// Whether the store looks like a copy of another with the same key.
     pub copied: bool,
     /// What the store takes up on the disk, in bytes.
@@ -76,6 +78,7 @@ impl Ledger {
             waiting: self.waiting(),
             waiting_bytes,
             missing_values: self.count_missing()?,
+            pruned_values: self.count_pruned()?,
             copied: self.is_copied(),
             disk_bytes: size_of(self.dir())?,
             format: self.format(),

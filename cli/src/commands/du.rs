@@ -40,6 +40,8 @@ struct Usage {
     blocks: u64,
     /// How many values are not here, or not as a whole.
     unavailable: u64,
+    /// How many of these have been pruned.
+    pruned: u64,
 }
 
 pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
@@ -51,10 +53,11 @@ pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
             context.out.json(&usage)?;
             continue;
         }
-        let Usage { values, logical, stored, saved, blocks, unavailable, .. } = usage;
+        let Usage { values, logical, stored, saved, blocks, unavailable, pruned, .. } = usage;
         let of = if prefix.is_empty() { String::new() } else { format!("{prefix:?}: ") };
         let gone = match unavailable {
             0 => String::new(),
+            count if pruned > 0 => format!("; {count} values are not here ({pruned} pruned)"),
             count => format!("; {count} values are not here"),
         };
         context.out.line(format_args!(
@@ -112,6 +115,10 @@ impl<'s, 'l> Meter<'s, 'l> {
             Value::Long(link) => {
                 self.usage.logical = self.usage.logical.saturating_add(link.size);
                 self.long(*link)?;
+            }
+            Value::Pruned => {
+                self.usage.unavailable += 1;
+                self.usage.pruned += 1;
             }
             Value::Erased | Value::Missing | Value::Unreadable => self.usage.unavailable += 1,
         }

@@ -1,10 +1,12 @@
 //! `quipu dump`
 
 use quipu_merge::{Cut, CutExpression};
+use quipu_store::Value;
 
 use crate::args::At;
 use crate::context::{Context, find_cut, snapshot};
 use crate::exit::Failure;
+use crate::output;
 
 /// Print the full state as one JSON object.
 #[derive(clap::Args)]
@@ -35,11 +37,16 @@ pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
         }
         certified.push(find_cut(&now, Some(cut))?);
     }
-    let dump = snapshot(&ledger, args.at.at.as_ref())?.dump(&certified)?;
+    let mut pruned = 0_u64;
+    let mut note = |value: &Value| pruned += u64::from(*value == Value::Pruned);
+    let dump = snapshot(&ledger, args.at.at.as_ref())?.dump_noting(&certified, &mut note)?;
     if context.out.is_json() {
         context.out.json(&dump)?;
     } else {
         context.out.json_pretty(&dump)?;
+    }
+    if pruned > 0 {
+        output::warning(format_args!("{pruned} values have been pruned, and stand as null"));
     }
     Ok(())
 }

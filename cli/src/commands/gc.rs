@@ -54,6 +54,7 @@ struct GcJson {
     bytes: u64,
     young: u64,
     in_use: u64,
+    unpinned: u64,
     purged: u64,
     disk_before: u64,
     disk_after: u64,
@@ -66,7 +67,9 @@ pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
     let report = ledger.gc(options, &mut |done, total| progress.report(done, total))?;
     drop(progress);
     let out = &mut context.out;
-    let GcReport { blocks, bytes, young, in_use, purged, disk_before, disk_after, .. } = report;
+    let GcReport {
+        blocks, bytes, young, in_use, unpinned, purged, disk_before, disk_after, ..
+    } = report;
     if out.is_json() {
         let dry_run = args.dry_run;
         return Ok(out.json(&GcJson {
@@ -75,6 +78,7 @@ pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
             bytes,
             young,
             in_use,
+            unpinned,
             purged,
             disk_before,
             disk_after,
@@ -82,6 +86,12 @@ pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
     }
     let verb = if args.dry_run { "would be deleted" } else { "deleted" };
     out.line(format_args!("{blocks} blocks of {bytes} bytes {verb}"))?;
+    if unpinned > 0 {
+        let verb = if args.dry_run { "would go" } else { "went" };
+        out.line(format_args!(
+            "{unpinned} of them were pinned, and {verb} because they are erased"
+        ))?;
+    }
     if purged > 0 {
         let verb = if args.dry_run { "would be removed" } else { "removed" };
         out.line(format_args!("the erased values of {purged} events {verb} from all files"))?;

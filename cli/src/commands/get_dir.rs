@@ -199,7 +199,7 @@ impl Work<'_, '_> {
                     Err(error) => Err(error.into()),
                 }
             }
-            Value::Erased | Value::Missing | Value::Unreadable => {
+            Value::Erased | Value::Pruned | Value::Missing | Value::Unreadable => {
                 Ok(Err(long::unavailable(value).unwrap_or("not here")))
             }
         }

@@ -7,7 +7,7 @@ use crate::exit::Failure;
 use crate::input::seekable;
 use crate::report;
 
-use super::merge::take_in;
+use super::merge::{Refill, take_in};
 
 /// Take in the events of a CAR file.
 ///
@@ -17,6 +17,7 @@ use super::merge::take_in;
 #[command(after_help = "\
 Examples:
   quipu import bob.car
+  quipu import archive.car --refill       and what has been pruned here
   ssh host quipu export - | quipu import -")]
 pub struct Args {
     /// The file; `-` reads stdin.
@@ -25,11 +26,13 @@ pub struct Args {
     /// Only tell what would come.
     #[arg(long)]
     dry_run: bool,
+    #[command(flatten)]
+    refill: Refill,
 }
 
 pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
     let file = seekable(&args.file)?;
     let ledger = if args.dry_run { context.open()? } else { context.open_to_merge()? };
-    let report = take_in(&ledger, file, args.dry_run)?;
+    let report = take_in(&ledger, file, args.dry_run, args.refill)?;
     report::print(&report, args.dry_run, &mut context.out)
 }

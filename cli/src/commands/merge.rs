@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::PathBuf;
 
-use quipu_store::{Ledger, MergeReport};
+use quipu_store::{Ledger, MergeOptions, MergeReport};
 
 use crate::context::{Context, open_source, source_store};
 use crate::exit::Failure;
@@ -16,13 +16,30 @@ use crate::report;
 Examples:
   quipu merge ../bob --dry-run        what would come
   quipu merge ../bob
-  quipu merge bob.car")]
+  quipu merge bob.car
+  quipu merge ../bob --refill         and what has been pruned here")]
 pub struct Args {
     /// A store's directory, or a CAR file.
     source: PathBuf,
     /// Only tell what would come.
     #[arg(long)]
     dry_run: bool,
+    #[command(flatten)]
+    refill: Refill,
+}
+
+/// Whether to take back what has been pruned.
+#[derive(Clone, Copy, clap::Args)]
+pub struct Refill {
+    /// Take back the values that have been pruned here, as far as they are there.
+    #[arg(long, conflicts_with = "dry_run")]
+    refill: bool,
+}
+
+impl From<Refill> for MergeOptions {
+    fn from(args: Refill) -> Self {
+        Self { refill: args.refill }
+    }
 }
 
 pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
@@ -37,24 +54,31 @@ pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
             if args.dry_run {
                 ledger.merge_preview(&source)?
             } else {
-                ledger.merge(&source, &mut |done, total| progress.report(done, total))?
+                let mut report = |done, total| progress.report(done, total);
+                ledger.merge_with(&source, args.refill.into(), &mut report)?
             }
         }
         None => {
             let file = File::open(&args.source).map_err(Failure::file(&args.source))?;
-            take_in(&ledger, file, args.dry_run)?
+            take_in(&ledger, file, args.dry_run, args.refill)?
         }
     };
     report::print(&report, args.dry_run, &mut context.out)
 }
 
 /// Takes in a file, or looks at what it would bring.
-pub fn take_in(ledger: &Ledger, file: File, dry_run: bool) -> Result<MergeReport, Failure> {
+pub fn take_in(
+    ledger: &Ledger,
+    file: File,
+    dry_run: bool,
+    refill: Refill,
+) -> Result<MergeReport, Failure> {
     if dry_run {
         return Ok(ledger.import_preview(file)?);
     }
     let progress = Progress::new("importing");
-    Ok(ledger.import(file, &mut |done, total| progress.report(done, total))?)
+    let mut report = |done, total| progress.report(done, total);
+    Ok(ledger.import_with(file, refill.into(), &mut report)?)
 }
 
 fn is_same(one: &std::path::Path, other: &std::path::Path) -> bool {

@@ -37,6 +37,7 @@ struct StatusJson {
     waiting: Vec<WaitingJson>,
     waiting_bytes: u64,
     missing_values: u64,
+    pruned_values: u64,
     copied: bool,
     disk_bytes: u64,
     format: u32,
@@ -69,6 +70,7 @@ fn json(ledger: &Ledger, status: &Status) -> StatusJson {
         waiting: status.waiting.iter().map(WaitingJson::from).collect(),
         waiting_bytes: status.waiting_bytes,
         missing_values: status.missing_values,
+        pruned_values: status.pruned_values,
         copied: status.copied,
         disk_bytes: status.disk_bytes,
         format: status.format,
@@ -102,6 +104,9 @@ fn print(ledger: &Ledger, status: &Status, out: &mut Output) -> Result<(), Failu
     }
     if status.missing_values > 0 {
         out.line(format_args!("missing    {} values", status.missing_values))?;
+    }
+    if status.pruned_values > 0 {
+        out.line(format_args!("pruned     {} values", status.pruned_values))?;
     }
     if !status.waiting.is_empty() {
         out.line(format_args!(

@@ -15,11 +15,14 @@ use crate::writer::Writer;
 pub enum Parent {
     /// The manifest with this number.
     Manifest(u64),
+    /// A pin of this replica.
+    Pin,
     /// A value: the event, and the index of the operation in its body.
     Value(Dot, u16),
 }
 
 const MANIFEST: u8 = b'm';
+const PIN: u8 = b'p';
 const VALUE: u8 = b'v';
 
 /// The key of an edge.
@@ -30,6 +33,7 @@ pub fn edge_key(child: u64, parent: Parent) -> Vec<u8> {
             key.push(MANIFEST);
             key.extend(number.to_be_bytes());
         }
+        Parent::Pin => key.push(PIN),
         Parent::Value(dot, slot) => {
             key.push(VALUE);
             key.extend(dot_key(dot));
@@ -44,6 +48,7 @@ pub fn parse_edge(key: &[u8]) -> Option<(u64, Parent)> {
     let (child, rest) = key.split_first_chunk::<8>()?;
     let parent = match rest.split_first()? {
         (&MANIFEST, number) => Parent::Manifest(u64::from_be_bytes(number.try_into().ok()?)),
+        (&PIN, []) => Parent::Pin,
         (&VALUE, place) => {
             let (dot, slot) = place.split_last_chunk::<2>()?;
             Parent::Value(parse_dot(dot)?, u16::from_be_bytes(*slot))
@@ -60,6 +65,17 @@ pub fn is_referred_to(reader: Reader<'_>, child: u64) -> Result<bool, StorageErr
     Ok(walk.item().is_some())
 }
 
+/// Whether a pin refers to a block, and nothing else does.
+pub fn is_only_pinned(reader: Reader<'_>, child: u64) -> Result<bool, StorageError> {
+    let mut walk = reader.walk(Family::Edges, &child.to_be_bytes())?;
+    walk.first()?;
+    if walk.item().is_none_or(|(key, _)| key != edge_key(child, Parent::Pin)) {
+        return Ok(false);
+    }
+    walk.next()?;
+    Ok(walk.item().is_none())
+}
+
 /// The mark of a block that may be garbage.
 #[derive(Clone, Copy, Debug)]
 pub struct Garbage {
@@ -73,6 +89,11 @@ impl Garbage {
     /// Nothing refers to the block from now on.
     pub fn now(id: BlockId) -> Self {
         Self { since: now(), id }
+    }
+
+    /// The block was of a value that has been erased.
+    pub const fn erased(id: BlockId) -> Self {
+        Self { since: Micros(0), id }
     }
 
     /// Whether it was of an erased value: it has no grace period.
@@ -121,18 +142,34 @@ impl Writer {
         self.put(db, Family::Edges, &edge_key(child, Parent::Value(dot, slot)), &[])
     }
 
-    /// Says that a value, which has been erased, no longer refers to a block.
+    /// Says that a value no longer refers to a block. Tells the block's number.
     pub fn unlink_value(
         &mut self,
         db: &Db,
-        dot: Dot,
-        slot: u16,
-        block: BlockId,
-    ) -> Result<(), StorageError> {
-        let Some(child) = number_of(db.latest(), block)? else { return Ok(()) };
+        (dot, slot): (Dot, u16),
+        garbage: Garbage,
+    ) -> Result<Option<u64>, StorageError> {
+        let Some(child) = number_of(db.latest(), garbage.id)? else { return Ok(None) };
         self.delete(db, Family::Edges, &edge_key(child, Parent::Value(dot, slot)))?;
-        // What is erased has no grace period.
-        let mark = Garbage { since: Micros(0), id: block };
-        self.put(db, Family::Meta, &meta::garbage(child), &mark.encode())
+        self.mark_garbage(db, child, garbage)?;
+        Ok(Some(child))
+    }
+
+    /// Marks a block to which something no longer refers. What has been erased stays so: others
+    /// that go later do not give it a grace period again.
+    pub fn mark_garbage(
+        &mut self,
+        db: &Db,
+        number: u64,
+        garbage: Garbage,
+    ) -> Result<(), StorageError> {
+        let key = meta::garbage(number);
+        if !garbage.is_erased() {
+            let before = db.latest().get(Family::Meta, &key)?;
+            if before.and_then(|mark| Garbage::decode(&mark)).is_some_and(|mark| mark.is_erased()) {
+                return Ok(());
+            }
+        }
+        self.put(db, Family::Meta, &key, &garbage.encode())
     }
 }

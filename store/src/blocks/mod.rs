@@ -2,13 +2,14 @@
 //!
 //! Blocks are kept under local numbers in the order in which they came: what belongs together lies
 //! together, nothing is ever sorted into its place, and what is collected leaves whole files. An
-//! index by digest finds them. An **edge** says that something refers to a block: a manifest, or
-//! the value of an event. A block to which no edge leads is garbage, and has a mark that says since when;
+//! index by digest finds them. An **edge** says that something refers to a block: a manifest, the
+//! value of an event, or a pin. A block to which no edge leads is garbage, and has a mark that says since when;
 //! marks of other blocks may be left over, and mean nothing.
 //!
 //! Whoever is about to refer to blocks **leases** them meanwhile, in memory: what a crash ends needs no lease.
 
 mod ahead;
+mod cascade;
 mod edges;
 mod numbers;
 mod sink;
@@ -18,7 +19,8 @@ use std::collections::BTreeSet;
 use quipu_merge::{BlockId, Codec, Content, Link, Manifest, Opening};
 
 pub use ahead::Ahead;
-pub use edges::{Garbage, Parent, edge_key, is_referred_to, parse_edge};
+pub use cascade::Cascade;
+pub use edges::{Garbage, Parent, edge_key, is_only_pinned, is_referred_to, parse_edge};
 pub use numbers::{Blocks, remove_unfinished};
 pub use sink::BlockSink;
 

@@ -34,6 +34,7 @@ pub fn check(check: &mut Check<'_, '_, '_>) -> Result<(), StorageError> {
         garbage(check, number, id)
     })?;
     edges += values(check)?;
+    edges += pins(check)?;
     check_edges(check, edges)?;
     check_index(check, indexed)
 }
@@ -49,6 +50,31 @@ fn values(check: &mut Check<'_, '_, '_>) -> Result<u64, StorageError> {
             if let Some(link) = opening::long_value(stored) {
                 edges += edge(check, link.block, Parent::Value(dot, slot), &at(dot))?;
             }
+        }
+        Ok(())
+    })?;
+    Ok(edges)
+}
+
+/// The edges from pins, and whether what is pinned is here.
+fn pins(check: &mut Check<'_, '_, '_>) -> Result<u64, StorageError> {
+    let mut edges = 0;
+    check.each(Family::Meta, meta::PINNED_BLOCK, |check, key, _| {
+        // What cannot be read is found with the other marks.
+        let id = key.strip_prefix(meta::PINNED_BLOCK).and_then(blocks::decode);
+        let Some((id, _)) = id else { return Ok(()) };
+        let here = blocks::is_here(check.reader(), id);
+        if check.sound("the index of blocks", here)? == Some(false) {
+            check.find(format!("block {id} is pinned, and gone"));
+        }
+        edges += edge(check, id, Parent::Pin, "a pin")?;
+        Ok(())
+    })?;
+    check.each(Family::Meta, meta::PINNED_EVENT, |check, key, _| {
+        let dot = key.strip_prefix(meta::PINNED_EVENT).and_then(schema::parse_dot);
+        let Some(dot) = dot else { return Ok(()) };
+        if check.get(Family::Events, &schema::dot_key(dot))?.is_none() {
+            check.find(format!("{} is pinned, and gone", at(dot)));
         }
         Ok(())
     })?;

@@ -13,6 +13,7 @@ use crate::ingest::{BATCH, Checked, Incoming, check_all};
 use crate::lookup::{self, Stored};
 use crate::missing;
 use crate::opening;
+use crate::pruned::{Pruned, is_pruned};
 use crate::record::{self, EventRecord, put_dot};
 use crate::schema::{self, Family, meta};
 
@@ -21,7 +22,8 @@ pub fn check(check: &mut Check<'_, '_, '_>) -> Result<Lanes, StorageError> {
     let mut openings = check.reader().walk(Family::Openings, &[])?;
     let moved = openings.first();
     check.sound("column family openings", moved)?;
-    let mut raw = Raw { openings, batch: Vec::new(), lanes: Vec::new(), last: None, missing: 0 };
+    let mut raw =
+        Raw { openings, batch: Vec::new(), lanes: Vec::new(), last: None, missing: 0, pruned: 0 };
     check.report.events = check.each(Family::Events, &[], |check, key, value| {
         let Some(dot) = schema::parse_dot(key) else {
             check.find(format!("the key {} of an event", super::hex(key)));
@@ -43,6 +45,7 @@ pub fn check(check: &mut Check<'_, '_, '_>) -> Result<Lanes, StorageError> {
     check_ids(check, events)?;
     check_times(check, events)?;
     check_missing(check, raw.missing)?;
+    check_pruned(check, raw.pruned)?;
     Ok(Lanes::restore(raw.lanes))
 }
 
@@ -53,8 +56,10 @@ struct Raw<'s> {
     lanes: Vec<(LaneInfo, Seq)>,
     /// The event before, as far as it could be read.
     last: Option<(Dot, EventId)>,
-    /// How many values are neither whole nor erased.
+    /// How many values are neither whole, nor pruned or erased.
     missing: u64,
+    /// How many values have been pruned.
+    pruned: u64,
 }
 
 impl Raw<'_> {
@@ -165,7 +170,7 @@ impl Raw<'_> {
     ) -> Result<(), StorageError> {
         while self.stray(check, Some(dot))? {}
         let prefix = schema::dot_key(dot);
-        let mut whole = BTreeSet::new();
+        let (mut here, mut whole) = (BTreeSet::new(), BTreeSet::new());
         while let Some((key, page)) = self.openings.item()
             && key.starts_with(&prefix)
         {
@@ -191,6 +196,7 @@ impl Raw<'_> {
             }
             check.report.openings += page.as_ref().map_or(1, |page| page.len() as u64);
             for (slot, stored) in page.into_iter().flatten() {
+                here.insert(slot);
                 let is_whole = missing::is_whole(check.reader(), Some(stored));
                 if check.sound(&at(dot), is_whole)? == Some(true) {
                     whole.insert(slot);
@@ -202,19 +208,26 @@ impl Raw<'_> {
         let values = (0_u16..).zip(operations.map_or(&[][..], |(_, operations)| operations));
         for (slot, _) in values.filter(|(_, operation)| operation.value().is_some()) {
             if !whole.contains(&slot) {
-                self.not_whole(check, dot, slot)?;
+                self.not_whole(check, dot, slot, here.contains(&slot))?;
             }
         }
         Ok(())
     }
 
-    /// A value that is not whole is marked as erased or as missing.
+    /// A value that is not whole is recorded as pruned, or marked as erased or as missing. One of
+    /// which only blocks are missing has not been pruned.
     fn not_whole(
         &mut self,
         check: &mut Check<'_, '_, '_>,
         dot: Dot,
         slot: u16,
+        here: bool,
     ) -> Result<(), StorageError> {
+        let pruned = is_pruned(check.reader(), dot, slot);
+        if !here && check.sound(&at(dot), pruned)? == Some(true) {
+            self.pruned += 1;
+            return Ok(());
+        }
         if check.get(Family::Meta, &meta::erased(dot, slot))?.is_some() {
             return Ok(());
         }
@@ -290,6 +303,20 @@ fn check_missing(check: &mut Check<'_, '_, '_>, missing: u64) -> Result<(), Stor
     let marks = check.each(Family::Meta, meta::MISSING, |_, _, _| Ok(()))?;
     if marks > missing {
         check.find(format!("{marks} values are marked as missing where {missing} are"));
+    }
+    Ok(())
+}
+
+/// No value is recorded as pruned that is at hand, or none at all.
+fn check_pruned(check: &mut Check<'_, '_, '_>, pruned: u64) -> Result<(), StorageError> {
+    let mut recorded = 0;
+    check.each(Family::Meta, meta::PRUNED, |_, _, record| {
+        // What cannot be read is found with the other records.
+        recorded += Pruned::decode(record).map_or(0, |pruned| pruned.slots().len() as u64);
+        Ok(())
+    })?;
+    if recorded > pruned {
+        check.find(format!("{recorded} values are recorded as pruned where {pruned} are"));
     }
     Ok(())
 }

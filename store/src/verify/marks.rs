@@ -5,6 +5,7 @@ use quipu_merge::ParsedEvent;
 use super::{Check, hex};
 use crate::author;
 use crate::error::StorageError;
+use crate::pruned::Pruned;
 use crate::record::WaitingRecord;
 use crate::schema::{Family, meta};
 
@@ -32,6 +33,9 @@ fn is_sound(key: &[u8], value: &[u8]) -> bool {
             event.is_some_and(|event| event.id().0 == id)
         }
         [b'N', author @ ..] => author.len() == 32 && std::str::from_utf8(value).is_ok(),
+        [b'P', dot @ ..] => dot.len() == 12 && Pruned::decode(value).is_some(),
+        [b'I', b'e', dot @ ..] => dot.len() == 12 && value.is_empty(),
+        [b'I', b'b', id @ ..] => id.len() == 33 && value.is_empty(),
         [b'C' | b'E' | b'G' | b'K' | b'L' | b'M' | b'U' | b'V' | b'X', _, ..] => true,
         _ => false,
     }

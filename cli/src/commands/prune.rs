@@ -1,0 +1,75 @@
+//! `quipu prune`
+
+use quipu_merge::CutExpression;
+use quipu_store::{PruneOptions, PruneReport};
+use serde::Serialize;
+
+use crate::context::{Context, find_cut};
+use crate::exit::Failure;
+use crate::output::Progress;
+
+/// Drop the values written up to a cut that the state at the cut, and every later one, no longer
+/// shows.
+///
+/// Events, keys, states and their roots stay, here and elsewhere. Reading a value that has been pruned prints nothing and exits 4. What pruned values
+/// held in blocks of their own goes with the next `gc`. `quipu merge --refill` brings values back from a replica that still
+/// has them.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  quipu prune --before 2026-05-01T00:00:00Z --dry-run
+  quipu prune --before 2026-05-01T00:00:00Z
+  quipu prune --before bafyr4i… && quipu gc
+  quipu pin add dqvzo4m2              the values of this event are kept")]
+pub struct Args {
+    /// Up to where: a time, a clock, an event (see `quipu help`). What is written later stays.
+    #[arg(long, value_name = "CUT")]
+    before: CutExpression,
+    /// Only tell what would be dropped.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(Serialize)]
+struct PruneJson {
+    dry_run: bool,
+    values: u64,
+    opening_bytes: u64,
+    blocks: u64,
+    block_bytes: u64,
+    pinned: u64,
+}
+
+pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
+    let ledger = context.open()?;
+    let cut = find_cut(&ledger.snapshot()?, Some(&args.before))?;
+    let progress = Progress::new("pruning");
+    let options = PruneOptions { dry_run: args.dry_run };
+    let report = ledger.prune(&cut, options, &mut |done, total| progress.report(done, total))?;
+    drop(progress);
+    let out = &mut context.out;
+    let PruneReport { values, opening_bytes, blocks, block_bytes, pinned } = report;
+    if out.is_json() {
+        let dry_run = args.dry_run;
+        return Ok(out.json(&PruneJson {
+            dry_run,
+            values,
+            opening_bytes,
+            blocks,
+            block_bytes,
+            pinned,
+        })?);
+    }
+    let verb = if args.dry_run { "would be dropped" } else { "dropped" };
+    out.line(format_args!("{values} values {verb}, with openings of {opening_bytes} bytes"))?;
+    if blocks > 0 {
+        let verb = if args.dry_run { "would be" } else { "are" };
+        out.line(format_args!(
+            "{blocks} blocks of {block_bytes} bytes {verb} garbage by that: see `quipu gc`"
+        ))?;
+    }
+    if pinned > 0 {
+        out.line(format_args!("{pinned} values stay because they are pinned"))?;
+    }
+    Ok(())
+}
