@@ -248,6 +248,7 @@ fn status_is_an_overview() {
         "missing_values",
         "name",
         "policy",
+        "pruned_values",
         "roles",
         "void",
         "waiting",

@@ -371,7 +371,8 @@ fn du_counts_each_block_once() {
     s.event(&["put", "a/1", "--file", "long"]);
     s.event(&["put", "a/2", "short"]);
     let before = s.a(&["du", "a/", "--json"]).json();
-    let expected = ["blocks", "logical", "prefix", "saved", "stored", "unavailable", "values"];
+    let expected =
+        ["blocks", "logical", "prefix", "pruned", "saved", "stored", "unavailable", "values"];
     assert_eq!(fields(&before), expected);
     assert_eq!((&before["values"], &before["logical"]), (&2.into(), &1_000_005.into()));
     assert_eq!((&before["saved"], &before["unavailable"]), (&0.into(), &0.into()));

@@ -2,7 +2,7 @@
 
 /// The names of all places where tests end the process, to see what becomes of the store. They do
 /// nothing unless the `fail` crate is built with its feature `failpoints`.
-pub const CRASH_POINTS: [&str; 19] = [
+pub const CRASH_POINTS: [&str; 21] = [
     "before-write",
     "after-write",
     "after-key-saved",
@@ -13,6 +13,8 @@ pub const CRASH_POINTS: [&str; 19] = [
     "after-blocks-taken-over",
     "before-blocks-known",
     "between-collected",
+    "between-pruned",
+    "between-refilled",
     "between-merge-batches",
     "after-rehearsal",
     "between-import-batches",

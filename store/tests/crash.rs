@@ -16,7 +16,8 @@ use std::time::Duration;
 
 use quipu_merge::{AuthorKey, Cut, EventId, Policy, Role};
 use quipu_store::{
-    CRASH_POINTS, GcOptions, Ledger, NewLedger, OpenError, Options, Passphrase, WriteError,
+    CRASH_POINTS, GcOptions, Ledger, MergeOptions, NewLedger, OpenError, Options, Passphrase,
+    PruneOptions, WriteError,
 };
 use tempfile::TempDir;
 
@@ -62,6 +63,7 @@ fn child() {
         }),
         "control" => control(&ledger),
         "blocks" => blocks(&ledger),
+        "prune" => prune(&ledger, &Ledger::open(path("QUIPU_SOURCE")).unwrap()),
         "rotate" => drop(ledger.rotate_identity(None).unwrap()),
         "merge" => {
             let source = Ledger::open(path("QUIPU_SOURCE")).unwrap();
@@ -137,6 +139,25 @@ fn blocks(ledger: &Ledger) {
     std::thread::scope(|scope| {
         scope.spawn(collect);
         scope.spawn(write);
+    });
+}
+
+/// Values dropped and brought back, while others are written.
+fn prune(ledger: &Ledger, source: &Ledger) {
+    ledger.merge(source, &mut |_, _| {}).unwrap();
+    let options = MergeOptions { refill: true };
+    let prune = || {
+        loop {
+            ledger.prune(&Cut::Everything, PruneOptions::default(), &mut |_, _| {}).unwrap();
+            let now = GcOptions { grace: Duration::ZERO, dry_run: false };
+            ledger.gc(now, &mut |_, _| {}).unwrap();
+            let refilled = ledger.merge_with(source, options, &mut |_, _| {}).unwrap();
+            assert!(refilled.new_values > 0);
+        }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(prune);
+        scope.spawn(|| write(ledger, u64::MAX));
     });
 }
 
@@ -270,7 +291,8 @@ fn random_kills() {
                 ("merge", "merge"),
                 ("import", "import"),
                 ("blocks", "own"),
-            ][usize::try_from(random(&mut state, 6)).unwrap()];
+                ("prune", "merge"),
+            ][usize::try_from(random(&mut state, 7)).unwrap()];
             let (store, promised) = round.entry(base).or_insert_with(|| {
                 let store = setting.path(&format!("{base}-{kills}"));
                 match base {
@@ -320,6 +342,7 @@ fn tasks(point: &str) -> &'static [(&'static str, u64)] {
             &[("blocks", 0), ("blocks", 2)]
         }
         "between-collected" => &[("blocks", 0), ("blocks", 3)],
+        "between-pruned" | "between-refilled" => &[("prune", 0), ("prune", 2)],
         "between-merge-batches" => &[("merge", 0), ("merge", 1)],
         "after-rehearsal" => &[("import", 0)],
         "between-import-batches" => &[("import", 0), ("import", 1)],

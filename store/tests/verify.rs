@@ -5,8 +5,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use quipu_merge::{Cut, ForkPolicy, Policy, Role};
-use quipu_store::{Ledger, NewLedger, Options, VerifyReport};
+use quipu_merge::{Cut, ForkPolicy, Link, Policy, Role};
+use quipu_store::{Ledger, NewLedger, Options, Pin, PruneOptions, Value, VerifyReport};
 use rocksdb::{ColumnFamilyDescriptor, DB, IteratorMode};
 use tempfile::TempDir;
 
@@ -85,6 +85,13 @@ fn busy(dir: &TempDir, forks: ForkPolicy) -> PathBuf {
     let mut transaction = first.transaction();
     transaction.put("long", &long).unwrap();
     let secret = transaction.commit().unwrap();
+    let at_secret = Cut::Heads(vec![secret.event]);
+    let mut transaction = first.transaction();
+    transaction.put("pinned", &[0; 10_000]).unwrap();
+    transaction.commit().unwrap();
+    let Some(Value::Long(Link { block: pinned, .. })) = first.get("pinned").unwrap() else {
+        panic!("no long value")
+    };
     merge(&second, &first);
     merge(&third, &first);
     write(&second, 1, 4);
@@ -122,6 +129,11 @@ fn busy(dir: &TempDir, forks: ForkPolicy) -> PathBuf {
     write(&second, 1, 1);
     merge(&first, &second);
     first.set_name(second.author(), Some("second")).unwrap();
+    let pins = first.snapshot().unwrap().heads().unwrap();
+    let pins = pins.into_iter().map(Pin::Event).chain([Pin::Block(pinned)]);
+    first.pin(&pins.collect::<Vec<_>>()).unwrap();
+    let pruned = first.prune(&at_secret, PruneOptions::default(), &mut |_, _| {}).unwrap();
+    assert!(pruned.values > 2, "{pruned:?}");
     let report = assert_sound(&first);
     assert!(
         report.events > 30 && report.openings > 30 && report.blocks > 2 && report.versions > 30
@@ -207,12 +219,15 @@ fn some<T>(all: Vec<T>, count: usize) -> Vec<T> {
 }
 
 /// Kinds of records: their family, what their keys begin with, how many of them to try.
-const KINDS: [(&str, &[u8], usize); 18] = [
+const KINDS: [(&str, &[u8], usize); 21] = [
     ("meta", b"L", 2),
     ("meta", b"C", 3),
     ("meta", b"V", 2),
     ("meta", b"E", 2),
     ("meta", b"K", 2),
+    ("meta", b"P", 2),
+    ("meta", b"Ib", 1),
+    ("meta", b"Ie", 0),
     ("meta", b"ledger", 1),
     ("meta", b"heads", 1),
     ("meta", b"format", 1),
@@ -235,7 +250,7 @@ fn missing_records_are_noticed() {
     for (family, prefix, count) in KINDS {
         let all = records(&raw(&store), family, prefix);
         assert!(!all.is_empty(), "{family} {prefix:?}");
-        // An opening may be missing.
+        // An opening may be missing, and so may the pin of an event.
         for (key, _) in some(all, count.max(1)).into_iter().take(count) {
             damage(&dir, &store, &format!("{family} without {key:?}"), |db| {
                 db.delete_cf(db.cf_handle(family).unwrap(), &key).unwrap();

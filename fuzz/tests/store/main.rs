@@ -13,6 +13,7 @@ mod compare;
 mod files;
 mod histories;
 mod identity;
+mod pruning;
 mod replicas;
 mod sequence;
 #[path = "../support/mod.rs"]
