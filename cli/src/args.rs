@@ -30,7 +30,7 @@ Exit codes:
   0 done              4 value erased, pruned or not here   11 locked by another process
   1 failed            5 a condition does not hold          20 input refused
   2 wrong usage      10 no ledger or backups here          21 verification failed
-  3 no such key, event or backup
+  3 no such key, event, block, pin or backup
 
 Data goes to stdout, messages to stderr. NO_COLOR turns colours off.";
 

@@ -136,13 +136,18 @@ impl Writer {
     }
 
     /// Values of an event have been erased: where they had been pruned before, the blocks that are
-    /// still here have no grace period from now on.
+    /// still here have no grace period from now on. Those that have been collected may still be in
+    /// files, and nothing tells in which.
     pub fn erase_pruned(&mut self, db: &Db, dot: Dot, slots: &[u16]) -> Result<(), StorageError> {
         let pruned = Pruned::of(db.latest(), dot)?;
         for number in slots.iter().filter_map(|slot| pruned.blocks.get(slot)) {
             let record = db.latest().get(Family::Blocks, &number.to_be_bytes())?;
-            if let Some((id, _)) = record.as_deref().and_then(blocks::decode) {
-                self.mark_garbage(db, *number, Garbage::erased(id))?;
+            match record.as_deref().and_then(blocks::decode) {
+                Some((id, _)) => self.mark_garbage(db, *number, Garbage::erased(id))?,
+                None => {
+                    let anywhere = meta::erased_block(meta::UNKNOWN_BLOCKS);
+                    self.put(db, Family::Meta, &anywhere, &[])?;
+                }
             }
         }
         Ok(())

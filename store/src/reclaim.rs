@@ -41,7 +41,8 @@ impl Ledger {
             let (gone, all) =
                 (deleted.range(numbers.clone()).count() as u64, numbers.end() - numbers.start());
             let worth_it = gone > 0 && gone * WORTH_IT > all;
-            if worth_it || erased.blocks.range(numbers).next().is_some() {
+            let anywhere = erased.blocks.contains(&meta::UNKNOWN_BLOCKS);
+            if worth_it || anywhere || erased.blocks.range(numbers).next().is_some() {
                 self.db.rewrite(Family::Blocks, &table.first, &table.last)?;
             }
         }

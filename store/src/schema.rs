@@ -130,6 +130,10 @@ pub mod meta {
         [ERASURE, number.to_be_bytes().as_slice()].concat()
     }
 
+    /// Stands for the number of deleted blocks of an erased value of which nothing tells any more
+    /// which they were.
+    pub const UNKNOWN_BLOCKS: u64 = u64::MAX;
+
     /// Table files with blocks from this number on.
     pub fn unfinished(first: u64) -> Vec<u8> {
         [UNFINISHED, first.to_be_bytes().as_slice()].concat()

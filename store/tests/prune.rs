@@ -289,6 +289,41 @@ fn what_is_erased_after_it_was_pruned_is_gone() {
     gone(&ledger);
 }
 
+/// Whether any file below a directory holds these bytes, which repeat in no pattern.
+fn on_disk(dir: &Path, needle: &[u8]) -> bool {
+    std::fs::read_dir(dir).unwrap().map(Result::unwrap).any(|entry| {
+        let path = entry.path();
+        if path.is_dir() {
+            return on_disk(&path, needle);
+        }
+        std::fs::read(&path).unwrap().windows(needle.len()).any(|window| window == needle)
+    })
+}
+
+#[test]
+fn what_was_collected_and_is_erased_later_leaves_the_files() {
+    let dir = TempDir::new().unwrap();
+    let ledger = new(&dir, "ledger");
+    let (short, secret) = (&long(9)[..100], &long(3)[..100_000]);
+    let mut transaction = ledger.transaction();
+    transaction.put("short", short).unwrap().put("secret", secret).unwrap();
+    let other = [long(1), long(2), long(4), long(5)].concat();
+    transaction.put("other", &other).unwrap();
+    let event = transaction.commit().unwrap().event;
+    put(&ledger, "secret", b"later");
+    put(&ledger, "short", b"later");
+    ledger.compact().unwrap();
+    prune(&ledger, &Cut::Everything);
+    assert!(ledger.gc(NOW, &mut |_, _| {}).unwrap().blocks > 0);
+    // What is short stays in files; of what is long, it depends on what else is in them.
+    let needles = [&short[..32], &secret[50_000..50_032]];
+    assert!(on_disk(ledger.dir(), needles[0]));
+    ledger.redact(event).unwrap();
+    assert_eq!(ledger.gc(NOW, &mut |_, _| {}).unwrap().purged, 1);
+    assert_eq!(needles.map(|needle| on_disk(ledger.dir(), needle)), [false; 2]);
+    gone(&ledger);
+}
+
 #[test]
 fn what_never_came_and_no_state_shows_need_not_come() {
     let dir = TempDir::new().unwrap();

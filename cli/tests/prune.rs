@@ -1,0 +1,162 @@
+//! Values that are dropped, and what keeps them.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that panics has done its work"
+)]
+
+mod support;
+
+use serde_json::json;
+use support::{Scratch, fields, text};
+
+const LONG: usize = 100_000;
+
+/// A store `a` whose registers `t/k` and `t/long` were overwritten by the third event, and `b`, a
+/// clone of it.
+fn overwritten() -> (Scratch, [String; 4]) {
+    let s = Scratch::with_store();
+    s.write("long", &noise());
+    let first = s.event(&["put", "t/k", "first"]);
+    let long = s.event(&["put", "t/long", "--file", "long"]);
+    let second = s.event(&["put", "t/k", "second"]);
+    let third = s.event(&["put", "t/long", "short"]);
+    s.ok(&["clone", "a", "b"]);
+    (s, [first, long, second, third])
+}
+
+/// Bytes that repeat in no pattern.
+fn noise() -> Vec<u8> {
+    let mut state = 1_u64;
+    std::iter::repeat_with(|| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        state.to_be_bytes()[0]
+    })
+    .take(LONG)
+    .collect()
+}
+
+#[test]
+fn pruned_values_say_so_everywhere() {
+    let (s, [first, long, second, third]) = overwritten();
+    let preview = s.a(&["prune", "--before", &second, "--dry-run", "--json"]).json();
+    let all = ["block_bytes", "blocks", "dry_run", "opening_bytes", "pinned", "values"];
+    assert_eq!(fields(&preview), all);
+    assert_eq!((&preview["values"], &preview["blocks"]), (&json!(1), &json!(0)));
+    assert_eq!(s.a(&["get", "t/k", "--at", &first]).ok(), "first");
+    let before = s.state("a");
+    let told = s.a(&["prune", "--before", &third]).ok();
+    assert!(told.starts_with("2 values dropped") && told.contains("see `quipu gc`"), "{told}");
+    assert_eq!(s.state("a"), before);
+    assert_eq!(s.a(&["status", "--json"]).json()["pruned_values"], 2);
+    assert!(s.a(&["status"]).ok().contains("pruned     2 values"));
+
+    let ran = s.refused(4, &["get", "t/k", "--at", &first]);
+    assert!(ran.stderr.contains("pruned") && ran.stderr.contains("--refill"), "{}", ran.stderr);
+    for args in [
+        &["get", "t/k", "--at", &first, "--json"][..],
+        &["get", "t/k", "--at", &first, "--all"],
+        &["get", "t/long", "--at", &long],
+        &["get", "t/long", "--at", &long, "--range", "0..1"],
+    ] {
+        s.refused(4, args);
+    }
+    let shown = s.a(&["show", &first, "--json"]).json();
+    assert_eq!(
+        shown["ops"],
+        json!([{"op": "put", "key": "t/k", "value": null, "unavailable": "pruned"}])
+    );
+    for args in [
+        &["show", &first][..],
+        &["log"],
+        &["blame", "t/k"],
+        &["diff", &first],
+        &["keys", "--at", &first],
+    ] {
+        let told = s.a(args).ok();
+        assert!(args[0] == "keys" || told.contains("<pruned>"), "{args:?}: {told}");
+        assert!(!told.contains("first"), "{args:?}: {told}");
+    }
+    let diff = s.a(&["diff", &first, "--json"]).lines();
+    assert_eq!(diff[0]["before"][0]["unavailable"], "pruned");
+    let dump = s.a(&["dump", "--json", "--at", &first]);
+    assert!(dump.stderr.contains("1 values have been pruned"), "{}", dump.stderr);
+    assert_eq!(dump.json()["registers"]["t/k"][0]["value"], json!(null));
+    assert_eq!(s.state("a"), s.state("b"));
+    let usage = s.a(&["du", "--at", &first, "--json"]).json();
+    assert_eq!((&usage["unavailable"], &usage["pruned"]), (&json!(1), &json!(1)));
+    assert!(s.a(&["du", "--at", &first]).ok().contains("(1 pruned)"));
+    let ran = s.a(&["get", "--dir", "t/", "out", "--at", &long, "--json"]);
+    assert_eq!((ran.code, ran.text().matches("\"pruned\"").count()), (4, 1), "{}", ran.text());
+    let report = s.a(&["verify", "--json"]).json();
+    assert_eq!(report["findings"], json!([]));
+    let collected = s.a(&["gc", "--grace", "0s", "--json"]).json();
+    assert!(collected["bytes"].as_u64().unwrap() >= LONG as u64, "{collected}");
+    s.a(&["verify"]).ok();
+}
+
+#[test]
+fn what_was_pruned_comes_back_when_asked_for() {
+    let (s, [first, long, ..]) = overwritten();
+    let now = s.on("b", &["log", "--json"]).lines()[0]["time"].as_str().unwrap().to_owned();
+    s.a(&["prune", "--before", &now]).ok();
+    s.a(&["gc", "--grace", "0s"]).ok();
+    assert_eq!(s.a(&["merge", "b", "--json"]).json()["new_values"], 0);
+    s.refused(2, &["merge", "b", "--refill", "--dry-run"]);
+    assert_eq!(s.a(&["merge", "b", "--refill", "--json"]).json()["new_values"], 2);
+    assert_eq!(s.a(&["get", "t/k", "--at", &first]).ok(), "first");
+    assert_eq!(s.a(&["get", "t/long", "--at", &long]).stdout, noise());
+    s.a(&["verify"]).ok();
+    s.a(&["prune", "--before", &now]).ok();
+    s.on("b", &["export", "b.car"]).ok();
+    assert_eq!(s.a(&["import", "b.car", "--json"]).json()["new_values"], 0);
+    s.refused(4, &["get", "t/k", "--at", &first]);
+    assert_eq!(s.a(&["import", "b.car", "--refill", "--json"]).json()["new_values"], 2);
+    assert_eq!(s.a(&["get", "t/k", "--at", &first]).ok(), "first");
+    s.a(&["verify"]).ok();
+}
+
+#[test]
+fn pins_keep_what_would_go() {
+    let (s, [first, long, _, third]) = overwritten();
+    let shown = s.a(&["get", "t/long", "--at", &long, "--json"]).json();
+    let block = text(&shown["value"], "/").to_owned();
+    assert_eq!(s.a(&["pin", "add", &first[..20], &block]).ok().lines().count(), 2);
+    let pins = [json!({"kind": "block", "id": block}), json!({"kind": "event", "id": first})];
+    assert_eq!(s.a(&["pin", "list", "--json"]).lines(), pins);
+    s.a(&["pin", "add", &first]).ok();
+    assert_eq!(s.a(&["pin", "list"]).ok(), format!("block {block}\nevent {first}\n"));
+    let report = s.a(&["prune", "--before", &third, "--json"]).json();
+    assert_eq!((&report["values"], &report["pinned"]), (&json!(0), &json!(2)));
+    assert_eq!(s.a(&["get", "t/k", "--at", &first]).ok(), "first");
+    assert_eq!(s.a(&["pin", "rm", &first, "--json"]).lines(), [pins[1].clone()]);
+    let told = s.a(&["prune", "--before", &third]).ok();
+    assert!(told.contains("1 values dropped") && told.contains("1 values stay"), "{told}");
+    // Erasing wins.
+    s.event(&["redact", &long]);
+    let report = s.a(&["gc", "--json"]).json();
+    assert_eq!(report["unpinned"], 1);
+    assert_eq!(s.a(&["pin", "list"]).ok(), "");
+    s.a(&["verify"]).ok();
+}
+
+#[test]
+fn what_cannot_be_pruned_or_pinned_is_refused() {
+    let (s, [first, ..]) = overwritten();
+    let absent = "bafkr4idtidovj6nmxx4utnpm274vxwuhplzhv5gnioh2f6iiwkbb6oaqm4";
+    for (code, args) in [
+        (2, &["prune"][..]),
+        (2, &["prune", "--before", ""]),
+        (3, &["prune", "--before", "zzzzzzzzzz"]),
+        (2, &["pin"]),
+        (2, &["pin", "add"]),
+        (3, &["pin", "add", &first, "zzzzzzzzzz"]),
+        (3, &["pin", "add", &first, absent]),
+        (3, &["pin", "rm", &first]),
+        (3, &["pin", "rm", absent]),
+    ] {
+        s.refused(code, args);
+        assert_eq!(s.a(&["pin", "list"]).ok(), "", "{args:?}");
+    }
+}
