@@ -1,7 +1,8 @@
 //! A look at the database's manifest before RocksDB reads it, which never comes to an end where a
 //! record claims to be of a log file that is used again.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::path::Path;
 
 use crate::error::StorageError;
@@ -18,14 +19,21 @@ const REUSED: [u8; 6] = [5, 6, 7, 8, 11, 131];
 pub fn check(database: &Path) -> Result<(), StorageError> {
     let Ok(name) = fs::read_to_string(database.join(CURRENT)) else { return Ok(()) };
     let path = database.join(name.trim_end());
-    let Ok(bytes) = fs::read(&path) else { return Ok(()) };
-    if bytes.chunks(BLOCK).any(has_reused) {
-        return Err(StorageError::damaged(format!(
-            "{}: a record of a kind that no manifest has",
-            path.display()
-        )));
+    let Ok(mut file) = File::open(&path) else { return Ok(()) };
+    let mut block = Vec::with_capacity(BLOCK);
+    loop {
+        block.clear();
+        match file.by_ref().take(BLOCK as u64).read_to_end(&mut block) {
+            Ok(0) | Err(_) => return Ok(()),
+            Ok(_) if has_reused(&block) => {
+                return Err(StorageError::damaged(format!(
+                    "{}: a record of a kind that no manifest has",
+                    path.display()
+                )));
+            }
+            Ok(_) => {}
+        }
     }
-    Ok(())
 }
 
 fn has_reused(mut block: &[u8]) -> bool {
