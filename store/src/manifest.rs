@@ -1,5 +1,9 @@
-//! A look at the database's manifest before RocksDB reads it, which never comes to an end where a
-//! record claims to be of a log file that is used again.
+//! A look at the database's manifest before RocksDB reads it.
+//!
+//! RocksDB never comes to an end where a record claims to be of a log file that is used again. And
+//! where the last record is cut off, it takes that for a write that a crash interrupted and goes on
+//! without it, even if all of the record is there and only its length has become wrong: the tables
+//! that it adds would be removed.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -25,25 +29,33 @@ pub fn check(database: &Path) -> Result<(), StorageError> {
         block.clear();
         match file.by_ref().take(BLOCK as u64).read_to_end(&mut block) {
             Ok(0) | Err(_) => return Ok(()),
-            Ok(_) if has_reused(&block) => {
-                return Err(StorageError::damaged(format!(
-                    "{}: a record of a kind that no manifest has",
-                    path.display()
-                )));
+            Ok(_) => {
+                if let Some(fault) = fault(&block) {
+                    let what = format!("{}: {fault}", path.display());
+                    return Err(StorageError::damaged(what));
+                }
             }
-            Ok(_) => {}
         }
     }
 }
 
-fn has_reused(mut block: &[u8]) -> bool {
-    while let Some((&[_, _, _, _, low, high, kind], rest)) = block.split_first_chunk::<HEADER>() {
+fn fault(mut block: &[u8]) -> Option<&'static str> {
+    while let Some((&[a, b, c, d, low, high, kind], rest)) = block.split_first_chunk::<HEADER>() {
         if REUSED.contains(&kind) {
-            return true;
+            return Some("a record of a kind that no manifest has");
         }
         let length = usize::from(u16::from_le_bytes([low, high]));
-        let Some(next) = rest.get(length..) else { return false };
+        let Some(next) = rest.get(length..) else {
+            let is_whole = u32::from_le_bytes([a, b, c, d]) == checksum(kind, rest);
+            return is_whole.then_some("a record that claims to be longer than it is");
+        };
         block = next;
     }
-    false
+    None
+}
+
+/// The checksum in a record's header, which is that of its kind and content, masked.
+fn checksum(kind: u8, content: &[u8]) -> u32 {
+    const MASK: u32 = 0xa282_ead8;
+    crc32c::crc32c_append(crc32c::crc32c(&[kind]), content).rotate_right(15).wrapping_add(MASK)
 }

@@ -219,14 +219,12 @@ fn flip(path: &Path, bit: u64) {
 fn no_kind_of_a_record_makes_opening_hang() {
     let dir = files::scratch();
     let store = prepare(dir.path());
-    let mut manifests = files::of_kind(&store, "").into_iter();
-    let manifest = manifests.rfind(|path| kind_of(path) == Some("MANIFEST")).unwrap();
+    let manifest = manifest_of(&store);
     let bytes = fs::read(&manifest).unwrap();
     let name = manifest.strip_prefix(&store).unwrap();
     let copy = dir.path().join("copy");
-    // A header has the length of its record at 4 and its kind at 6.
-    let (mut place, mut records) = (0, 0);
-    while place + 7 <= bytes.len() {
+    let places: Vec<_> = records(&bytes).collect();
+    for &place in &places {
         for kind in [5, 6, 7, 8, 11, 131] {
             let _ = fs::remove_dir_all(&copy);
             files::copy(&store, &copy);
@@ -236,8 +234,41 @@ fn no_kind_of_a_record_makes_opening_hang() {
             let error = options().open(&copy).map(drop).unwrap_err().to_string();
             assert!(error.contains("MANIFEST"), "{error}");
         }
-        place += 7 + usize::from(u16::from_le_bytes([bytes[place + 4], bytes[place + 5]]));
-        records += 1;
     }
-    assert!(records > 10, "{records}");
+    assert!(places.len() > 10, "{places:?}");
+}
+
+/// RocksDB goes on without the last record where it seems to be cut off.
+#[test]
+fn the_last_record_of_the_manifest_is_not_taken_for_one_that_is_cut_off() {
+    let dir = files::scratch();
+    let store = prepare(dir.path());
+    let manifest = manifest_of(&store);
+    let bytes = fs::read(&manifest).unwrap();
+    let last = records(&bytes).last().unwrap();
+    let length = u16::from_le_bytes([bytes[last + 4], bytes[last + 5]]);
+    for bit in (0..16).filter(|bit| length & (1 << bit) == 0) {
+        let mut flipped = bytes.clone();
+        flipped[last + 4..last + 6].copy_from_slice(&(length | 1 << bit).to_le_bytes());
+        fs::write(&manifest, &flipped).unwrap();
+        let error = options().open(&store).map(drop).unwrap_err().to_string();
+        assert!(error.contains("MANIFEST"), "{error}");
+    }
+    // One that really is cut off has never been acknowledged.
+    fs::write(&manifest, &bytes[..bytes.len() - 1]).unwrap();
+    assert!(options().open(&store).is_ok());
+}
+
+fn manifest_of(store: &Path) -> PathBuf {
+    let mut files = files::of_kind(store, "").into_iter();
+    files.rfind(|path| kind_of(path) == Some("MANIFEST")).unwrap()
+}
+
+/// Where the records of a log begin. A header has the length of its record at 4 and its kind at 6.
+fn records(bytes: &[u8]) -> impl Iterator<Item = usize> + '_ {
+    let next = |place: &usize| {
+        place + 7 + usize::from(u16::from_le_bytes([bytes[place + 4], bytes[place + 5]]))
+    };
+    let is_one = |place: &usize| place + 7 <= bytes.len();
+    std::iter::successors(Some(0), move |place| Some(next(place)).filter(is_one))
 }
