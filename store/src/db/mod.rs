@@ -6,6 +6,7 @@ mod reader;
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rocksdb::backup::BackupEngine;
 use rocksdb::{
@@ -26,6 +27,11 @@ pub use self::culprit::failure;
 pub use self::options::Tuning;
 pub use self::reader::{Reader, Walk};
 
+/// After so many written bytes it is looked whether something has failed in the background. RocksDB
+/// stops writers until there is room again when it cannot move writes into table files, or merge
+/// those; it does so only after several times as many.
+const LOOK_EVERY: u64 = 256 << 10;
+
 /// An open database.
 pub struct Db {
     db: DB,
@@ -34,6 +40,10 @@ pub struct Db {
     tables: Options,
     mark: Mark,
     room: Room,
+    /// How many bytes have been written since it was looked for background errors.
+    unwatched: AtomicU64,
+    /// How many of them there have been that somebody was told of.
+    told_errors: AtomicU64,
     /// Why nothing is written any more.
     broken: OnceLock<String>,
 }
@@ -55,6 +65,8 @@ impl Db {
                     tables: family_options(Family::Blocks, &cache, tuning),
                     mark,
                     room: Room::new(path, tuning.min_free),
+                    unwatched: AtomicU64::new(0),
+                    told_errors: AtomicU64::new(0),
                     broken: OnceLock::new(),
                 })
             }
@@ -111,6 +123,7 @@ impl Db {
         sync: bool,
         tip: Option<Tip>,
     ) -> Result<(), StorageError> {
+        self.watch_background(batch.size_in_bytes() as u64)?;
         self.check()?;
         // Others may write meanwhile, and what they write may not be on the disk: so far it is.
         let written = self.db.latest_sequence_number() + batch.len() as u64;
@@ -203,8 +216,22 @@ impl Db {
         options.set_bottommost_level_compaction(BottommostLevelCompaction::Force);
         let before = self.background_errors()?;
         self.db.compact_range_cf_opt(self.family(family)?, first, last, &options);
-        if self.background_errors()? > before {
+        let after = self.background_errors()?;
+        if after > before {
+            self.told_errors.fetch_add(after - before, Ordering::Relaxed);
             return Err(StorageError::NotRewritten(family.name()));
+        }
+        Ok(())
+    }
+
+    /// Gives up after an error in the background, of which nobody else is told.
+    fn watch_background(&self, bytes: u64) -> Result<(), StorageError> {
+        if self.unwatched.fetch_add(bytes, Ordering::Relaxed) + bytes < LOOK_EVERY {
+            return Ok(());
+        }
+        self.unwatched.store(0, Ordering::Relaxed);
+        if self.background_errors()? > self.told_errors.load(Ordering::Relaxed) {
+            let _ = self.broken.set("in the background, as the file LOG tells".to_owned());
         }
         Ok(())
     }
