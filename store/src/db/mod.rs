@@ -1,6 +1,7 @@
 //! The database: opening it, reading from it at an instant, writing batches to it.
 
 mod culprit;
+mod logs;
 mod options;
 mod reader;
 
@@ -18,7 +19,6 @@ use rocksdb::{
 use self::culprit::open_failure;
 use self::options::{database_options, family_options};
 use crate::error::{OpenError, StorageError};
-use crate::manifest;
 use crate::mark::{Loss, Mark, Tip};
 use crate::room::Room;
 use crate::schema::Family;
@@ -51,7 +51,7 @@ pub struct Db {
 impl Db {
     /// Opens the database in `path`, or makes one there. Its mark is in the directory above.
     pub fn open(path: &Path, create: bool, tuning: Tuning) -> Result<Self, OpenError> {
-        manifest::check(path)?;
+        logs::check(path)?;
         let cache = Cache::new_lru_cache(tuning.cache);
         let families = Family::ALL.map(|family| {
             ColumnFamilyDescriptor::new(family.name(), family_options(family, &cache, tuning))
