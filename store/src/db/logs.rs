@@ -2,9 +2,9 @@
 //! and is not in tables yet.
 //!
 //! RocksDB never comes to an end where a record claims to be of a log file that is used again. And
-//! where the last record of the manifest is cut off, it takes that for a write that a crash
-//! interrupted and goes on without it, even if all of the record is there and only its length has
-//! become wrong: the tables that it adds would be removed.
+//! where a record of the manifest goes beyond the end of the file, it takes that for a write that a
+//! crash interrupted and goes on without it, even if all of the record is there and only its length
+//! has become wrong: the tables that it and later ones add would be removed.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -65,17 +65,24 @@ fn fault(mut block: &[u8], end: End) -> Option<&'static str> {
         }
         let length = usize::from(u16::from_le_bytes([low, high]));
         let Some(next) = rest.get(length..) else {
-            let is_whole = u32::from_le_bytes([a, b, c, d]) == checksum(kind, rest);
-            return (end == End::Certain && is_whole)
-                .then_some("a record that claims to be longer than it is");
+            let is_shorter =
+                end == End::Certain && is_there(kind, u32::from_le_bytes([a, b, c, d]), rest);
+            return is_shorter.then_some("a record that claims to be longer than it is");
         };
         block = next;
     }
     None
 }
 
-/// The checksum in a record's header, which is that of its kind and content, masked.
-fn checksum(kind: u8, content: &[u8]) -> u32 {
+/// Whether a record with this checksum, which is that of its kind and content, masked, ends
+/// somewhere in `rest`.
+fn is_there(kind: u8, masked: u32, rest: &[u8]) -> bool {
     const MASK: u32 = 0xa282_ead8;
-    crc32c::crc32c_append(crc32c::crc32c(&[kind]), content).rotate_right(15).wrapping_add(MASK)
+    let wanted = masked.wrapping_sub(MASK).rotate_left(15);
+    let mut sum = crc32c::crc32c(&[kind]);
+    sum == wanted
+        || rest.iter().any(|byte| {
+            sum = crc32c::crc32c_append(sum, &[*byte]);
+            sum == wanted
+        })
 }
