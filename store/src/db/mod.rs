@@ -2,6 +2,7 @@
 
 mod culprit;
 mod logs;
+mod open;
 mod options;
 mod reader;
 
@@ -11,19 +12,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rocksdb::backup::BackupEngine;
 use rocksdb::{
-    BottommostLevelCompaction, Cache, ColumnFamily, ColumnFamilyDescriptor, CompactOptions, DB,
-    FlushOptions, IngestExternalFileOptions, LiveFile, Options, Snapshot, WriteBatch, WriteOptions,
-    properties,
+    BottommostLevelCompaction, Cache, ColumnFamily, CompactOptions, DB, FlushOptions,
+    IngestExternalFileOptions, LiveFile, Options, Snapshot, WriteBatch, WriteOptions, properties,
 };
 
-use self::culprit::open_failure;
-use self::options::{database_options, family_options};
+use self::options::family_options;
 use crate::error::{OpenError, StorageError};
 use crate::mark::{Loss, Mark, Tip};
 use crate::room::Room;
 use crate::schema::Family;
 
 pub use self::culprit::failure;
+pub use self::open::peek;
 pub use self::options::Tuning;
 pub use self::reader::{Reader, Walk};
 
@@ -51,41 +51,19 @@ pub struct Db {
 impl Db {
     /// Opens the database in `path`, or makes one there. Its mark is in the directory above.
     pub fn open(path: &Path, create: bool, tuning: Tuning) -> Result<Self, OpenError> {
-        logs::check(path)?;
         let cache = Cache::new_lru_cache(tuning.cache);
-        let families = Family::ALL.map(|family| {
-            ColumnFamilyDescriptor::new(family.name(), family_options(family, &cache, tuning))
-        });
-        match DB::open_cf_descriptors(&database_options(create, tuning), path, families) {
-            Ok(db) => {
-                let mark = Mark::open(path.parent().unwrap_or(path), db.latest_sequence_number())?;
-                Ok(Self {
-                    db,
-                    path: path.to_owned(),
-                    tables: family_options(Family::Blocks, &cache, tuning),
-                    mark,
-                    room: Room::new(path, tuning.min_free),
-                    unwatched: AtomicU64::new(0),
-                    told_errors: AtomicU64::new(0),
-                    broken: OnceLock::new(),
-                })
-            }
-            Err(error) if is_lock(&error) => Err(OpenError::Locked(path.to_owned())),
-            Err(error) => Err(open_failure(path, error).into()),
-        }
-    }
-
-    /// Reads one value from the database in `path` whatever families it has, and changes nothing.
-    pub fn peek(
-        path: &Path,
-        tuning: Tuning,
-        family: Family,
-        key: &[u8],
-    ) -> Result<Option<Vec<u8>>, rocksdb::Error> {
-        let options = database_options(false, tuning);
-        let families = DB::list_cf(&options, path)?;
-        let db = DB::open_cf_for_read_only(&options, path, families, false)?;
-        db.cf_handle(family.name()).map_or(Ok(None), |handle| db.get_cf(handle, key))
+        let db = open::open(path, create, &cache, tuning)?;
+        let mark = Mark::open(path.parent().unwrap_or(path), db.latest_sequence_number())?;
+        Ok(Self {
+            db,
+            path: path.to_owned(),
+            tables: family_options(Family::Blocks, &cache, tuning),
+            mark,
+            room: Room::new(path, tuning.min_free),
+            unwatched: AtomicU64::new(0),
+            told_errors: AtomicU64::new(0),
+            broken: OnceLock::new(),
+        })
     }
 
     /// Reads the latest state.
@@ -329,9 +307,4 @@ pub struct Table {
     pub first: Vec<u8>,
     /// Its last key.
     pub last: Vec<u8>,
-}
-
-fn is_lock(error: &rocksdb::Error) -> bool {
-    let text = error.to_string();
-    text.contains("lock file") || text.contains("lock hold")
 }
