@@ -13,10 +13,11 @@ use crate::error::StorageError;
 use crate::identity::FRESH_KEY_FILE;
 use crate::schema::{Family, meta};
 
-/// The authors that are recorded. There are none in a store that was made before they were.
+/// The authors that are recorded, of which there is at least one.
 pub fn recorded(reader: Reader<'_>) -> Result<Vec<AuthorKey>, StorageError> {
-    let Some(bytes) = reader.get(Family::Meta, meta::AUTHOR)? else { return Ok(Vec::new()) };
-    decode(&bytes).ok_or_else(|| StorageError::damaged("the record of this replica's key"))
+    let bytes = reader.get(Family::Meta, meta::AUTHOR)?;
+    let damaged = || StorageError::damaged("the record of this replica's key");
+    bytes.as_deref().and_then(decode).ok_or_else(damaged)
 }
 
 /// Reads a record of authors, of which there is at least one.

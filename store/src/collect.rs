@@ -111,7 +111,7 @@ impl Ledger {
                 return Ok(());
             }
             // What is about to be written has been written then, edges and all.
-            self.in_bulk(|hold| {
+            self.making_room(|hold| {
                 let leases = self.blocks.lock();
                 for (number, garbage) in marked {
                     let leased = leases.is_leased(garbage.id);

@@ -172,13 +172,22 @@ impl Ledger {
         &self,
         fill: impl FnOnce(&mut Exclusive<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
-        let sync = self.is_durable();
-        self.with_turn(sync, fill)
+        self.db.check_room()?;
+        self.with_turn(self.is_durable(), fill)
     }
 
     /// Like [`Self::exclusively`], but what is written may be lost in a crash of the machine until
     /// [`Ledger::sync`] has been called. For foreign events, which can be had again.
     pub(crate) fn in_bulk<T, E: From<StorageError>>(
+        &self,
+        fill: impl FnOnce(&mut Exclusive<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.db.check_room()?;
+        self.with_turn(false, fill)
+    }
+
+    /// Like [`Self::in_bulk`], for what is deleted: that goes on where there is no room for more.
+    pub(crate) fn making_room<T, E: From<StorageError>>(
         &self,
         fill: impl FnOnce(&mut Exclusive<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
@@ -190,7 +199,6 @@ impl Ledger {
         sync: bool,
         fill: impl FnOnce(&mut Exclusive<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
-        self.db.check_room()?;
         // Without a group to wait for, the turn always comes.
         let Some(turn) = self.commits.turn(None)? else { return Err(never()) };
         let writer = self.lock_writer();

@@ -186,13 +186,13 @@ impl Ledger {
     ) -> Result<(), MergeError> {
         self.in_bulk(|hold| {
             let ids = batch.iter().flatten().map(|checked| checked.event.id()).collect();
-            hold.writer().expect(self.latest(), ids)?;
+            hold.writer().look_ahead(self.latest(), ids)?;
             let taken =
                 batch.into_iter().try_for_each(|checked| match self.offer(hold, checked, report) {
                     Err(MergeError::Refused(_)) if rehearsed => Ok(()),
                     result => result,
                 });
-            hold.writer().expect_nothing();
+            hold.writer().forget_ahead();
             taken
         })
     }

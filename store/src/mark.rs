@@ -204,6 +204,11 @@ fn open_file(path: &Path) -> std::io::Result<File> {
     Ok(file)
 }
 
+/// The number of the last change that is marked in a store's directory.
+pub fn marked(dir: &Path) -> Option<u64> {
+    read(&dir.join(MARK_FILE)).map(|(sequence, _)| sequence)
+}
+
 fn read(path: &Path) -> Option<(u64, Tip)> {
     decode(&fs::read(path).ok()?)
 }

@@ -35,21 +35,12 @@ impl Ledger {
         }
         // The logs hold what has been written since, and go when all of it is in table files.
         self.db.flush_tables()?;
-        for table in self.db.tables(Family::Blocks)? {
-            let number = |key: &[u8]| key.try_into().map_or(0, u64::from_be_bytes);
-            let numbers = number(&table.first)..=number(&table.last);
-            let (gone, all) =
-                (deleted.range(numbers.clone()).count() as u64, numbers.end() - numbers.start());
-            let worth_it = gone > 0 && gone * WORTH_IT > all;
-            let anywhere = erased.blocks.contains(&meta::UNKNOWN_BLOCKS);
-            if worth_it || anywhere || erased.blocks.range(numbers).next().is_some() {
-                self.db.rewrite(Family::Blocks, &table.first, &table.last)?;
-            }
+        self.rewrite(Family::Blocks, self.worth_rewriting(deleted, &erased.blocks)?)?;
+        let held = self.held_values(&erased.events)?;
+        for (family, ranges) in held {
+            self.rewrite(family, ranges)?;
         }
-        for &dot in &erased.events {
-            self.purge(dot)?;
-        }
-        self.in_bulk(|hold| {
+        self.making_room(|hold| {
             let mut marks = erased.marks.iter();
             marks.try_for_each(|mark| hold.writer().delete(&self.db, Family::Meta, mark))
         })?;
@@ -76,19 +67,62 @@ impl Ledger {
         Ok(erasures)
     }
 
-    /// Rewrites the files that held the values of an event, and those of the keys that it wrote.
-    fn purge(&self, dot: Dot) -> Result<(), StorageError> {
-        self.rewrite_prefix(Family::Openings, &schema::dot_key(dot))?;
-        for operation in Stored::read(self.latest(), dot)?.body()?.data() {
-            let key = key_of(operation);
-            self.rewrite_prefix(Family::State, &key)?;
-            self.rewrite_prefix(Family::Versions, &key)?;
+    /// The table files of which much has been deleted, and the places of erased blocks: everywhere,
+    /// where nothing tells which they were.
+    fn worth_rewriting(
+        &self,
+        deleted: &BTreeSet<u64>,
+        erased: &BTreeSet<u64>,
+    ) -> Result<Ranges, StorageError> {
+        if erased.contains(&meta::UNKNOWN_BLOCKS) {
+            return Ok(Ranges::from([(Vec::new(), u64::MAX.to_be_bytes().to_vec())]));
+        }
+        let place = |number: &u64| (number.to_be_bytes().to_vec(), number.to_be_bytes().to_vec());
+        let mut ranges: Ranges = erased.iter().map(place).collect();
+        for table in self.db.tables(Family::Blocks)? {
+            let number = |key: &[u8]| key.try_into().map_or(0, u64::from_be_bytes);
+            let numbers = number(&table.first)..=number(&table.last);
+            let all = numbers.end() - numbers.start();
+            let gone = deleted.range(numbers).count() as u64;
+            if gone > 0 && gone * WORTH_IT > all {
+                ranges.insert((table.first, table.last));
+            }
+        }
+        Ok(ranges)
+    }
+
+    /// Where the values of events were, and copies of them beside the keys that they wrote.
+    fn held_values(&self, events: &[Dot]) -> Result<[(Family, Ranges); 3], StorageError> {
+        let (mut openings, mut keys) = (Ranges::new(), Ranges::new());
+        for &dot in events {
+            openings.insert(prefixed(&schema::dot_key(dot)));
+            let body = Stored::read(self.latest(), dot)?.body()?;
+            keys.extend(body.data().iter().map(|operation| prefixed(&key_of(operation))));
+        }
+        Ok([(Family::Openings, openings), (Family::State, keys.clone()), (Family::Versions, keys)])
+    }
+
+    /// Rewrites every table file that holds something of these ranges, once.
+    fn rewrite(&self, family: Family, ranges: Ranges) -> Result<(), StorageError> {
+        // What lies before this key, and after the first range, has been rewritten.
+        let mut done = Vec::new();
+        for (first, last) in ranges {
+            if last <= done {
+                continue;
+            }
+            self.db.rewrite(family, &first, &last)?;
+            // Whole files are: so is what else is in the one where the range ends.
+            let tables = self.db.tables(family)?.into_iter();
+            let around = tables.filter(|table| table.first <= last && last <= table.last);
+            done = around.map(|table| table.last).min().unwrap_or(last);
         }
         Ok(())
     }
+}
 
-    fn rewrite_prefix(&self, family: Family, prefix: &[u8]) -> Result<(), StorageError> {
-        let end = after_prefix(prefix).unwrap_or_else(|| prefix.to_vec());
-        self.db.rewrite(family, prefix, &end)
-    }
+/// Ranges of keys, by their first and last ones.
+type Ranges = BTreeSet<(Vec<u8>, Vec<u8>)>;
+
+fn prefixed(prefix: &[u8]) -> (Vec<u8>, Vec<u8>) {
+    (prefix.to_vec(), after_prefix(prefix).unwrap_or_else(|| prefix.to_vec()))
 }

@@ -38,20 +38,17 @@ impl Signer {
         Self::start(State { author, expected: vec![author], passphrase: None, identity })
     }
 
-    /// The signer of the store in `dir`. The key file is read only where the database does not
-    /// know whose it is.
+    /// The signer of the store in `dir`. The key file is read only where a change of key was cut
+    /// short.
     pub fn open(dir: &Path, db: &Db, passphrase: Option<&Passphrase>) -> Result<Self, OpenError> {
         let expected = author::recorded(db.latest())?;
-        if expected.len() != 1 {
-            match Identity::load(dir, passphrase) {
-                Ok(identity) if expected.is_empty() || expected.contains(&identity.author()) => {
-                    author::record(db, identity.author())?;
-                    return Ok(Self::new(identity));
-                }
-                Err(error) if expected.is_empty() => return Err(error.into()),
-                // It matters only to what is written, and is said there.
-                _ => {}
-            }
+        // Where it cannot be read, that matters only to what is written, and is said there.
+        if expected.len() > 1
+            && let Ok(identity) = Identity::load(dir, passphrase)
+            && expected.contains(&identity.author())
+        {
+            author::record(db, identity.author())?;
+            return Ok(Self::new(identity));
         }
         let unknown = || StorageError::damaged("the record of this replica's key");
         let author = author::most_likely(dir, &expected).ok_or_else(unknown)?;
@@ -159,7 +156,7 @@ mod tests {
     use rocksdb::WriteBatch;
 
     use super::*;
-    use crate::ledger::{NewLedger, Options};
+    use crate::ledger::NewLedger;
     use crate::schema::{Family, meta};
 
     fn set_record(dir: &Path, record: Option<&[u8]>) {
@@ -173,27 +170,14 @@ mod tests {
     }
 
     #[test]
-    fn without_a_record_the_key_file_tells_the_author() {
-        let place = tempfile::tempdir().unwrap();
-        let dir = place.path().join("store");
-        let passphrase = Passphrase::new("secret".to_owned());
-        let unlocked = Options::new().passphrase(passphrase);
-        let author = unlocked.create(&dir, &NewLedger::default()).unwrap().author();
-        set_record(&dir, None);
-        let locked = Ledger::open(&dir).map(drop);
-        assert!(matches!(locked, Err(OpenError::Identity(IdentityError::PassphraseNeeded))));
-        assert_eq!(unlocked.open(&dir).unwrap().author(), author);
-        // From now on it is known.
-        assert_eq!(Ledger::open(&dir).unwrap().author(), author);
-    }
-
-    #[test]
     fn a_damaged_record_is_noticed() {
         let place = tempfile::tempdir().unwrap();
-        for record in [&[][..], &[7; 31], &[7; 65]] {
-            let dir = place.path().join(record.len().to_string());
+        for (case, record) in
+            [None, Some(&[][..]), Some(&[7; 31]), Some(&[7; 65])].into_iter().enumerate()
+        {
+            let dir = place.path().join(case.to_string());
             drop(Ledger::create(&dir, &NewLedger::default()).unwrap());
-            set_record(&dir, Some(record));
+            set_record(&dir, record);
             let damaged = Ledger::open(&dir).map(drop);
             assert!(matches!(damaged, Err(OpenError::Storage(StorageError::Damaged { .. }))));
         }

@@ -13,36 +13,43 @@ use crate::lookup::Known;
 use crate::transaction::Committed;
 use crate::writer::Writer;
 
+/// What an event is to hold.
+pub(crate) struct Draft<'d> {
+    pub body: &'d Body,
+    /// The body, encoded.
+    pub bytes: &'d [u8],
+    /// The openings of its values, by their slots.
+    pub openings: &'d [(u16, Vec<u8>)],
+}
+
 /// Stamps, signs and takes in one event of this replica; more than 64 other heads are tied
 /// together first.
 pub(crate) fn write_event(
     ledger: &Ledger,
     writer: &mut Writer,
     identity: &Identity,
-    body: &Body,
-    bytes: &[u8],
-    openings: &[(u16, Vec<u8>)],
+    draft: &Draft<'_>,
 ) -> Result<Committed, WriteError> {
     // The chain that is continued is that of the key in use.
     if ledger.author() != identity.author() {
         return Err(WriteError::KeyChanged);
     }
     ledger.check_not_lost(identity.author())?;
-    let merge = Body::Merge.encode().map_err(WriteError::Limit)?;
+    let bytes = Body::Merge.encode().map_err(WriteError::Limit)?;
+    let tie = Draft { body: &Body::Merge, bytes: &bytes, openings: &[] };
     while writer.other_heads().count() > MAX_PARENTS {
-        write_one(ledger, writer, identity, &Body::Merge, &merge, &[])?;
+        write_one(ledger, writer, identity, &tie)?;
     }
-    write_one(ledger, writer, identity, body, bytes, openings)
+    write_one(ledger, writer, identity, draft)
 }
 
 fn write_one(
     ledger: &Ledger,
     writer: &mut Writer,
     identity: &Identity,
-    body: &Body,
-    bytes: &[u8],
-    openings: &[(u16, Vec<u8>)],
+    draft: &Draft<'_>,
 ) -> Result<Committed, WriteError> {
+    let &Draft { body, bytes, openings } = draft;
     let prev = writer.own.clone();
     let parents: Vec<Known> = writer.other_heads().take(MAX_PARENTS).cloned().collect();
     let latest = prev.iter().chain(&parents).map(|known| known.time).max().unwrap_or(Micros(0));

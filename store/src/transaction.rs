@@ -1,6 +1,6 @@
 //! Writing: operations that become one signed event, or nothing.
 
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::num::NonZeroI64;
 
 use quipu_merge::{
@@ -14,7 +14,7 @@ use crate::ledger::Ledger;
 use crate::opening;
 use crate::record::Standing;
 use crate::schema::{self, Kind};
-use crate::stamp::write_event;
+use crate::stamp::{Draft, write_event};
 use crate::writer::Writer;
 
 /// What a register must hold for a transaction to be committed.
@@ -206,7 +206,8 @@ impl<'l> Transaction<'l> {
             for (key, expected) in &conditions {
                 check_condition(ledger, writer, key, expected)?;
             }
-            write_event(ledger, writer, &identity, &body, &bytes, &openings)
+            let draft = Draft { body: &body, bytes: &bytes, openings: &openings };
+            write_event(ledger, writer, &identity, &draft)
         })
     }
 
@@ -296,7 +297,8 @@ impl Ledger {
         let body = Body::Control(operations);
         let bytes = checked(body.encode())?;
         // It may change what others come to, for which everything before it has to be written.
-        self.exclusively(|hold| write_event(self, hold.writer(), &identity, &body, &bytes, &[]))
+        let draft = Draft { body: &body, bytes: &bytes, openings: &[] };
+        self.exclusively(|hold| write_event(self, hold.writer(), &identity, &draft))
     }
 
     /// Ties all heads together by an event without operations. `None` where there is one head.
@@ -310,7 +312,8 @@ impl Ledger {
             if writer.heads.len() < 2 {
                 return Ok(None);
             }
-            write_event(self, writer, &identity, &Body::Merge, &bytes, &[]).map(Some)
+            let draft = Draft { body: &Body::Merge, bytes: &bytes, openings: &[] };
+            write_event(self, writer, &identity, &draft).map(Some)
         })
     }
 }
@@ -329,9 +332,11 @@ fn write_blocks(blocks: &mut BlockSink<'_>, input: &mut dyn Read) -> Result<Link
     // So that most is cut where it is read.
     let mut buffer = vec![0; 4 << 20];
     loop {
-        match input.read(&mut buffer).map_err(WriteError::Content)? {
-            0 => return content.finish().map_err(failed),
-            read => content.write(buffer.get(..read).unwrap_or_default()).map_err(failed)?,
+        match input.read(&mut buffer) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(WriteError::Content(error)),
+            Ok(0) => return content.finish().map_err(failed),
+            Ok(read) => content.write(buffer.get(..read).unwrap_or_default()).map_err(failed)?,
         }
     }
 }

@@ -191,8 +191,8 @@ impl Writer {
     }
 
     /// Looks for the events of a batch together, so that [`Self::known`] need not look for those
-    /// that are new one by one, until [`Self::expect_nothing`] is called.
-    pub fn expect(
+    /// that are new one by one, until [`Self::forget_ahead`] is called.
+    pub fn look_ahead(
         &mut self,
         reader: Reader<'_>,
         mut ids: Vec<EventId>,
@@ -205,8 +205,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Forgets what [`Self::expect`] found: others may write from now on.
-    pub fn expect_nothing(&mut self) {
+    /// Forgets what [`Self::look_ahead`] found: others may write from now on.
+    pub fn forget_ahead(&mut self) {
         self.absent.clear();
     }
 

@@ -11,7 +11,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use quipu_merge::EventId;
-use quipu_store::{GcOptions, GcReport, Ledger, NewLedger, Options, Value};
+use quipu_store::{
+    GcOptions, GcReport, Ledger, NewLedger, Options, StorageError, Value, WriteError,
+};
 use tempfile::TempDir;
 
 const NOW: GcOptions = GcOptions { grace: Duration::ZERO, dry_run: false };
@@ -250,4 +252,25 @@ fn collecting_beside_writers_loses_nothing() {
             assert_eq!(get(&ledger, &format!("{thread}/{number}")), value(number));
         }
     }
+}
+
+#[test]
+fn garbage_goes_where_there_is_no_room_for_more() {
+    let dir = TempDir::new().unwrap();
+    let ledger = new(&dir);
+    put(&ledger, "kept", &noise(1, 200_000));
+    let kept = blocks(&ledger);
+    let erased = put(&ledger, "erased", &noise(2, 200_000));
+    let garbage = blocks(&ledger) - kept;
+    ledger.redact(erased).unwrap();
+    drop(ledger);
+    let full = Options::new().min_free(u64::MAX).open(dir.path().join("store")).unwrap();
+    let mut transaction = full.transaction();
+    transaction.put("more", b"value").unwrap();
+    let refused = transaction.commit().unwrap_err();
+    assert!(matches!(refused, WriteError::Storage(StorageError::NoRoom { .. })), "{refused}");
+    let report = gc(&full, NOW);
+    assert_eq!((report.blocks, report.purged), (garbage, 1), "{report:?}");
+    assert_eq!(blocks(&full), kept);
+    assert_eq!(get(&full, "kept"), noise(1, 200_000));
 }

@@ -39,12 +39,12 @@ impl<'r> Ahead<'r> {
             return Ok(self.ready.pop_front().and_then(|(_, block)| block));
         }
         let block = stored(self.reader, id)?;
-        self.expect(id, block.as_deref());
+        self.note_listed(id, block.as_deref());
         Ok(block)
     }
 
     /// What a manifest lists will be asked for next.
-    fn expect(&mut self, id: BlockId, bytes: Option<&[u8]>) {
+    fn note_listed(&mut self, id: BlockId, bytes: Option<&[u8]>) {
         if id.codec == Codec::DagCbor
             && let Some(Ok(manifest)) = bytes.map(Manifest::decode)
         {
