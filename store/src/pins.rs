@@ -77,12 +77,13 @@ impl Ledger {
         self.exclusively(|hold| {
             for place in self.places_of(pins, true)? {
                 let writer = hold.writer();
-                writer.delete(&self.db, Family::Meta, &place.mark())?;
                 if let Place::Block(id, number) = place {
+                    // First what may fail: a mark too many does no harm.
+                    writer.mark_garbage(&self.db, number, Garbage::now(id))?;
                     let edge = blocks::edge_key(number, Parent::Pin);
                     writer.delete(&self.db, Family::Edges, &edge)?;
-                    writer.mark_garbage(&self.db, number, Garbage::now(id))?;
                 }
+                writer.delete(&self.db, Family::Meta, &place.mark())?;
             }
             Ok(())
         })

@@ -1,15 +1,19 @@
 //! Dropping values that have been decided on.
 
+use std::collections::BTreeSet;
+
 use quipu_merge::{Dot, Lane, Link, Micros};
 
 use crate::blocks::Garbage;
 use crate::commit::Exclusive;
+use crate::db::Db;
 use crate::error::StorageError;
 use crate::ledger::Ledger;
 use crate::opening;
 use crate::pruned::Pruned;
 use crate::record::{Version, Written};
 use crate::schema::{Family, meta};
+use crate::writer::Writer;
 
 /// A value that goes.
 pub struct Doomed {
@@ -36,7 +40,6 @@ pub struct Unit {
 }
 
 /// Drops values as far as they are still as they were when they were decided on, and gives those.
-/// Everything is read before the first change, so that an error leaves none that is half done.
 pub fn drop_unit(
     ledger: &Ledger,
     hold: &mut Exclusive<'_>,
@@ -44,14 +47,14 @@ pub fn drop_unit(
     pruned: &mut Pruned,
 ) -> Result<Vec<Doomed>, StorageError> {
     let damaged = || StorageError::damaged("a page of openings");
-    let (db, latest, Unit { dot, time, page, values }) = (&ledger.db, ledger.latest(), unit);
+    let (latest, Unit { dot, time, page, values }) = (ledger.latest(), unit);
     let bytes = match &page {
         Some(key) => latest.get(Family::Openings, key)?,
         None => None,
     };
     let openings = bytes.as_deref().map_or(Some(Vec::new()), opening::read_page);
     let openings = openings.ok_or_else(damaged)?;
-    let (mut gone, mut copies, mut marks) = (Vec::new(), Vec::new(), Vec::new());
+    let mut dropped = Dropped::default();
     for doomed in values {
         let mark = meta::missing(dot, doomed.slot);
         let missing = latest.has(Family::Meta, &mark)?;
@@ -60,39 +63,75 @@ pub fn drop_unit(
             // It may have come since, or have been erased.
             None => missing && opening::find(latest, dot, doomed.slot)?.is_none(),
         };
+        if !here {
+            continue;
+        }
         match copied(ledger, &doomed, dot.lane, time)? {
-            _ if !here => continue,
             Copied::Stands => continue,
             Copied::No => {}
-            Copied::Beside { key, record } => copies.push((key, record)),
+            Copied::Beside { key, record } => dropped.copies.push((key, record)),
         }
-        marks.extend(missing.then_some(mark));
-        gone.push(doomed);
+        dropped.marks.extend(missing.then_some(mark));
+        dropped.values.push(doomed);
     }
-    if gone.is_empty() {
-        return Ok(gone);
+    if dropped.values.is_empty() {
+        return Ok(Vec::new());
     }
+    let gone: BTreeSet<u16> = dropped.values.iter().map(|doomed| doomed.slot).collect();
+    let kept = openings.into_iter().filter(|(slot, _)| !gone.contains(slot)).collect();
     let writer = hold.writer();
-    for Doomed { slot, link, .. } in &gone {
-        let number = match link {
-            Some(link) => writer.unlink_value(db, (dot, *slot), Garbage::now(link.block))?,
-            None => None,
-        };
-        pruned.insert(*slot, number);
+    let written =
+        dropped.write(&ledger.db, writer, dot, page.map(|key| Page { key, kept }), pruned);
+    written.inspect_err(|error| writer.poison(error))?;
+    Ok(dropped.values)
+}
+
+/// Values of an event that are dropped, and what goes with them.
+#[derive(Default)]
+struct Dropped {
+    values: Vec<Doomed>,
+    /// Versions without their copies of values.
+    copies: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Marks of missing values.
+    marks: Vec<Vec<u8>>,
+}
+
+impl Dropped {
+    /// Adds it to the group, with what is kept of the page. An error leaves the group half filled.
+    fn write(
+        &self,
+        db: &Db,
+        writer: &mut Writer,
+        dot: Dot,
+        page: Option<Page<'_>>,
+        pruned: &mut Pruned,
+    ) -> Result<(), StorageError> {
+        for Doomed { slot, link, .. } in &self.values {
+            let number = match link {
+                Some(link) => writer.unlink_value(db, (dot, *slot), Garbage::now(link.block))?,
+                None => None,
+            };
+            pruned.insert(*slot, number);
+        }
+        for (key, version) in &self.copies {
+            writer.put(db, Family::Versions, key, version)?;
+        }
+        for mark in &self.marks {
+            writer.delete(db, Family::Meta, mark)?;
+        }
+        if let Some(Page { key, kept }) = page {
+            writer.delete(db, Family::Openings, &key)?;
+            writer.put_openings(db, dot, kept)?;
+        }
+        writer.put_pruned(db, dot, pruned)
     }
-    for (key, version) in copies {
-        writer.put(db, Family::Versions, &key, &version)?;
-    }
-    for mark in marks {
-        writer.delete(db, Family::Meta, &mark)?;
-    }
-    if let Some(key) = page {
-        writer.delete(db, Family::Openings, &key)?;
-        let kept = openings.into_iter().filter(|(slot, _)| !pruned.slots().contains(slot));
-        writer.put_openings(db, dot, kept)?;
-    }
-    writer.put_pruned(db, dot, pruned)?;
-    Ok(gone)
+}
+
+/// A page of openings that is written anew.
+struct Page<'p> {
+    key: Vec<u8>,
+    /// What is kept of it.
+    kept: Vec<(u16, &'p [u8])>,
 }
 
 /// What a version of a key holds of a value that goes.

@@ -219,7 +219,9 @@ fn damage_after_what_was_acknowledged_takes_nothing_away() {
     promised.add_committed(&write(&ledger, 1));
     let mark = fs::read(store.join("acknowledged")).unwrap();
     let end = fs::metadata(log_of(&store)).unwrap().len();
-    (2..6).for_each(|number| drop(write(&ledger, number)));
+    for number in 2..6 {
+        write(&ledger, number);
+    }
     drop(ledger);
     let opened_with_damage_at = |offset: u64, mark: Option<&[u8]>| {
         let _ = fs::remove_dir_all(&copy);
