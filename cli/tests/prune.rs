@@ -88,7 +88,7 @@ fn pruned_values_say_so_everywhere() {
     assert_eq!((&usage["unavailable"], &usage["pruned"]), (&json!(1), &json!(1)));
     assert!(s.a(&["du", "--at", &first]).ok().contains("(1 pruned)"));
     let ran = s.a(&["get", "--dir", "t/", "out", "--at", &long, "--json"]);
-    assert_eq!((ran.code, ran.text().matches("\"pruned\"").count()), (4, 1), "{}", ran.text());
+    assert_eq!((ran.code, ran.text().matches("\"pruned\"").count()), (4, 2), "{}", ran.text());
     let report = s.a(&["verify", "--json"]).json();
     assert_eq!(report["findings"], json!([]));
     let collected = s.a(&["gc", "--grace", "0s", "--json"]).json();

@@ -19,7 +19,8 @@ impl Snapshot<'_> {
         self.dump_noting(certified, &mut |_| {})
     }
 
-    /// Like [`Self::dump`], and calls `note` with each value: the dump alone does not tell why one is null.
+    /// Like [`Self::dump`], and calls `note` with each value: the dump alone does not tell why one
+    /// is null.
     ///
     /// # Errors
     /// Those of [`Self::dump`].

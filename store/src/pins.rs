@@ -1,7 +1,8 @@
 //! Pins: what this replica keeps although nothing refers to it, or no state shows it.
 //!
 //! A pin of a block is an edge like any other, with a mark beside it by which it is listed. A pin
-//! of an event is a mark that pruning looks at. Neither ever leaves the replica, and neither keeps what has been erased.
+//! of an event is a mark that pruning looks at. Neither ever leaves the replica, and neither keeps
+//! what has been erased.
 
 use std::collections::BTreeSet;
 

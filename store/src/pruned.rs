@@ -1,10 +1,11 @@
 //! Which values have been pruned: their openings were dropped because no state that is kept shows
 //! them.
 //!
-//! There is a record for each event, which lists slots as runs: an event all of whose values are pruned
-//! takes up a few bytes. It is written in the batch that drops the openings. For long values it also holds the number
-//! of the block that the opening referred to, so that a redact that comes later finds what has not been collected yet.
-//! A value may be erased as well; then it is shown as erased.
+//! There is a record for each event, which lists slots as runs: an event all of whose values are
+//! pruned takes up a few bytes. It is written in the batch that drops the openings. For long values
+//! it also holds the number of the block that the opening referred to, so that a redact that comes
+//! later finds what has not been collected yet. A value may be erased as well; then it is shown as
+//! erased.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -40,7 +41,8 @@ impl Pruned {
         &self.slots
     }
 
-    /// Adds a value, with the number of the block that it referred to, if it was long and there is one.
+    /// Adds a value, with the number of the block that it referred to, if it was long and there is
+    /// one.
     pub fn insert(&mut self, slot: u16, block: Option<u64>) {
         self.slots.insert(slot);
         if let Some(number) = block {

@@ -10,8 +10,9 @@ use crate::output::{Look, Output};
 
 /// Keep blocks that nothing refers to, and the values of events that no state shows.
 ///
-/// `gc` keeps a pinned block and all that it lists, and `prune` the values that hold it; of a pinned event, `prune` keeps the
-/// values. Pins are known here only. They do not keep what is erased by `redact`.
+/// `gc` keeps a pinned block and all that it lists, and `prune` the values that hold it; of a
+/// pinned event, `prune` keeps the values. Pins are known here only. They do not keep what is
+/// erased by `redact`.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:

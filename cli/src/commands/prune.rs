@@ -11,9 +11,9 @@ use crate::output::Progress;
 /// Drop the values written up to a cut that the state at the cut, and every later one, no longer
 /// shows.
 ///
-/// Events, keys, states and their roots stay, here and elsewhere. Reading a value that has been pruned prints nothing and exits 4. What pruned values
-/// held in blocks of their own goes with the next `gc`. `quipu merge --refill` brings values back from a replica that still
-/// has them.
+/// Events, keys, states and their roots stay, here and elsewhere. Reading a value that has been
+/// pruned prints nothing and exits 4. What pruned values held in blocks of their own goes with the
+/// next `gc`. `quipu merge --refill` brings values back from a replica that still has them.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:

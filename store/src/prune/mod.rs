@@ -1,12 +1,14 @@
 //! Pruning: dropping the values below a cut that no state from that cut on shows.
 //!
 //! A value written within the cut goes where a later write of its key, also within the cut and not
-//! void by now, follows it; where another of the same event takes its place; or where its event is void over the cut. Without
-//! new certificates events only ever become void, so what stays is shown by whatever state lies between the cut and
-//! everything that is held. What becomes void later can make a write stand again whose value is gone: it is shown as pruned.
+//! void by now, follows it; where another of the same event takes its place; or where its event is
+//! void over the cut. Without new certificates events only ever become void, so what stays is shown
+//! by whatever state lies between the cut and everything that is held. What becomes void later can
+//! make a write stand again whose value is gone: it is shown as pruned.
 //!
-//! Openings are walked over page by page, and decided on by a snapshot; a few pages at a time they are dropped while nobody
-//! writes, with the record that says so. Blocks are left to [`Ledger::gc`].
+//! Openings are walked over page by page, and decided on by a snapshot; a few pages at a time they
+//! are dropped while nobody writes, with the record that says so. Blocks are left to
+//! [`Ledger::gc`].
 
 mod shown;
 mod unit;
@@ -60,7 +62,8 @@ impl Ledger {
     /// Drops the values written within a cut that no state from that cut on shows, with what only
     /// they refer to. From then on they are [`crate::Value::Pruned`], until they are refilled: see
     /// [`crate::MergeOptions`]. Everything else stays as it is: events, order, states, roots.
-    /// Others may read and write meanwhile. Memory grows with the blocks that become garbage, not with the history.
+    /// Others may read and write meanwhile. Memory grows with the blocks that become garbage, not
+    /// with the history.
     ///
     /// # Errors
     /// [`ReadError::NoSuchEvent`] where the cut names an event that is not held, and errors of the
