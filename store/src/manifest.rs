@@ -15,9 +15,14 @@ const HEADER: usize = 7;
 /// The kinds of records of log files that are used again, which manifests never are.
 const REUSED: [u8; 6] = [5, 6, 7, 8, 11, 131];
 
-/// Refuses a database whose manifest cannot be one. What else is wrong with it, RocksDB tells.
+/// Refuses a database that is not there, or whose manifest cannot be one. What else is wrong with it,
+/// RocksDB tells.
 pub fn check(database: &Path) -> Result<(), StorageError> {
-    let Ok(name) = fs::read_to_string(database.join(CURRENT)) else { return Ok(()) };
+    let current = database.join(CURRENT);
+    if !current.exists() {
+        return Err(StorageError::damaged(format!("{} is missing", current.display())));
+    }
+    let Ok(name) = fs::read_to_string(current) else { return Ok(()) };
     let path = database.join(name.trim_end());
     let Ok(mut file) = File::open(&path) else { return Ok(()) };
     let mut block = Vec::with_capacity(BLOCK);

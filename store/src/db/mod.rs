@@ -3,6 +3,8 @@
 mod culprit;
 mod options;
 mod reader;
+mod remake;
+mod salvage;
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -25,6 +27,8 @@ use crate::schema::Family;
 pub use self::culprit::failure;
 pub use self::options::Tuning;
 pub use self::reader::{Reader, Walk};
+pub use self::remake::remake;
+pub use self::salvage::Salvage;
 
 /// An open database.
 pub struct Db {
@@ -41,7 +45,9 @@ pub struct Db {
 impl Db {
     /// Opens the database in `path`, or makes one there. Its mark is in the directory above.
     pub fn open(path: &Path, create: bool, tuning: Tuning) -> Result<Self, OpenError> {
-        manifest::check(path)?;
+        if !create {
+            manifest::check(path)?;
+        }
         let cache = Cache::new_lru_cache(tuning.cache);
         let families = Family::ALL.map(|family| {
             ColumnFamilyDescriptor::new(family.name(), family_options(family, &cache, tuning))
