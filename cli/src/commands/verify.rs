@@ -68,9 +68,9 @@ impl VerifyJson {
         }
         let Self { events, openings, blocks, versions, .. } = self;
         let faults = self.faults();
-        out.line(format_args!(
+        Ok(out.line(format_args!(
             "{events} events, {openings} openings, {versions} versions and {blocks} blocks checked: {faults} faults"
-        ))
+        ))?)
     }
 }
 
@@ -89,7 +89,7 @@ pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
     match report.faults() {
         0 => Ok(()),
         1 => Err(Failure::Verification("one thing is not as it should be".to_owned())),
-        _ => Err(Failure::Verification(format!("{count} things are not as they should be"))),
+        count => Err(Failure::Verification(format!("{count} things are not as they should be"))),
     }
 }
 

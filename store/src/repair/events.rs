@@ -19,7 +19,7 @@ use crate::merge::Progress;
 use crate::missing::ValueSource;
 use crate::opening;
 use crate::record::{self, EventRecord, WaitingRecord};
-use crate::schema::{self, Family, meta};
+use crate::schema::{self, Family};
 
 /// The events of a damaged database, by what can be read of them.
 pub struct Events<'s> {
@@ -34,6 +34,9 @@ pub struct Events<'s> {
     bad: u64,
 }
 
+/// Events that are not held, with who wrote them and their numbers in that author's chain.
+pub type NotHeld = BTreeMap<EventId, (AuthorKey, Seq)>;
+
 /// What has become of events that were offered.
 #[derive(Default)]
 pub struct Offered {
@@ -42,7 +45,7 @@ pub struct Offered {
     /// How many records are not what was put there.
     pub bad: u64,
     /// Those that could not be placed yet.
-    pub unplaced: BTreeMap<EventId, (AuthorKey, Seq)>,
+    pub unplaced: NotHeld,
 }
 
 impl<'s> Events<'s> {
@@ -174,7 +177,7 @@ impl<'s> Events<'s> {
     /// The events that were waiting.
     fn waiting(&self) -> Vec<Incoming> {
         let mut waiting = Vec::new();
-        let visited = self.salvage.visit(Family::Meta, &meta::waiting([0; 32])[..1], |_, value| {
+        let visited = self.salvage.visit(Family::Meta, b"W", |_, value| {
             waiting.extend(WaitingRecord::decode(value).and_then(incoming_of));
             Ok::<_, ()>(())
         });
@@ -187,7 +190,7 @@ impl<'s> Events<'s> {
     pub fn lost(
         &self,
         ledger: &Ledger,
-        unplaced: &BTreeMap<EventId, (AuthorKey, Seq)>,
+        unplaced: &NotHeld,
     ) -> Result<BTreeMap<EventId, (Option<AuthorKey>, Seq)>, StorageError> {
         let mut lost = BTreeMap::new();
         for (id, dot) in self.indexed() {
@@ -201,11 +204,7 @@ impl<'s> Events<'s> {
 
 impl Offered {
     /// Takes in what is sound. Tells what cannot be placed yet.
-    fn take_in(
-        &mut self,
-        ledger: &Ledger,
-        incoming: Vec<Incoming>,
-    ) -> Result<Vec<(EventId, (AuthorKey, Seq))>, MergeError> {
+    fn take_in(&mut self, ledger: &Ledger, incoming: Vec<Incoming>) -> Result<NotHeld, MergeError> {
         let checked = check_all(incoming);
         self.bad += checked.iter().filter(|checked| checked.is_err()).count() as u64;
         let about = |checked: &Checked| {
@@ -216,11 +215,11 @@ impl Offered {
         let mut report = MergeReport::default();
         ledger.take_in_all(checked, true, &mut report)?;
         self.kept += report.new_events;
-        let mut unplaced = Vec::new();
+        let mut unplaced = NotHeld::new();
         if report.new_events + report.known_events < events.len() as u64 {
             for (id, whose) in events {
                 if !ledger.latest().has(Family::Ids, &id.0)? {
-                    unplaced.push((id, whose));
+                    unplaced.insert(id, whose);
                 }
             }
         }

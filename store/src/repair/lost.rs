@@ -6,6 +6,7 @@ use std::path::Path;
 
 use quipu_merge::{AuthorKey, EventId, Seq};
 
+use super::events::NotHeld;
 use crate::error::StorageError;
 use crate::ledger::Ledger;
 use crate::lookup;
@@ -25,7 +26,7 @@ pub struct Unplaced {
 }
 
 /// The events that could not be placed, by author.
-pub fn by_author(unplaced: &BTreeMap<EventId, (AuthorKey, Seq)>) -> Vec<Unplaced> {
+pub fn by_author(unplaced: &NotHeld) -> Vec<Unplaced> {
     let mut authors = BTreeMap::<AuthorKey, Unplaced>::new();
     for &(author, seq) in unplaced.values() {
         let entry =

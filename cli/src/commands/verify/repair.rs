@@ -111,7 +111,7 @@ fn failure(error: RepairError) -> Failure {
 fn print(report: &RepairJson, out: &mut Output) -> Result<(), Failure> {
     if !report.repaired {
         report.verified.print(out)?;
-        return out.line("nothing is wrong, and nothing was changed");
+        return Ok(out.line("nothing is wrong, and nothing was changed")?);
     }
     for found in &report.found {
         out.line(format_args!("found: {found}"))?;
