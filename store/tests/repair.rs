@@ -220,6 +220,60 @@ fn a_database_without_its_manifest_is_made_anew_without_loss() {
     }
 }
 
+/// The blocks of a long value are in table files that the database took over, which name no family.
+#[test]
+fn blocks_are_kept_without_a_manifest_and_without_an_index() {
+    let dir = TempDir::new().unwrap();
+    let store = dir.path().join("store");
+    let ledger = Ledger::create(&store, &NewLedger::default()).unwrap();
+    let mut transaction = ledger.transaction();
+    let long: Vec<u8> = (0..1_500_000_u32).flat_map(|n| n.wrapping_mul(n).to_le_bytes()).collect();
+    transaction.put("long", &long).unwrap();
+    transaction.commit().unwrap();
+    let expected = content(&ledger);
+    drop(ledger);
+    let untouched = |_: &Path| ();
+    let compacted = |store: &Path| Ledger::open(store).unwrap().compact().unwrap();
+    let unindexed = |store: &Path| {
+        let db = raw(store);
+        let handle = db.cf_handle("digests").unwrap();
+        for (key, _) in records(&db, "digests", b"") {
+            db.delete_cf(handle, key).unwrap();
+        }
+    };
+    for prepare in [untouched as fn(&Path), unindexed, compacted] {
+        prepare(&store);
+        fs::remove_file(store.join("db/CURRENT")).unwrap();
+        let report = repair(&store, &[]);
+        assert!(report.is_whole() && report.verified.blocks > 10, "{report:#?}");
+        assert_is(&store, &expected, "blocks");
+    }
+}
+
+#[test]
+fn a_table_file_that_is_gone_is_made_good() {
+    let setting = Setting::new();
+    let tables = |store: &Path| {
+        let entries = fs::read_dir(store.join("db")).unwrap().map(|entry| entry.unwrap().path());
+        let mut tables: Vec<_> =
+            entries.filter(|path| path.extension().is_some_and(|end| end == "sst")).collect();
+        tables.sort();
+        tables
+    };
+    drop(Ledger::open(&setting.store).unwrap().compact());
+    let count = tables(&setting.store).len();
+    assert!(count > 5, "{count}");
+    for number in 0..count {
+        let store = setting.damaged(|store| fs::remove_file(&tables(store)[number]).unwrap());
+        let report = repair(&store, &[&setting.twin]);
+        assert!(report.repaired && report.is_whole(), "{number}: {report:#?}");
+        let ledger = Ledger::open(&store).unwrap();
+        let found = content(&ledger);
+        assert!(found.file == setting.expected.file && found.dump == setting.expected.dump);
+        assert!(found.order == setting.expected.order && ledger.loss().is_none());
+    }
+}
+
 /// A store whose content is in its log alone.
 #[test]
 fn a_log_without_a_manifest_is_read() {
