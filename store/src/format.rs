@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::db::{Db, Reader, Tuning};
+use crate::db::{self, Db, Reader, Tuning};
 use crate::error::{OpenError, StorageError};
 use crate::schema::{FORMAT, Family, OLDEST_FORMAT, meta};
 
@@ -21,7 +21,7 @@ pub fn open(path: &Path, tuning: Tuning) -> Result<Db, OpenError> {
     ) {
         return Err(failed);
     }
-    match Db::peek(path, tuning, Family::Meta, meta::FORMAT) {
+    match db::peek(path, tuning, Family::Meta, meta::FORMAT) {
         Ok(Some(bytes)) => match decode(&bytes) {
             Some(found) if found != FORMAT => Err(unreadable(found)),
             _ => Err(failed),

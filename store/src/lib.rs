@@ -48,7 +48,6 @@ mod load;
 mod lookup;
 mod loss;
 mod manage;
-mod manifest;
 mod mark;
 mod merge;
 mod missing;

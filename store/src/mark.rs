@@ -237,8 +237,13 @@ fn open_file(path: &Path) -> std::io::Result<File> {
 }
 
 /// What was acknowledged last by the store in `dir`, as far as its mark can be read.
-pub fn marked(dir: &Path) -> Option<Tip> {
+pub fn marked_tip(dir: &Path) -> Option<Tip> {
     read(&dir.join(MARK_FILE)).map(|(_, tip)| tip)
+}
+
+/// The number of the last change that is marked in a store's directory.
+pub fn marked(dir: &Path) -> Option<u64> {
+    read(&dir.join(MARK_FILE)).map(|(sequence, _)| sequence)
 }
 
 fn read(path: &Path) -> Option<(u64, Tip)> {

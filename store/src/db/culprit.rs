@@ -40,7 +40,8 @@ fn only_log(path: &Path) -> Option<PathBuf> {
     logs.next().filter(|_| logs.next().is_none()).map(|(log, _)| log)
 }
 
-fn files(dir: &Path) -> impl Iterator<Item = (PathBuf, String)> {
+/// The files in a directory, with their names.
+pub fn files(dir: &Path) -> impl Iterator<Item = (PathBuf, String)> {
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
     entries.filter_map(|entry| Some((entry.path(), entry.file_name().into_string().ok()?)))
 }

@@ -1,6 +1,8 @@
 //! The database: opening it, reading from it at an instant, writing batches to it.
 
 mod culprit;
+mod logs;
+mod open;
 mod options;
 mod reader;
 mod remake;
@@ -8,27 +10,31 @@ mod salvage;
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rocksdb::backup::BackupEngine;
 use rocksdb::{
-    BottommostLevelCompaction, Cache, ColumnFamily, ColumnFamilyDescriptor, CompactOptions, DB,
-    FlushOptions, IngestExternalFileOptions, LiveFile, Options, Snapshot, WriteBatch, WriteOptions,
-    properties,
+    BottommostLevelCompaction, Cache, ColumnFamily, CompactOptions, DB, FlushOptions,
+    IngestExternalFileOptions, LiveFile, Options, Snapshot, WriteBatch, WriteOptions, properties,
 };
 
-use self::culprit::open_failure;
-use self::options::{database_options, family_options};
+use self::options::family_options;
 use crate::error::{OpenError, StorageError};
-use crate::manifest;
 use crate::mark::{Loss, Mark, Tip};
 use crate::room::Room;
 use crate::schema::Family;
 
 pub use self::culprit::failure;
+pub use self::open::peek;
 pub use self::options::Tuning;
 pub use self::reader::{Reader, Walk};
 pub use self::remake::remake;
 pub use self::salvage::Salvage;
+
+/// After so many written bytes it is looked whether something has failed in the background. RocksDB
+/// stops writers until there is room again when it cannot move writes into table files, or merge
+/// those; it does so only after several times as many.
+const LOOK_EVERY: u64 = 256 << 10;
 
 /// An open database.
 pub struct Db {
@@ -38,6 +44,10 @@ pub struct Db {
     tables: Options,
     mark: Mark,
     room: Room,
+    /// How many bytes have been written since it was looked for background errors.
+    unwatched: AtomicU64,
+    /// How many of them there have been that somebody was told of.
+    told_errors: AtomicU64,
     /// Why nothing is written any more.
     broken: OnceLock<String>,
 }
@@ -45,41 +55,19 @@ pub struct Db {
 impl Db {
     /// Opens the database in `path`, or makes one there. Its mark is in the directory above.
     pub fn open(path: &Path, create: bool, tuning: Tuning) -> Result<Self, OpenError> {
-        if !create {
-            manifest::check(path)?;
-        }
         let cache = Cache::new_lru_cache(tuning.cache);
-        let families = Family::ALL.map(|family| {
-            ColumnFamilyDescriptor::new(family.name(), family_options(family, &cache, tuning))
-        });
-        match DB::open_cf_descriptors(&database_options(create, tuning), path, families) {
-            Ok(db) => {
-                let mark = Mark::open(path.parent().unwrap_or(path), db.latest_sequence_number())?;
-                Ok(Self {
-                    db,
-                    path: path.to_owned(),
-                    tables: family_options(Family::Blocks, &cache, tuning),
-                    mark,
-                    room: Room::new(path, tuning.min_free),
-                    broken: OnceLock::new(),
-                })
-            }
-            Err(error) if is_lock(&error) => Err(OpenError::Locked(path.to_owned())),
-            Err(error) => Err(open_failure(path, error).into()),
-        }
-    }
-
-    /// Reads one value from the database in `path` whatever families it has, and changes nothing.
-    pub fn peek(
-        path: &Path,
-        tuning: Tuning,
-        family: Family,
-        key: &[u8],
-    ) -> Result<Option<Vec<u8>>, rocksdb::Error> {
-        let options = database_options(false, tuning);
-        let families = DB::list_cf(&options, path)?;
-        let db = DB::open_cf_for_read_only(&options, path, families, false)?;
-        db.cf_handle(family.name()).map_or(Ok(None), |handle| db.get_cf(handle, key))
+        let db = open::open(path, create, &cache, tuning)?;
+        let mark = Mark::open(path.parent().unwrap_or(path), db.latest_sequence_number())?;
+        Ok(Self {
+            db,
+            path: path.to_owned(),
+            tables: family_options(Family::Blocks, &cache, tuning),
+            mark,
+            room: Room::new(path, tuning.min_free),
+            unwatched: AtomicU64::new(0),
+            told_errors: AtomicU64::new(0),
+            broken: OnceLock::new(),
+        })
     }
 
     /// Reads the latest state.
@@ -117,6 +105,7 @@ impl Db {
         sync: bool,
         tip: Option<Tip>,
     ) -> Result<(), StorageError> {
+        self.watch_background(batch.size_in_bytes() as u64)?;
         self.check()?;
         // Others may write meanwhile, and what they write may not be on the disk: so far it is.
         let written = self.db.latest_sequence_number() + batch.len() as u64;
@@ -209,8 +198,22 @@ impl Db {
         options.set_bottommost_level_compaction(BottommostLevelCompaction::Force);
         let before = self.background_errors()?;
         self.db.compact_range_cf_opt(self.family(family)?, first, last, &options);
-        if self.background_errors()? > before {
+        let after = self.background_errors()?;
+        if after > before {
+            self.told_errors.fetch_add(after - before, Ordering::Relaxed);
             return Err(StorageError::NotRewritten(family.name()));
+        }
+        Ok(())
+    }
+
+    /// Gives up after an error in the background, of which nobody else is told.
+    fn watch_background(&self, bytes: u64) -> Result<(), StorageError> {
+        if self.unwatched.fetch_add(bytes, Ordering::Relaxed) + bytes < LOOK_EVERY {
+            return Ok(());
+        }
+        self.unwatched.store(0, Ordering::Relaxed);
+        if self.background_errors()? > self.told_errors.load(Ordering::Relaxed) {
+            let _ = self.broken.set("in the background, as the file LOG tells".to_owned());
         }
         Ok(())
     }
@@ -308,9 +311,4 @@ pub struct Table {
     pub first: Vec<u8>,
     /// Its last key.
     pub last: Vec<u8>,
-}
-
-fn is_lock(error: &rocksdb::Error) -> bool {
-    let text = error.to_string();
-    text.contains("lock file") || text.contains("lock hold")
 }

@@ -23,7 +23,7 @@ pub fn database_options(create: bool, tuning: Tuning) -> Options {
     options.create_if_missing(create);
     options.create_missing_column_families(create);
     options.set_error_if_exists(create);
-    // The default stops in silence before a corrupt record in the middle of the log.
+    // The default stops in silence before a corrupt record, whatever comes after it.
     options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
     options.set_track_and_verify_wals_in_manifest(true);
     options.set_db_write_buffer_size(tuning.write_buffer);

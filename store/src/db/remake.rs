@@ -1,7 +1,7 @@
 //! A readable copy of a database that RocksDB does not open any more: its manifest is gone or
 //! damaged, or names files that are.
 //!
-//! The copy consists of links to the table files and logs, and RocksDB's own repair makes a
+//! The copy consists of links to the table files and of the logs, and RocksDB's own repair makes a
 //! manifest for it. That knows a family only by a table file that says that it is of it, and drops
 //! what logs hold of any other: so each family is given a table file without content. It also puts
 //! aside the table files of blocks that the database took over whole, which name no family.
@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use rocksdb::{Cache, ColumnFamilyDescriptor, DB, IngestExternalFileOptions, Options};
 
+use super::logs;
 use super::options::{Tuning, database_options, family_options};
 use super::salvage::Salvage;
 use crate::error::StorageError;
@@ -26,7 +27,12 @@ pub fn remake(path: &Path, copy: &Path, tuning: Tuning) -> Result<Salvage, Stora
     fs::create_dir_all(&frame).map_err(StorageError::file(&frame))?;
     let mut last = 0;
     for file in files(path, &["sst", "log"])? {
-        link(&file, &copy.join(file.file_name().unwrap_or_default()))?;
+        let to = copy.join(file.file_name().unwrap_or_default());
+        if file.extension().is_some_and(|end| end == "log") {
+            copy_log(&file, &to)?;
+        } else {
+            link(&file, &to)?;
+        }
         last = last.max(number(&file));
     }
     make_frame(&frame, tuning).map_err(StorageError::Database)?;
@@ -102,6 +108,13 @@ fn files(dir: &Path, kinds: &[&str]) -> Result<Vec<PathBuf>, StorageError> {
 fn number(file: &Path) -> u64 {
     let stem = file.file_stem().and_then(|stem| stem.to_str());
     stem.and_then(|stem| stem.parse().ok()).unwrap_or_default()
+}
+
+/// Copies a log as RocksDB can read it.
+fn copy_log(from: &Path, to: &Path) -> Result<(), StorageError> {
+    let mut bytes = fs::read(from).map_err(StorageError::file(from))?;
+    logs::mend(&mut bytes);
+    fs::write(to, bytes).map_err(StorageError::file(to))
 }
 
 /// Links to a file, or copies it where the file system has no links.

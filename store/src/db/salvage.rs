@@ -8,9 +8,9 @@ use rocksdb::{
 };
 
 use super::culprit::open_failure;
+use super::logs;
 use super::options::{Tuning, database_options, family_options};
 use crate::error::StorageError;
-use crate::manifest;
 use crate::schema::{Family, after_prefix};
 
 /// A database of which perhaps not everything can be read.
@@ -24,7 +24,7 @@ impl Salvage {
     /// Opens the database in `path`, whose files stay as they are: damaged records of its log and
     /// missing table files are passed over. What RocksDB has to say goes to `logs`.
     pub fn open(path: &Path, logs: &Path, tuning: Tuning) -> Result<Self, StorageError> {
-        manifest::check(path)?;
+        logs::check(path)?;
         let options = salvage_options(logs, tuning);
         let failed = |error| open_failure(path, error);
         let names = DB::list_cf(&options, path).map_err(failed)?;

@@ -50,11 +50,11 @@ pub fn loss(
 ) -> Result<Option<Loss>, StorageError> {
     let known = match mark::read_loss(dir)? {
         Some(loss) => match loss.tip() {
-            Some(tip) if is_back(ledger, tip)? => mark::marked(dir),
+            Some(tip) if is_back(ledger, tip)? => mark::marked_tip(dir),
             Some(tip) => Some(tip.clone()),
             None => return Ok(Some(loss)),
         },
-        None => mark::marked(dir),
+        None => mark::marked_tip(dir),
     };
     let gone = own.max_by_key(|(_, seq)| *seq);
     let tip = match (known, gone) {

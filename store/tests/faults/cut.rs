@@ -208,3 +208,40 @@ fn a_loss_of_everything_says_so() {
     };
     assert!(what.contains("acknowledged writes are gone"), "{what}");
 }
+
+/// After a power failure the log may end in parts of what was being written.
+#[test]
+fn damage_after_what_was_acknowledged_takes_nothing_away() {
+    let dir = files::scratch();
+    let (store, copy) = (dir.path().join("store"), dir.path().join("copy"));
+    let ledger = options().create(&store, &NewLedger::default()).unwrap();
+    let mut promised = Promised::default();
+    promised.add_committed(&write(&ledger, 1));
+    let mark = fs::read(store.join("acknowledged")).unwrap();
+    let end = fs::metadata(log_of(&store)).unwrap().len();
+    for number in 2..6 {
+        write(&ledger, number);
+    }
+    drop(ledger);
+    let opened_with_damage_at = |offset: u64, mark: Option<&[u8]>| {
+        let _ = fs::remove_dir_all(&copy);
+        files::copy(&store, &copy);
+        let log = log_of(&copy);
+        let mut bytes = fs::read(&log).unwrap();
+        bytes[usize::try_from(offset).unwrap()] ^= 1;
+        fs::write(log, bytes).unwrap();
+        mark.inspect(|mark| fs::write(copy.join("acknowledged"), mark).unwrap());
+        options().open(&copy)
+    };
+    for offset in [end + 7, end + 50, end + 500] {
+        let ledger = opened_with_damage_at(offset, Some(&mark)).unwrap();
+        assert_eq!((ledger.loss(), promised.missing(&ledger).len()), (None, 0));
+        assert_sound(&ledger);
+    }
+    // Whatever has been acknowledged is not given up in silence.
+    for (offset, mark) in [(end - 1, Some(&*mark)), (end + 50, None), (end + 50, Some(b"torn"))] {
+        let refused = opened_with_damage_at(offset, mark).map(drop);
+        let damaged = matches!(refused, Err(OpenError::Storage(StorageError::Corrupt { .. })));
+        assert!(damaged, "{refused:?}");
+    }
+}
