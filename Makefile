@@ -85,6 +85,7 @@ fuzz-store: fuzz-deps build ## Run the fuzz target of store operations for FUZZ_
 # this machine says so in a line that begins with SKIPPED.
 soak: export QUIPU_KILLS ?= 5000
 soak: export QUIPU_FLIPS ?= 20000
+soak: export QUIPU_REPAIRS ?= 20000
 soak: export QUIPU_POWER_LOSSES ?= 2000
 soak: export QUIPU_FULL_DISKS ?= 50
 soak: export QUIPU_CALLS ?= all

@@ -202,7 +202,7 @@ pub fn read_passphrase(path: &Path) -> Result<Passphrase, Failure> {
 }
 
 /// Asks for the passphrase of a store on the terminal; without one, the error stays.
-fn ask_for(dir: &Path, error: IdentityError) -> Result<Passphrase, Failure> {
+pub fn ask_for(dir: &Path, error: IdentityError) -> Result<Passphrase, Failure> {
     if !std::io::stderr().is_terminal() {
         return Err(error.into());
     }

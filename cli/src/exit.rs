@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use quipu_store::{
     BackupError, CutError, ExportError, IdentityError, LongError, MergeError, OpenError, PinError,
-    ReadError, RotationError, StorageError, WriteError,
+    ReadError, RepairError, RotationError, StorageError, WriteError,
 };
 use serde::Serialize;
 
@@ -36,6 +36,9 @@ pub enum Failure {
     /// Verification has found this many faults.
     #[error("verification failed: {0}")]
     Verification(String),
+    /// The store has been repaired, and lacks something that it had.
+    #[error("the store is repaired, but not everything is back: {0}")]
+    Unrepaired(String),
     /// A file of the user cannot be read or written.
     #[error("{path}: {source}", path = path.display())]
     File { path: PathBuf, source: io::Error },
@@ -70,6 +73,8 @@ pub enum Failure {
     Pin(PinError),
     #[error(transparent)]
     Backup(BackupError),
+    #[error(transparent)]
+    Repair(RepairError),
 }
 
 const FAILED: u8 = 1;
@@ -97,7 +102,7 @@ impl Failure {
             Self::Unavailable { .. } | Self::Long(LongError::Malformed(_)) => UNAVAILABLE,
             Self::Condition(_) => CONDITION,
             Self::NoLedger(_) => NO_LEDGER,
-            Self::Verification(_) => VERIFICATION,
+            Self::Verification(_) | Self::Unrepaired(_) => VERIFICATION,
             Self::Open(error) => open_code(error),
             Self::Read(error) => read_code(error),
             Self::Write(error) => write_code(error),
@@ -105,6 +110,7 @@ impl Failure {
             Self::Pin(PinError::Erased(_)) => UNAVAILABLE,
             Self::Pin(_) => NOT_FOUND,
             Self::Backup(error) => backup_code(error),
+            Self::Repair(error) => repair_code(error),
             Self::Line { .. } => REFUSED,
             Self::File { .. }
             | Self::UnsafePath { .. }
@@ -131,6 +137,8 @@ impl Failure {
             Self::Open(OpenError::Grant(error)) => grant_hint(error),
             Self::Write(error) => write_hint(error),
             Self::Verification(_) => Some(DAMAGED),
+            Self::Unrepaired(_) => Some(UNREPAIRED),
+            Self::Repair(error) => repair_hint(error),
             Self::Storage(error)
             | Self::Open(OpenError::Storage(error))
             | Self::Read(ReadError::Storage(error))
@@ -158,6 +166,7 @@ impl Failure {
             Self::Open(OpenError::Grant(error)) => write_refused(error),
             Self::Write(error) => write_refused(error),
             Self::Backup(error) => backup_refused(error),
+            Self::Repair(RepairError::Source { source, .. }) => merge_refused(source),
             Self::Line { line, .. } => {
                 Some(Refused { error: "refused", reason: "body", event: None, line: Some(*line) })
             }
@@ -217,7 +226,12 @@ const GRANT: &str = "an admin gives this replica's key a role with `quipu member
 
 const NO_KEY: &str = "put the key file back that belongs there; without it the store can be read, and `quipu clone` makes a replica of it with a key of its own";
 
-const DAMAGED: &str = "keep a copy of the directory; `quipu verify --repair` rebuilds what follows from the events, and `quipu clone` makes a new replica of another one";
+const DAMAGED: &str = "`quipu verify --repair` derives everything anew from the events and keeps the damaged database; with `--from SOURCE`, another replica or a CAR file, it fetches what is lost";
+
+const UNREPAIRED: &str = "`quipu verify --repair --force --from SOURCE` fetches what is lost from another replica or a CAR file, and so does `quipu merge SOURCE`";
+
+const NO_GENESIS: &str =
+    "`quipu verify --repair --from SOURCE` has it from another replica or a CAR file";
 
 const NO_ROOM: &str = "nothing was written, and reading goes on: make room, and try again";
 
@@ -336,6 +350,25 @@ fn write_hint(error: &WriteError) -> Option<&'static str> {
         }
         WriteError::Identity(error) => identity_hint(error),
         WriteError::Storage(error) => storage_hint(error),
+        _ => None,
+    }
+}
+
+fn repair_code(error: &RepairError) -> u8 {
+    match error {
+        RepairError::Open(error) => open_code(error),
+        RepairError::Unopened { source, .. } => open_code(source),
+        RepairError::Source { source, .. } => merge_code(source),
+        RepairError::NoGenesis(_) => VERIFICATION,
+        _ => FAILED,
+    }
+}
+
+fn repair_hint(error: &RepairError) -> Option<&'static str> {
+    match error {
+        RepairError::NoGenesis(_) => Some(NO_GENESIS),
+        RepairError::NoRoom { .. } => Some("nothing was changed: make room, and try again"),
+        RepairError::Identity(error) => identity_hint(error),
         _ => None,
     }
 }

@@ -47,7 +47,8 @@ pub fn most_likely(dir: &Path, recorded: &[AuthorKey]) -> Option<AuthorKey> {
     if replaced { recorded.last().copied() } else { recorded.first().copied() }
 }
 
-fn write(db: &Db, authors: &[AuthorKey]) -> Result<(), StorageError> {
+/// Records the authors whose key the key file may hold.
+pub fn write(db: &Db, authors: &[AuthorKey]) -> Result<(), StorageError> {
     let bytes: Vec<u8> = authors.iter().flat_map(|author| author.0).collect();
     let mut batch = WriteBatch::default();
     db.put(&mut batch, Family::Meta, meta::AUTHOR, &bytes)?;

@@ -2,7 +2,7 @@
 
 /// The names of all places where tests end the process, to see what becomes of the store. They do
 /// nothing unless the `fail` crate is built with its feature `failpoints`.
-pub const CRASH_POINTS: [&str; 21] = [
+pub const CRASH_POINTS: [&str; 26] = [
     "before-write",
     "after-write",
     "after-key-saved",
@@ -24,4 +24,9 @@ pub const CRASH_POINTS: [&str; 21] = [
     "after-backup-copied",
     "after-seals-removed",
     "after-files-restored",
+    "between-repaired-batches",
+    "before-repair-ready",
+    "after-repair-ready",
+    "after-database-set-aside",
+    "after-database-replaced",
 ];

@@ -33,8 +33,13 @@ pub fn open(path: &Path, tuning: Tuning) -> Result<Db, OpenError> {
 /// Refuses a database in another format.
 pub fn check(reader: Reader<'_>) -> Result<(), OpenError> {
     let damaged = || StorageError::damaged("the record of the format");
-    let bytes = reader.get(Family::Meta, meta::FORMAT)?.ok_or_else(damaged)?;
-    let found = decode(&bytes).ok_or_else(damaged)?;
+    check_bytes(&reader.get(Family::Meta, meta::FORMAT)?.ok_or_else(damaged)?)
+}
+
+/// Refuses another format than this version reads, by its record.
+pub fn check_bytes(record: &[u8]) -> Result<(), OpenError> {
+    let damaged = || StorageError::damaged("the record of the format");
+    let found = decode(record).ok_or_else(damaged)?;
     if (OLDEST_FORMAT..=FORMAT).contains(&found) { Ok(()) } else { Err(unreadable(found)) }
 }
 

@@ -172,11 +172,9 @@ impl Options {
         file: File,
         progress: Progress<'_>,
     ) -> Result<(Ledger, MergeReport), OpenError> {
-        let mut source = FileSource::open(file.try_clone().map_err(MergeError::Input)?)?;
-        let (event, body) = source.genesis()?;
+        let (event, body) = genesis_of(file.try_clone().map_err(MergeError::Input)?)?;
         let signed =
             ParsedEvent::decode(&event).and_then(ParsedEvent::verify).map_err(MergeError::from)?;
-        drop(source);
         self.build_filled(
             dir.as_ref(),
             |_, db| load::first(db, &signed, &body),
@@ -188,6 +186,11 @@ impl Options {
             },
         )
     }
+}
+
+/// The first event that the roots of a CAR file descend from, and its body.
+pub fn genesis_of(file: File) -> Result<(Vec<u8>, Vec<u8>), MergeError> {
+    FileSource::open(file)?.genesis()
 }
 
 /// A CAR file whose blocks are known to be what their ids say, and where they are.

@@ -15,12 +15,13 @@ use crate::copied::{self, Place};
 use crate::db::{Db, Reader, Tuning};
 use crate::error::{OpenError, StorageError};
 use crate::format;
-use crate::identity::{Identity, Passphrase};
+use crate::identity::{Identity, KEY_FILE, Passphrase};
 use crate::load;
 use crate::lookup::Places;
 use crate::loss;
-use crate::mark::Tip;
+use crate::mark::{MARK_FILE, Tip};
 use crate::pool::Pool;
+use crate::repair;
 use crate::schema::FORMAT;
 use crate::signer::Signer;
 use crate::unfinished::{Unfinished, is_unfinished};
@@ -182,6 +183,7 @@ impl Options {
         if !is_store(dir) {
             return Err(OpenError::NotFound(dir.to_owned()));
         }
+        repair::settle(dir)?;
         let db = format::open(&dir.join(DATABASE), self.tuning()).map_err(|error| match error {
             OpenError::Locked(_) => OpenError::Locked(dir.to_owned()),
             other => other,
@@ -263,9 +265,14 @@ impl Options {
     }
 }
 
-/// Whether there is a store in `dir`.
+/// Whether there is a store in `dir`, or what is left of one: one whose database is damaged or gone
+/// is a store to be repaired.
 pub fn is_store(dir: &Path) -> bool {
-    dir.join(DATABASE).join("CURRENT").is_file() && !is_unfinished(dir)
+    let database = dir.join(DATABASE);
+    let left = dir.join(MARK_FILE).is_file()
+        || repair::is_ready(dir)
+        || (database.is_dir() && dir.join(KEY_FILE).is_file());
+    (database.join("CURRENT").is_file() || left) && !is_unfinished(dir)
 }
 
 /// A ledger in a directory, opened by this process alone.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use quipu_merge::{
     Act, Admission, AuthorKey, Authority, Body, Clock, Control, ControlEvent, Dot, Event, Genesis,
-    Lane, LaneInfo, Lanes, Micros, Seq, Verdicts, admit_genesis,
+    Lane, LaneInfo, Lanes, Micros, ParsedEvent, Seq, Verdicts, admit_genesis,
 };
 
 use crate::db::{Db, Reader};
@@ -89,9 +89,16 @@ pub fn first(
 
 /// Copies the first event of another replica to a new database.
 pub fn first_of(db: &Db, source: Reader<'_>) -> Result<(), OpenError> {
+    let (event, body) = genesis_of(source)?;
+    let event = ParsedEvent::decode(&event).and_then(ParsedEvent::verify);
+    first(db, &event.map_err(crate::error::MergeError::from)?, &body)
+}
+
+/// The first event of a replica and its body.
+pub fn genesis_of(source: Reader<'_>) -> Result<(Vec<u8>, Vec<u8>), StorageError> {
     let stored = Stored::read(source, Dot { lane: Lane(0), seq: Seq::FIRST })?;
-    let event = stored.event()?.verify().map_err(crate::error::MergeError::from)?;
-    first(db, &event, stored.record()?.body)
+    let record = stored.record()?;
+    Ok((record.event.to_vec(), record.body.to_vec()))
 }
 
 /// Everything that readers share, and the branches with their last events.

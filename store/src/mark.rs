@@ -56,6 +56,20 @@ impl Tip {
             heads: few.then(|| published.heads.iter().map(|head| head.id).collect()),
         }
     }
+
+    /// The same tip with an own event that is later than the one that it names, if it is.
+    pub fn with_own(mut self, author: AuthorKey, seq: Seq, id: EventId) -> Self {
+        if self.own.is_none_or(|(by, last, _)| by != author || last < seq) {
+            self.own = Some((author, seq, id));
+        }
+        self
+    }
+
+    /// The events with which everything is back, as far as they are named.
+    pub fn wanted(&self) -> impl Iterator<Item = EventId> + '_ {
+        let heads = self.heads.iter().flatten().copied();
+        heads.chain(self.own.map(|(_, _, id)| id))
+    }
 }
 
 /// Writes that were acknowledged and are not in the store any more.
@@ -66,6 +80,25 @@ pub struct Loss {
 }
 
 impl Loss {
+    /// The loss of what came up to this; `None` where nobody knows.
+    pub(crate) const fn up_to(tip: Option<Tip>) -> Self {
+        Self { tip }
+    }
+
+    /// What was the latest.
+    pub(crate) const fn tip(&self) -> Option<&Tip> {
+        self.tip.as_ref()
+    }
+
+    /// Puts the loss down beside the database of the store in `dir`.
+    pub(crate) fn put_down(&self, dir: &Path) -> Result<(), StorageError> {
+        match &self.tip {
+            Some(tip) => write_loss(dir, 0, tip),
+            // What cannot be read says that nobody knows.
+            None => write_durably(dir, LOSS_FILE, &[]),
+        }
+    }
+
     /// The number of the last commit that was acknowledged, as far as that is known.
     pub fn commit(&self) -> Option<u64> {
         self.tip.as_ref().map(|tip| tip.commit)
@@ -79,9 +112,8 @@ impl Loss {
     /// The events with which everything is back; `None` where that cannot be told.
     pub(crate) fn wanted(&self) -> Option<Vec<EventId>> {
         let tip = self.tip.as_ref()?;
-        let mut wanted = tip.heads.clone()?;
-        wanted.extend(tip.own.map(|(_, _, id)| id));
-        Some(wanted)
+        tip.heads.as_ref()?;
+        Some(tip.wanted().collect())
     }
 }
 
@@ -204,6 +236,11 @@ fn open_file(path: &Path) -> std::io::Result<File> {
     Ok(file)
 }
 
+/// What was acknowledged last by the store in `dir`, as far as its mark can be read.
+pub fn marked_tip(dir: &Path) -> Option<Tip> {
+    read(&dir.join(MARK_FILE)).map(|(_, tip)| tip)
+}
+
 /// The number of the last change that is marked in a store's directory.
 pub fn marked(dir: &Path) -> Option<u64> {
     read(&dir.join(MARK_FILE)).map(|(sequence, _)| sequence)
@@ -213,7 +250,8 @@ fn read(path: &Path) -> Option<(u64, Tip)> {
     decode(&fs::read(path).ok()?)
 }
 
-fn read_loss(dir: &Path) -> Result<Option<Loss>, StorageError> {
+/// What the store in `dir` has lost and has not been dealt with.
+pub fn read_loss(dir: &Path) -> Result<Option<Loss>, StorageError> {
     let path = dir.join(LOSS_FILE);
     match fs::read(&path) {
         Ok(bytes) => Ok(Some(Loss { tip: decode(&bytes).map(|(_, tip)| tip) })),
@@ -223,17 +261,23 @@ fn read_loss(dir: &Path) -> Result<Option<Loss>, StorageError> {
 }
 
 fn write_loss(dir: &Path, sequence: u64, tip: &Tip) -> Result<(), StorageError> {
-    let path = dir.join(LOSS_FILE);
+    write_durably(dir, LOSS_FILE, &encode(sequence, tip))
+}
+
+/// Writes a small file, which is on the disk then.
+pub fn write_durably(dir: &Path, name: &str, bytes: &[u8]) -> Result<(), StorageError> {
+    let path = dir.join(name);
     let write = || {
         let mut file = File::create(&path)?;
-        file.write_all(&encode(sequence, tip))?;
+        file.write_all(bytes)?;
         file.sync_all()
     };
     write().map_err(StorageError::file(&path))?;
     sync_directory(dir)
 }
 
-fn sync_directory(dir: &Path) -> Result<(), StorageError> {
+/// Waits until what a directory lists is on the disk.
+pub fn sync_directory(dir: &Path) -> Result<(), StorageError> {
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(StorageError::file(dir))
 }
 

@@ -82,7 +82,7 @@ impl Ledger {
         Ok(refilled + self.fill_missing(source)?)
     }
 
-    fn fill_missing(&self, source: &mut impl ValueSource) -> Result<u64, MergeError> {
+    pub(crate) fn fill_missing(&self, source: &mut impl ValueSource) -> Result<u64, MergeError> {
         let (mut after, mut added) = (meta::MISSING.to_vec(), 0);
         loop {
             let wanted = self.missing_after(&mut after)?;

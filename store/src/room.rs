@@ -32,10 +32,7 @@ impl Room {
             return Ok(());
         }
         // Where it cannot be told, writing tells.
-        let Ok(found) = rustix::fs::statvfs(&self.dir) else { return Ok(()) };
-        let free = found.f_bavail.saturating_mul(found.f_frsize);
-        let all = found.f_blocks.saturating_mul(found.f_frsize);
-        let min_free = self.min_free.unwrap_or_else(|| KEPT.min(all / PART));
+        let Some((free, min_free)) = free(&self.dir, self.min_free) else { return Ok(()) };
         if free < min_free {
             return Err(StorageError::NoRoom { dir: self.dir.clone(), free, min_free });
         }
@@ -51,4 +48,13 @@ impl Room {
         let less = |left: u64| Some(left.saturating_sub(bytes));
         let _ = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
     }
+}
+
+/// How many bytes are free on the file system of `dir`, and how many of them are kept; `None` where
+/// it cannot be told.
+pub fn free(dir: &Path, min_free: Option<u64>) -> Option<(u64, u64)> {
+    let found = rustix::fs::statvfs(dir).ok()?;
+    let free = found.f_bavail.saturating_mul(found.f_frsize);
+    let all = found.f_blocks.saturating_mul(found.f_frsize);
+    Some((free, min_free.unwrap_or_else(|| KEPT.min(all / PART))))
 }

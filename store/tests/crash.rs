@@ -349,6 +349,12 @@ fn tasks(point: &str) -> &'static [(&'static str, u64)] {
         "after-grant" | "before-key-replaced" | "after-key-replaced" => &[("rotate", 0)],
         // See `backup.rs`.
         "after-backup-copied" | "after-seals-removed" | "after-files-restored" => &[],
+        // See `repair.rs`.
+        "between-repaired-batches"
+        | "before-repair-ready"
+        | "after-repair-ready"
+        | "after-database-set-aside"
+        | "after-database-replaced" => &[],
         other => panic!("nothing is known about {other}"),
     }
 }

@@ -1,22 +1,42 @@
 //! `quipu verify`
 
+use std::path::PathBuf;
+
 use quipu_store::{Ledger, OpenError, ReadError, VerifyReport};
 use serde::Serialize;
 
 use crate::context::Context;
 use crate::exit::Failure;
-use crate::output::Progress;
+use crate::output::{Output, Progress};
 use crate::shown::clean;
 
+mod repair;
+
 /// Check every hash, signature, link, index and derived value again, from the raw events up.
+///
+/// With --repair, a store in which something is wrong is made sound again: a new database is made of
+/// the raw events that can still be read, and the damaged one is kept beside it, as `db.damaged-1`
+/// and so on, until you remove it. That takes as much room again on the disk.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   quipu verify
   quipu verify --json
+  quipu verify --repair                                  derive everything anew from the events
+  quipu verify --repair --from ../bob --from old.car     and fetch what is lost
 
-The exit code is 21 where something is wrong.")]
-pub struct Args {}
+The exit code is 21 where something is wrong, and with --repair where something is still lost.")]
+pub struct Args {
+    /// Make a store in which something is wrong sound again.
+    #[arg(long)]
+    repair: bool,
+    /// Where to fetch what is lost: a store's directory or a CAR file. May be given several times.
+    #[arg(long, value_name = "SOURCE", requires = "repair")]
+    from: Vec<PathBuf>,
+    /// Make the database anew even where nothing is wrong.
+    #[arg(long, requires = "repair")]
+    force: bool,
+}
 
 #[derive(Serialize)]
 struct VerifyJson {
@@ -29,27 +49,47 @@ struct VerifyJson {
     unlisted: u64,
 }
 
-pub fn run(_: &Args, context: &mut Context) -> Result<(), Failure> {
-    let ledger = context.open().map_err(damage)?;
-    let report = check(&ledger).map_err(damage)?;
-    let findings: Vec<_> = report.findings.iter().map(|finding| clean(&finding.what)).collect();
-    let count = findings.len() as u64 + report.unlisted;
-    let out = &mut context.out;
-    let VerifyReport { events, openings, blocks, versions, unlisted, .. } = report;
-    if out.is_json() {
-        out.json(&VerifyJson { events, openings, blocks, versions, findings, unlisted })?;
-    } else {
-        for finding in &findings {
+impl From<&VerifyReport> for VerifyJson {
+    fn from(report: &VerifyReport) -> Self {
+        let VerifyReport { events, openings, blocks, versions, unlisted, .. } = *report;
+        let findings = report.findings.iter().map(|finding| clean(&finding.what)).collect();
+        Self { events, openings, blocks, versions, findings, unlisted }
+    }
+}
+
+impl VerifyJson {
+    fn faults(&self) -> u64 {
+        self.findings.len() as u64 + self.unlisted
+    }
+
+    fn print(&self, out: &mut Output) -> Result<(), Failure> {
+        for finding in &self.findings {
             out.line(finding)?;
         }
-        out.line(format_args!(
-            "{events} events, {openings} openings, {versions} versions and {blocks} blocks checked: {count} faults"
-        ))?;
+        let Self { events, openings, blocks, versions, .. } = self;
+        let faults = self.faults();
+        Ok(out.line(format_args!(
+            "{events} events, {openings} openings, {versions} versions and {blocks} blocks checked: {faults} faults"
+        ))?)
     }
-    match count {
+}
+
+pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
+    if args.repair {
+        return repair::run(args, context);
+    }
+    let ledger = context.open().map_err(damage)?;
+    let report = VerifyJson::from(&check(&ledger).map_err(damage)?);
+    let out = &mut context.out;
+    if out.is_json() {
+        out.json(&report)?
+    } else {
+        report.print(out)?
+    }
+    match report.faults() {
         0 => Ok(()),
         1 => Err(Failure::Verification("one thing is not as it should be".to_owned())),
-        _ => Err(Failure::Verification(format!("{count} things are not as they should be"))),
+        count => Err(Failure::Verification(format!("{count} things are not as they should be"))),
     }
 }
 

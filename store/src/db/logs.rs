@@ -18,18 +18,41 @@ const CURRENT: &str = "CURRENT";
 const BLOCK: usize = 32 * 1024;
 /// A checksum of four bytes, a length of two, a kind.
 const HEADER: usize = 7;
-/// The kinds of records of log files that are used again, which none is here.
-const REUSED: [u8; 6] = [5, 6, 7, 8, 11, 131];
+/// The kinds of records of log files that are used again, which none is here, each with the kind of
+/// which it is the like in other files.
+const REUSED: [(u8, u8); 6] = [(5, 1), (6, 2), (7, 3), (8, 4), (11, 10), (131, 130)];
 
-/// Refuses a database with a log that cannot be one. What else is wrong, RocksDB tells.
+/// Refuses a database that is not there, or has a log that cannot be one. What else is wrong, RocksDB
+/// tells.
 pub fn check(database: &Path) -> Result<(), StorageError> {
-    if let Ok(name) = fs::read_to_string(database.join(CURRENT)) {
+    let current = database.join(CURRENT);
+    if !current.exists() {
+        return Err(StorageError::damaged(format!("{} is missing", current.display())));
+    }
+    if let Ok(name) = fs::read_to_string(current) {
         check_file(&database.join(name.trim_end()), End::Certain)?;
     }
     for (path, _) in files(database).filter(|(_, name)| name.ends_with(".log")) {
         check_file(&path, End::Open)?;
     }
     Ok(())
+}
+
+/// Makes a log readable that claims to be used again. A record whose kind has become wrong by that
+/// is right then; of any other, its checksum tells.
+pub fn mend(log: &mut [u8]) {
+    for mut block in log.chunks_mut(BLOCK) {
+        while let Some(([_, _, _, _, low, high, kind], rest)) =
+            block.split_first_chunk_mut::<HEADER>()
+        {
+            if let Some((_, like)) = REUSED.iter().find(|(reused, _)| reused == kind) {
+                *kind = *like;
+            }
+            let length = usize::from(u16::from_le_bytes([*low, *high]));
+            let Some(next) = rest.get_mut(length..) else { break };
+            block = next;
+        }
+    }
 }
 
 /// Whether what is there of a last record that is cut off may be compared with its checksum.
@@ -60,7 +83,7 @@ fn check_file(path: &Path, end: End) -> Result<(), StorageError> {
 
 fn fault(mut block: &[u8], end: End) -> Option<&'static str> {
     while let Some((&[a, b, c, d, low, high, kind], rest)) = block.split_first_chunk::<HEADER>() {
-        if REUSED.contains(&kind) {
+        if REUSED.iter().any(|(reused, _)| *reused == kind) {
             return Some("a record of a kind that is never written");
         }
         let length = usize::from(u16::from_le_bytes([low, high]));

@@ -5,6 +5,8 @@ mod logs;
 mod open;
 mod options;
 mod reader;
+mod remake;
+mod salvage;
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -26,6 +28,8 @@ pub use self::culprit::failure;
 pub use self::open::peek;
 pub use self::options::Tuning;
 pub use self::reader::{Reader, Walk};
+pub use self::remake::remake;
+pub use self::salvage::Salvage;
 
 /// After so many written bytes it is looked whether something has failed in the background. RocksDB
 /// stops writers until there is room again when it cannot move writes into table files, or merge

@@ -13,7 +13,9 @@ use crate::schema::Family;
 
 /// Opens the database in `path`, or makes one there.
 pub fn open(path: &Path, create: bool, cache: &Cache, tuning: Tuning) -> Result<DB, OpenError> {
-    logs::check(path)?;
+    if !create {
+        logs::check(path)?;
+    }
     let mut options = database_options(create, tuning);
     let error = match DB::open_cf_descriptors(&options, path, families(cache, tuning)) {
         Ok(db) => return Ok(db),

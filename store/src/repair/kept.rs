@@ -1,0 +1,83 @@
+//! What the replica had decided to keep, or not to: its pins, and which values were pruned.
+
+use std::collections::BTreeSet;
+
+use quipu_merge::Link;
+
+use super::error::RepairError;
+use super::events::Raw;
+use super::values::Values;
+use crate::blocks::{self, BlockSink};
+use crate::db::Salvage;
+use crate::error::StorageError;
+use crate::ledger::Ledger;
+use crate::lookup;
+use crate::opening;
+use crate::pins::{Pin, PinError};
+use crate::pruned::Pruned;
+use crate::schema::{self, Family, meta};
+
+/// Records anew which values were pruned, of events that are here: they are not missing, and are not
+/// to be fetched.
+pub fn take_over_pruned(salvage: &Salvage, ledger: &Ledger) -> Result<(), StorageError> {
+    let mut found = Vec::new();
+    salvage.visit(Family::Meta, meta::PRUNED, |key, record| {
+        let dot = key.strip_prefix(meta::PRUNED).and_then(schema::parse_dot);
+        let event = dot.and_then(|dot| Raw::read(salvage, dot)).map(|raw| raw.event.id());
+        found.extend(event.zip(Pruned::decode(record)));
+        Ok::<_, StorageError>(())
+    })?;
+    ledger.in_bulk(|hold| {
+        for (event, before) in found {
+            let Some(dot) = lookup::dot_of(ledger.latest(), event)? else { continue };
+            let mut pruned = Pruned::default();
+            for &slot in before.slots() {
+                if opening::find(ledger.latest(), dot, slot)?.is_none() {
+                    // Its blocks are not taken over: nothing refers to them.
+                    pruned.insert(slot, None);
+                    hold.writer().delete(&ledger.db, Family::Meta, &meta::missing(dot, slot))?;
+                }
+            }
+            hold.writer().put_pruned(&ledger.db, dot, &pruned)?;
+        }
+        Ok(())
+    })
+}
+
+/// Pins again what was pinned. Tells how many pins are of something that is gone.
+pub fn take_over_pins(salvages: &[Salvage], ledger: &Ledger) -> Result<u64, RepairError> {
+    let (mut pins, mut lost) = (BTreeSet::new(), BTreeSet::new());
+    for salvage in salvages {
+        let values = Values::new(salvage);
+        let mut sink = BlockSink::new(ledger);
+        salvage.visit(Family::Meta, meta::PINNED_BLOCK, |key, _| {
+            if let Some((id, _)) = key.strip_prefix(meta::PINNED_BLOCK).and_then(blocks::decode) {
+                pins.insert(Pin::Block(id));
+                // How long it is does not matter.
+                sink.copy(Link { block: id, size: 0 }, |id| {
+                    Ok::<_, StorageError>(values.block(id))
+                })?;
+            }
+            Ok::<_, StorageError>(())
+        })?;
+        sink.commit()?;
+        salvage.visit(Family::Meta, meta::PINNED_EVENT, |key, _| {
+            let dot = key.strip_prefix(meta::PINNED_EVENT).and_then(schema::parse_dot);
+            match dot.and_then(|dot| Raw::read(salvage, dot)) {
+                Some(raw) => drop(pins.insert(Pin::Event(raw.event.id()))),
+                None => drop(lost.insert(key.to_vec())),
+            }
+            Ok::<_, StorageError>(())
+        })?;
+    }
+    let mut gone = lost.len() as u64;
+    for pin in pins {
+        match ledger.pin(&[pin]) {
+            Ok(_) => {}
+            Err(PinError::Storage(error)) => return Err(error.into()),
+            // Erased, or lost.
+            Err(_) => gone += 1,
+        }
+    }
+    Ok(gone)
+}
