@@ -11,10 +11,11 @@ mod salvage;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use rocksdb::backup::BackupEngine;
 use rocksdb::{
-    BottommostLevelCompaction, Cache, ColumnFamily, CompactOptions, DB, FlushOptions,
+    BottommostLevelCompaction, Cache, ColumnFamily, CompactOptions, DB, ErrorKind, FlushOptions,
     IngestExternalFileOptions, LiveFile, Options, Snapshot, WriteBatch, WriteOptions, properties,
 };
 
@@ -31,10 +32,8 @@ pub use self::reader::{Reader, Walk};
 pub use self::remake::remake;
 pub use self::salvage::Salvage;
 
-/// After so many written bytes it is looked whether something has failed in the background. RocksDB
-/// stops writers until there is room again when it cannot move writes into table files, or merge
-/// those; it does so only after several times as many.
-const LOOK_EVERY: u64 = 256 << 10;
+/// How long to wait before trying again, where RocksDB has to catch up before it takes more.
+const CATCHING_UP: Duration = Duration::from_millis(1);
 
 /// An open database.
 pub struct Db {
@@ -44,9 +43,7 @@ pub struct Db {
     tables: Options,
     mark: Mark,
     room: Room,
-    /// How many bytes have been written since it was looked for background errors.
-    unwatched: AtomicU64,
-    /// How many of them there have been that somebody was told of.
+    /// How many errors there have been in the background that somebody was told of.
     told_errors: AtomicU64,
     /// Why nothing is written any more.
     broken: OnceLock<String>,
@@ -64,7 +61,6 @@ impl Db {
             tables: family_options(Family::Blocks, &cache, tuning),
             mark,
             room: Room::new(path, tuning.min_free),
-            unwatched: AtomicU64::new(0),
             told_errors: AtomicU64::new(0),
             broken: OnceLock::new(),
         })
@@ -105,14 +101,14 @@ impl Db {
         sync: bool,
         tip: Option<Tip>,
     ) -> Result<(), StorageError> {
-        self.watch_background(batch.size_in_bytes() as u64)?;
         self.check()?;
         // Others may write meanwhile, and what they write may not be on the disk: so far it is.
         let written = self.db.latest_sequence_number() + batch.len() as u64;
         self.room.wrote(batch.size_in_bytes());
         let mut options = WriteOptions::default();
         options.set_sync(sync);
-        self.db.write_opt(batch, &options).map_err(|error| self.broke(error))?;
+        options.set_no_slowdown(true);
+        self.write_patiently(batch, &options)?;
         if let Some(tip) = tip {
             self.mark.advance(tip);
         }
@@ -206,16 +202,28 @@ impl Db {
         Ok(())
     }
 
-    /// Gives up after an error in the background, of which nobody else is told.
-    fn watch_background(&self, bytes: u64) -> Result<(), StorageError> {
-        if self.unwatched.fetch_add(bytes, Ordering::Relaxed) + bytes < LOOK_EVERY {
-            return Ok(());
+    /// Writes a batch, as soon as it is taken. RocksDB itself would wait for room where it has failed
+    /// in the background for want of it, and nobody would be told.
+    fn write_patiently(
+        &self,
+        mut batch: WriteBatch,
+        options: &WriteOptions,
+    ) -> Result<(), StorageError> {
+        let bytes = batch.data().to_vec();
+        loop {
+            match self.db.write_opt(batch, options) {
+                Err(error) if error.kind() == ErrorKind::Incomplete => {
+                    if self.background_errors()? > self.told_errors.load(Ordering::Relaxed) {
+                        let why = "a file could not be written, as the database's log LOG tells";
+                        let _ = self.broken.set(why.to_owned());
+                        return self.check();
+                    }
+                    std::thread::sleep(CATCHING_UP);
+                    batch = WriteBatch::from_data(&bytes);
+                }
+                written => return written.map_err(|error| self.broke(error)),
+            }
         }
-        self.unwatched.store(0, Ordering::Relaxed);
-        if self.background_errors()? > self.told_errors.load(Ordering::Relaxed) {
-            let _ = self.broken.set("in the background, as the file LOG tells".to_owned());
-        }
-        Ok(())
     }
 
     fn background_errors(&self) -> Result<u64, StorageError> {
