@@ -6,7 +6,7 @@
 //! happens while nobody writes, a few blocks at a time.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use quipu_merge::BlockId;
 
@@ -53,6 +53,10 @@ pub struct GcReport {
     pub disk_before: u64,
     /// Length of the table files after, in bytes.
     pub disk_after: u64,
+    /// How long it took to find and to delete what goes.
+    pub collecting: Duration,
+    /// How long it took to rewrite the files that held it.
+    pub reclaiming: Duration,
 }
 
 /// What becomes of a marked block.
@@ -79,6 +83,7 @@ impl Ledger {
         }
         let disk_before = self.db.table_bytes()?;
         let mut report = GcReport { disk_before, ..GcReport::default() };
+        let start = Instant::now();
         let mut deleted = BTreeSet::new();
         // What a block listed may have been looked at before: again, until nothing goes any more.
         loop {
@@ -89,7 +94,10 @@ impl Ledger {
                 break;
             }
         }
+        report.collecting = start.elapsed();
+        let start = Instant::now();
         report.purged = self.reclaim(&deleted)?;
+        report.reclaiming = start.elapsed();
         report.disk_after = self.db.table_bytes()?;
         Ok(report)
     }
@@ -189,6 +197,7 @@ impl Ledger {
 
     /// Tells what collecting would delete. A block goes where all that refers to it goes.
     fn gc_preview(&self, grace: Duration) -> Result<GcReport, StorageError> {
+        let start = Instant::now();
         let disk = self.db.table_bytes()?;
         let mut report = GcReport { disk_before: disk, disk_after: disk, ..GcReport::default() };
         let mut open = Vec::new();
@@ -233,6 +242,7 @@ impl Ledger {
             }
         }
         report.purged = self.erasures()?.events.len() as u64;
+        report.collecting = start.elapsed();
         Ok(report)
     }
 }

@@ -57,6 +57,8 @@ struct GcJson {
     purged: u64,
     disk_before: u64,
     disk_after: u64,
+    collecting_ms: u128,
+    reclaiming_ms: u128,
 }
 
 pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
@@ -67,6 +69,7 @@ pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
     drop(progress);
     let out = &mut context.out;
     let GcReport { blocks, bytes, young, in_use, purged, disk_before, disk_after, .. } = report;
+    let GcReport { collecting, reclaiming, .. } = report;
     if out.is_json() {
         let dry_run = args.dry_run;
         return Ok(out.json(&GcJson {
@@ -78,6 +81,8 @@ pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
             purged,
             disk_before,
             disk_after,
+            collecting_ms: collecting.as_millis(),
+            reclaiming_ms: reclaiming.as_millis(),
         })?);
     }
     let verb = if args.dry_run { "would be deleted" } else { "deleted" };
@@ -96,6 +101,9 @@ pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
         let freed = disk_before.saturating_sub(disk_after);
         out.line(format_args!(
             "{freed} bytes given back to the disk, {disk_after} bytes in tables"
+        ))?;
+        out.line(format_args!(
+            "{collecting:.1?} for finding and deleting, {reclaiming:.1?} for rewriting files"
         ))?;
     }
     Ok(())
