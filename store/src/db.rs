@@ -314,16 +314,33 @@ impl<'a> Reader<'a> {
         family: Family,
         keys: &[&[u8]],
     ) -> Result<Vec<Option<DBPinnableSlice<'a>>>, StorageError> {
+        self.get_many_with(family, keys, ReadOptions::default())
+    }
+
+    /// Like [`Self::get_many`], for what is not going to be read again soon: it stays out of the
+    /// cache.
+    pub fn get_many_once(
+        &self,
+        family: Family,
+        keys: &[&[u8]],
+    ) -> Result<Vec<Option<DBPinnableSlice<'a>>>, StorageError> {
+        let mut options = ReadOptions::default();
+        options.fill_cache(false);
+        self.get_many_with(family, keys, options)
+    }
+
+    fn get_many_with(
+        &self,
+        family: Family,
+        keys: &[&[u8]],
+        mut options: ReadOptions,
+    ) -> Result<Vec<Option<DBPinnableSlice<'a>>>, StorageError> {
         let handle = self.db.family(family)?;
+        if let Some(snapshot) = self.snapshot {
+            options.set_snapshot(snapshot);
+        }
         let keys = keys.iter().copied();
-        let found = match self.snapshot {
-            Some(snapshot) => {
-                let mut options = ReadOptions::default();
-                options.set_snapshot(snapshot);
-                self.db.db.batched_multi_get_cf_opt(handle, keys, true, &options)
-            }
-            None => self.db.db.batched_multi_get_cf(handle, keys, true),
-        };
+        let found = self.db.db.batched_multi_get_cf_opt(handle, keys, true, &options);
         Ok(found.into_iter().collect::<Result<_, _>>()?)
     }
 
@@ -491,7 +508,7 @@ fn family_options(family: Family, cache: &Cache, tuning: Tuning) -> Options {
         // Mostly read in runs: larger blocks compress better.
         Family::Openings | Family::Order => blocks.set_block_size(16 * 1024),
         // Files of a source tree, say, compress well together.
-        Family::Blocks => blocks.set_block_size(64 * 1024),
+        Family::Blocks => blocks.set_block_size(256 * 1024),
         Family::Meta | Family::Versions | Family::Edges => {}
     }
     match family {
