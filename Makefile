@@ -45,8 +45,9 @@ demo: build ## Replicas of real data diverge, merge, travel in time, fork, recov
 	demo/run.sh "$(QUIPU)"
 	demo/sources.sh "$(QUIPU)"
 
-bench: deps ## Run the benchmarks; each prints its ratio to a baseline measured in the same run
+bench: build ## Run the benchmarks; each prints its ratio to a baseline measured in the same run
 	$(ROCKSDB) $(CARGO) bench --locked --workspace --benches
+	demo/versions.sh "$(QUIPU)"
 
 fmt: ## Format the code
 	$(CARGO) fmt --all
