@@ -41,11 +41,13 @@ build: deps ## Build the binary `quipu`
 test: deps ## Run every test
 	$(ROCKSDB) $(CARGO) test $(SELECT)
 
-demo: build ## Three replicas of real data diverge, merge, travel in time, fork, recover and verify
+demo: build ## Replicas of real data diverge, merge, travel in time, fork, recover; real trees are stored and restored
 	demo/run.sh "$(QUIPU)"
+	demo/sources.sh "$(QUIPU)"
 
-bench: deps ## Run the benchmarks; each prints its ratio to a baseline measured in the same run
+bench: build ## Run the benchmarks; each prints its ratio to a baseline measured in the same run
 	$(ROCKSDB) $(CARGO) bench --locked --workspace --benches
+	demo/versions.sh "$(QUIPU)"
 
 fmt: ## Format the code
 	$(CARGO) fmt --all

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use quipu_merge::Dot;
 
+use crate::db::Table;
 use crate::error::StorageError;
 use crate::judge::key_of;
 use crate::ledger::Ledger;
@@ -79,13 +80,23 @@ impl Ledger {
         }
         let place = |number: &u64| (number.to_be_bytes().to_vec(), number.to_be_bytes().to_vec());
         let mut ranges: Ranges = erased.iter().map(place).collect();
-        for table in self.db.tables(Family::Blocks)? {
+        let mut tables = self.db.tables(Family::Blocks)?;
+        tables.sort_unstable_by(|one, other| one.first.cmp(&other.first));
+        let worth_it = |table: &Table| {
             let number = |key: &[u8]| key.try_into().map_or(0, u64::from_be_bytes);
             let numbers = number(&table.first)..=number(&table.last);
             let all = numbers.end() - numbers.start();
             let gone = deleted.range(numbers).count() as u64;
-            if gone > 0 && gone * WORTH_IT > all {
-                ranges.insert((table.first, table.last));
+            gone > 0 && gone * WORTH_IT > all
+        };
+        // Neighbours together: one that is rewritten may end up in a file with what comes after it,
+        // and would be rewritten with that again.
+        for run in tables.chunk_by(|one, other| worth_it(one) == worth_it(other)) {
+            let last = run.iter().map(|table| &table.last).max();
+            if let (Some(first), Some(last)) = (run.first(), last)
+                && worth_it(first)
+            {
+                ranges.insert((first.first.clone(), last.clone()));
             }
         }
         Ok(ranges)

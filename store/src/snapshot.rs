@@ -260,14 +260,17 @@ impl<'l> Snapshot<'l> {
     ) -> Result<Result<(), BlockId>, LongError> {
         // Of a part of a value, nothing is read that may not be needed. What has rotted is to be
         // told from what is missing.
-        let mut ahead = Ahead::new(self.reader());
         let whole = range.start == 0 && range.end >= link.size;
-        let fetch = |id: BlockId| {
-            let block = if whole { ahead.fetch(id) } else { blocks::stored(self.reader(), id) };
-            block.map_err(LongError::Storage)
-        };
         let write = |bytes: &[u8]| write(bytes).map_err(LongError::Output);
-        match read_content_range(link, range, fetch, write) {
+        let read = std::thread::scope(|scope| {
+            let mut ahead = Ahead::new(scope, self.reader());
+            let fetch = |id: BlockId| {
+                let block = if whole { ahead.fetch(id) } else { blocks::stored(self.reader(), id) };
+                block.map_err(LongError::Storage)
+            };
+            read_content_range(link, range, fetch, write)
+        });
+        match read {
             Ok(()) => Ok(Ok(())),
             Err(ContentReadError::Missing(id)) => Ok(Err(id)),
             Err(ContentReadError::Fetch(error) | ContentReadError::Write(error)) => Err(error),

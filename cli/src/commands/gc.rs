@@ -58,6 +58,8 @@ struct GcJson {
     purged: u64,
     disk_before: u64,
     disk_after: u64,
+    collecting_ms: u128,
+    reclaiming_ms: u128,
 }
 
 pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
@@ -70,6 +72,7 @@ pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
     let GcReport {
         blocks, bytes, young, in_use, unpinned, purged, disk_before, disk_after, ..
     } = report;
+    let GcReport { collecting, reclaiming, .. } = report;
     if out.is_json() {
         let dry_run = args.dry_run;
         return Ok(out.json(&GcJson {
@@ -82,6 +85,8 @@ pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
             purged,
             disk_before,
             disk_after,
+            collecting_ms: collecting.as_millis(),
+            reclaiming_ms: reclaiming.as_millis(),
         })?);
     }
     let verb = if args.dry_run { "would be deleted" } else { "deleted" };
@@ -106,6 +111,9 @@ pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
         let freed = disk_before.saturating_sub(disk_after);
         out.line(format_args!(
             "{freed} bytes given back to the disk, {disk_after} bytes in tables"
+        ))?;
+        out.line(format_args!(
+            "{collecting:.1?} for finding and deleting, {reclaiming:.1?} for rewriting files"
         ))?;
     }
     Ok(())

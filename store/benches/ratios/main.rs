@@ -6,13 +6,18 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
+    clippy::panic,
     clippy::cast_possible_truncation,
     reason = "a benchmark that panics says what is wrong"
 )]
 
 mod baseline;
+mod collecting;
+mod content;
+mod memory;
 mod merging;
 mod reading;
+mod rounds;
 mod space;
 mod writing;
 
@@ -66,7 +71,7 @@ pub fn micros(total: Duration, operations: usize) -> f64 {
 
 type Bench = fn() -> Vec<Figure>;
 
-const BENCHES: [(&str, Bench); 9] = [
+const BENCHES: [(&str, Bench); 13] = [
     ("relaxed", writing::relaxed),
     ("durable", writing::durable),
     ("transactions", writing::transactions),
@@ -76,14 +81,19 @@ const BENCHES: [(&str, Bench); 9] = [
     ("memory", merging::memory),
     ("disk", space::disk),
     ("open", space::open),
+    ("content", content::content),
+    ("content-memory", content::memory),
+    ("gc", collecting::collect),
+    ("gc-writes", collecting::writes),
 ];
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    if let [flag, source, target] = args.as_slice()
-        && flag == merging::MERGING
-    {
-        return merging::merge_stores(source, target);
+    match args.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        [merging::MERGING, source, target] => return merging::merge_stores(source, target),
+        [content::PUTTING, store] => return content::put_long(store),
+        [content::GETTING, store] => return content::get_long(store),
+        _ => {}
     }
     let wanted: Vec<String> = args.into_iter().filter(|arg| !arg.starts_with('-')).collect();
     println!("| measure | figure | target | | detail |");

@@ -9,6 +9,7 @@ use quipu_store::{Durability, Ledger, Options};
 use rayon::prelude::*;
 
 use crate::baseline::noise;
+use crate::memory::peak_memory;
 use crate::reading::fill;
 use crate::{Figure, best, micros, timed};
 
@@ -81,11 +82,4 @@ pub fn merge_stores(source: &str, target: &str) {
     let target = Ledger::open(target).unwrap();
     target.merge(&source, &mut |_, _| {}).unwrap();
     println!("{}", peak_memory());
-}
-
-/// The most memory that this process has held so far, in MB.
-fn peak_memory() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap_or_default();
-    line.split_whitespace().nth(1).and_then(|kb| kb.parse::<u64>().ok()).unwrap_or(0) / 1024
 }

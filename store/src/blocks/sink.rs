@@ -37,7 +37,7 @@ pub struct BlockSink<'l> {
     /// What the new manifests list, with the manifests.
     listed: Vec<(BlockId, Vec<BlockId>)>,
     leased: HashSet<BlockId>,
-    /// The blocks that have been put, whose lists have been followed then.
+    /// The manifests that have been put, whose lists have been followed then.
     new: HashSet<BlockId>,
 }
 
@@ -96,7 +96,9 @@ impl<'l> BlockSink<'l> {
         }
         self.ledger.blocks.lock().lease(id);
         self.leased.insert(id);
-        self.new.insert(id);
+        if id.codec == Codec::DagCbor {
+            self.new.insert(id);
+        }
         if let Some(number) = number_of(self.ledger.latest(), id)? {
             return self.put_expected(id, bytes, number);
         }
@@ -172,22 +174,20 @@ impl<'l> BlockSink<'l> {
         self.take_over_files()?;
         let mut state = ledger.blocks.lock();
         let mut batch = WriteBatch::default();
-        let mut numbers = HashMap::new();
-        for (id, filed) in std::mem::take(&mut self.filed) {
-            let number = known_number(db, id, filed)?;
-            if number != filed {
-                // Somebody else was faster: this copy goes again.
-                db.delete(&mut batch, Family::Blocks, &filed.to_be_bytes())?;
-                let key = number.to_be_bytes();
-                if db.latest().has(Family::Blocks, &key)? {
-                    continue;
-                }
-                let Some(record) = db.latest().get(Family::Blocks, &filed.to_be_bytes())? else {
-                    continue;
-                };
-                db.put(&mut batch, Family::Blocks, &key, &record)?;
+        // One map of all blocks of a long value takes megabytes: there are not to be two.
+        let mut numbers = std::mem::take(&mut self.filed);
+        for (id, filed, number) in known_before(db, &numbers)? {
+            // Somebody else was faster: this copy goes again.
+            db.delete(&mut batch, Family::Blocks, &filed.to_be_bytes())?;
+            numbers.remove(&id);
+            let key = number.to_be_bytes();
+            if db.latest().has(Family::Blocks, &key)? {
+                continue;
             }
-            numbers.insert(id, number);
+            if let Some(record) = db.latest().get(Family::Blocks, &filed.to_be_bytes())? {
+                db.put(&mut batch, Family::Blocks, &key, &record)?;
+                numbers.insert(id, number);
+            }
         }
         for (id, bytes) in std::mem::take(&mut self.staged) {
             if is_here(db.latest(), id)? {
@@ -206,9 +206,8 @@ impl<'l> BlockSink<'l> {
         self.staged_len = 0;
         let listed = std::mem::take(&mut self.listed).into_iter();
         let listed = listed.filter_map(|(id, listed)| Some((*numbers.get(&id)?, listed))).collect();
-        let new: Vec<_> = numbers.iter().map(|(&id, &number)| (id, number)).collect();
         let referred = link(db, &mut state, &mut batch, listed, &mut numbers)?;
-        for (id, number) in new {
+        for (&id, &number) in &numbers {
             if !referred.contains(&number) && !is_referred_to(db.latest(), number)? {
                 let mark = Garbage::now(id).encode();
                 db.put(&mut batch, Family::Meta, &meta::garbage(number), &mark)?;
@@ -242,9 +241,20 @@ impl<'l> BlockSink<'l> {
     }
 }
 
-/// The number that a block has by now, or else this one.
-fn known_number(db: &Db, id: BlockId, number: u64) -> Result<u64, StorageError> {
-    Ok(number_of(db.latest(), id)?.unwrap_or(number))
+/// The blocks that have got other numbers meanwhile: with the number in the file, and the other.
+fn known_before(
+    db: &Db,
+    filed: &HashMap<BlockId, u64>,
+) -> Result<Vec<(BlockId, u64, u64)>, StorageError> {
+    let mut known = Vec::new();
+    for (&id, &filed) in filed {
+        if let Some(number) = number_of(db.latest(), id)?
+            && number != filed
+        {
+            known.push((id, filed, number));
+        }
+    }
+    Ok(known)
 }
 
 /// Adds the edges from new manifests to what they list. `numbers` are those of blocks that are

@@ -61,7 +61,7 @@ pub fn family_options(family: Family, cache: &Cache, tuning: Tuning) -> Options 
         // Mostly read in runs: larger blocks compress better.
         Family::Openings | Family::Order => blocks.set_block_size(16 * 1024),
         // Files of a source tree, say, compress well together.
-        Family::Blocks => blocks.set_block_size(64 * 1024),
+        Family::Blocks => blocks.set_block_size(256 * 1024),
         Family::Meta | Family::Versions | Family::Edges => {}
     }
     match family {

@@ -44,16 +44,33 @@ impl<'a> Reader<'a> {
         family: Family,
         keys: &[&[u8]],
     ) -> Result<Vec<Option<DBPinnableSlice<'a>>>, StorageError> {
+        self.get_many_with(family, keys, ReadOptions::default())
+    }
+
+    /// Like [`Self::get_many`], for what is not going to be read again soon: it stays out of the
+    /// cache.
+    pub fn get_many_once(
+        &self,
+        family: Family,
+        keys: &[&[u8]],
+    ) -> Result<Vec<Option<DBPinnableSlice<'a>>>, StorageError> {
+        let mut options = ReadOptions::default();
+        options.fill_cache(false);
+        self.get_many_with(family, keys, options)
+    }
+
+    fn get_many_with(
+        &self,
+        family: Family,
+        keys: &[&[u8]],
+        mut options: ReadOptions,
+    ) -> Result<Vec<Option<DBPinnableSlice<'a>>>, StorageError> {
         let handle = self.db.family(family)?;
+        if let Some(snapshot) = self.snapshot {
+            options.set_snapshot(snapshot);
+        }
         let keys = keys.iter().copied();
-        let found = match self.snapshot {
-            Some(snapshot) => {
-                let mut options = ReadOptions::default();
-                options.set_snapshot(snapshot);
-                self.db.db.batched_multi_get_cf_opt(handle, keys, true, &options)
-            }
-            None => self.db.db.batched_multi_get_cf(handle, keys, true),
-        };
+        let found = self.db.db.batched_multi_get_cf_opt(handle, keys, true, &options);
         found.into_iter().collect::<Result<_, _>>().map_err(|error| self.db.failure(error))
     }
 
