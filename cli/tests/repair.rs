@@ -54,6 +54,7 @@ fn a_damaged_store_is_repaired_as_the_hint_says() {
         "left_behind",
         "loss",
         "lost_events",
+        "lost_pins",
         "lost_values",
         "missing_values",
         "repaired",
