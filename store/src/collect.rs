@@ -18,8 +18,11 @@ use crate::ledger::{Ledger, now};
 use crate::merge::Progress;
 use crate::schema::{self, Family, meta};
 
-/// So many blocks are deleted before others may write again.
-const AT_ONCE: usize = 64;
+/// So many marks are read at once.
+const MARKS: usize = 64;
+/// So many blocks are deleted before others may write again: about as long as a durable write takes
+/// is lost to those who wait.
+const AT_ONCE: usize = 4;
 
 /// How to collect garbage.
 #[derive(Clone, Copy, Debug)]
@@ -116,30 +119,68 @@ impl Ledger {
             if marked.is_empty() {
                 return Ok(());
             }
-            // What is about to be written has been written then, edges and all.
-            self.in_bulk(|hold| {
-                let leases = self.blocks.lock();
-                for (number, garbage) in marked {
-                    let leased = leases.is_leased(garbage.id);
-                    match self.fate(number, &garbage, grace, leased)? {
-                        Fate::Referred => {
-                            hold.writer().delete(&self.db, Family::Meta, &meta::garbage(number))?;
-                        }
-                        Fate::Young => report.young += 1,
-                        Fate::InUse => report.in_use += 1,
-                        Fate::Goes { bytes, children } => {
-                            self.delete_block(hold, number, &garbage, children)?;
-                            report.blocks += 1;
-                            report.bytes += bytes;
-                            deleted.insert(number);
-                        }
+            // Most of the work is done while others write.
+            let mut likely = Vec::with_capacity(marked.len());
+            for (number, garbage) in marked {
+                match self.fate(number, &garbage, grace, false)? {
+                    Fate::Young => report.young += 1,
+                    fate => likely.push((number, garbage, fate)),
+                }
+            }
+            while !likely.is_empty() {
+                let next = likely.drain(..likely.len().min(AT_ONCE));
+                self.delete_blocks(next, grace, report, deleted)?;
+                fail::fail_point!("between-collected");
+                progress(report.blocks, 0);
+            }
+        }
+    }
+
+    /// Deletes those of a few blocks that still are to go, while nobody writes.
+    fn delete_blocks(
+        &self,
+        likely: impl Iterator<Item = (u64, Garbage, Fate)>,
+        grace: Duration,
+        report: &mut GcReport,
+        deleted: &mut BTreeSet<u64>,
+    ) -> Result<(), StorageError> {
+        // What is about to be written has been written then, edges and all.
+        self.in_bulk(|hold| {
+            let leases = self.blocks.lock();
+            for (number, garbage, fate) in likely {
+                let leased = leases.is_leased(garbage.id);
+                let fate = match fate {
+                    // It may have come just now, and list others.
+                    Fate::Goes { bytes: 0, .. } => self.fate(number, &garbage, grace, leased)?,
+                    fate => self.still(number, fate, leased)?,
+                };
+                match fate {
+                    Fate::Referred => {
+                        hold.writer().delete(&self.db, Family::Meta, &meta::garbage(number))?;
+                    }
+                    Fate::Young => report.young += 1,
+                    Fate::InUse => report.in_use += 1,
+                    Fate::Goes { bytes, children } => {
+                        self.delete_block(hold, number, &garbage, children)?;
+                        report.blocks += 1;
+                        report.bytes += bytes;
+                        deleted.insert(number);
                     }
                 }
-                Ok::<_, StorageError>(())
-            })?;
-            fail::fail_point!("between-collected");
-            progress(report.blocks, 0);
-        }
+            }
+            Ok(())
+        })
+    }
+
+    /// What has become meanwhile of what is to become of a block.
+    fn still(&self, number: u64, fate: Fate, leased: bool) -> Result<Fate, StorageError> {
+        Ok(match (blocks::is_referred_to(self.latest(), number)?, fate) {
+            (true, _) => Fate::Referred,
+            // The edge has gone just now: its block is for the next pass.
+            (false, Fate::Referred) => Fate::Young,
+            (false, Fate::Goes { .. }) if leased => Fate::InUse,
+            (false, fate) => fate,
+        })
     }
 
     fn fate(
@@ -254,7 +295,7 @@ fn marked_after(ledger: &Ledger, after: &mut Vec<u8>) -> Result<Vec<(u64, Garbag
     walk.seek(after)?;
     let mut marked = Vec::new();
     while let Some((key, value)) = walk.item()
-        && marked.len() < AT_ONCE
+        && marked.len() < MARKS
     {
         let number = key.strip_prefix(meta::GARBAGE).and_then(|number| number.try_into().ok());
         let number = number.map(u64::from_be_bytes).ok_or_else(damaged)?;
