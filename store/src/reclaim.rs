@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use quipu_merge::Dot;
 
+use crate::db::Table;
 use crate::error::StorageError;
 use crate::judge::key_of;
 use crate::ledger::Ledger;
@@ -35,15 +36,28 @@ impl Ledger {
         }
         // The logs hold what has been written since, and go when all of it is in table files.
         self.db.flush_tables()?;
-        for table in self.db.tables(Family::Blocks)? {
+        let mut tables = self.db.tables(Family::Blocks)?;
+        tables.sort_unstable_by(|one, other| one.first.cmp(&other.first));
+        // Neighbours are rewritten together: what is rewritten may end up in one file with what
+        // comes after it, and would be rewritten again and again.
+        let mut runs = Vec::<Table>::new();
+        let mut goes_on = false;
+        for table in tables {
             let number = |key: &[u8]| key.try_into().map_or(0, u64::from_be_bytes);
             let numbers = number(&table.first)..=number(&table.last);
             let (gone, all) =
                 (deleted.range(numbers.clone()).count() as u64, numbers.end() - numbers.start());
             let worth_it = gone > 0 && gone * WORTH_IT > all;
-            if worth_it || erased.blocks.range(numbers).next().is_some() {
-                self.db.rewrite(Family::Blocks, &table.first, &table.last)?;
+            let rewritten = worth_it || erased.blocks.range(numbers).next().is_some();
+            match runs.last_mut() {
+                Some(run) if rewritten && goes_on => run.last = table.last.max(run.last.clone()),
+                _ if rewritten => runs.push(table),
+                _ => {}
             }
+            goes_on = rewritten;
+        }
+        for run in runs {
+            self.db.rewrite(Family::Blocks, &run.first, &run.last)?;
         }
         for &dot in &erased.events {
             self.purge(dot)?;
