@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use quipu_merge::BlockId;
+use quipu_merge::{BlockId, Codec};
 
 use crate::blocks::{self, Cascade, Garbage, Parent};
 use crate::commit::Exclusive;
@@ -202,13 +202,21 @@ impl Ledger {
         if leased {
             return Ok(Fate::InUse);
         }
+        let entry = blocks::entry_of(self.latest(), garbage.id)?;
+        let len = entry.filter(|entry| entry.number == number).and_then(|entry| entry.len);
+        let bytes = len.map_or(0, u64::from);
+        Ok(Fate::Goes { bytes, children: self.listed(number, garbage.id)?, pinned })
+    }
+
+    /// What a block lists, as far as it can be read. Raw ones are not: they lie in pieces that are
+    /// decompressed as a whole, with all that stays.
+    fn listed(&self, number: u64, id: BlockId) -> Result<BTreeSet<BlockId>, StorageError> {
+        if id.codec == Codec::Raw {
+            return Ok(BTreeSet::new());
+        }
         let record = self.latest().get(Family::Blocks, &number.to_be_bytes())?;
-        let (bytes, children) = match record.as_deref().and_then(blocks::decode) {
-            Some((id, bytes)) => (bytes.len() as u64, blocks::children(id, bytes)),
-            // It never came, or cannot be read.
-            None => (0, BTreeSet::new()),
-        };
-        Ok(Fate::Goes { bytes, children, pinned })
+        let manifest = record.as_deref().and_then(blocks::decode);
+        Ok(manifest.map(|(id, bytes)| blocks::children(id, bytes)).unwrap_or_default())
     }
 
     fn delete_block(

@@ -150,7 +150,7 @@ impl Ledger {
         Ok(match pin {
             Pin::Block(id) => {
                 let entry = blocks::entry_of(self.latest(), id)?;
-                let entry = entry.filter(|entry| entry.here || pinned);
+                let entry = entry.filter(|entry| entry.len.is_some() || pinned);
                 entry.map(|entry| Place::Block(id, entry.number))
             }
             Pin::Event(id) => lookup::dot_of(self.latest(), id)?.map(Place::Event),

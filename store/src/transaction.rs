@@ -330,7 +330,7 @@ fn write_blocks(blocks: &mut BlockSink<'_>, input: &mut dyn Read) -> Result<Link
         other => WriteError::Content(std::io::Error::other(other.to_string())),
     };
     // So that most is cut where it is read.
-    let mut buffer = vec![0; 4 << 20];
+    let mut buffer = vec![0; 2 << 20];
     loop {
         match input.read(&mut buffer) {
             Err(error) if error.kind() == ErrorKind::Interrupted => {}

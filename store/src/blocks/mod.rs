@@ -63,31 +63,33 @@ pub fn children(id: BlockId, bytes: &[u8]) -> BTreeSet<BlockId> {
 }
 
 /// What the index says of a block.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// Its number.
     pub number: u64,
-    /// Whether it is here. Otherwise something refers to it that has come before it.
-    pub here: bool,
+    /// Its length in bytes, if it is here. Otherwise something refers to it that has come before it.
+    pub len: Option<u32>,
 }
 
 impl Entry {
+    /// That of a block that is here.
+    pub fn of(number: u64, bytes: &[u8]) -> Self {
+        Self { number, len: u32::try_from(bytes.len()).ok() }
+    }
+
     fn encode(self) -> Vec<u8> {
         let mut record = Vec::with_capacity(8);
         put_number(&mut record, self.number);
-        record.push(self.here.into());
+        put_number(&mut record, self.len.map_or(0, |len| u64::from(len) + 1));
         record
     }
 
     /// Reads an entry.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let mut r = record::Reader(bytes);
-        let number = r.number()?;
-        match r.0 {
-            [0] => Some(Self { number, here: false }),
-            [1] => Some(Self { number, here: true }),
-            _ => None,
-        }
+        let (number, len) = (r.number()?, r.number()?.checked_sub(1));
+        let len = len.map(u32::try_from).transpose().ok()?;
+        r.0.is_empty().then_some(Self { number, len })
     }
 }
 
@@ -119,7 +121,7 @@ pub fn read(reader: Reader<'_>, id: BlockId) -> Result<Option<Vec<u8>>, StorageE
 
 /// Whether the block with this id is here.
 pub fn is_here(reader: Reader<'_>, id: BlockId) -> Result<bool, StorageError> {
-    Ok(entry_of(reader, id)?.is_some_and(|entry| entry.here))
+    Ok(entry_of(reader, id)?.is_some_and(|entry| entry.len.is_some()))
 }
 
 /// A block of a long value that is not here, if there is one. Only manifests are read.

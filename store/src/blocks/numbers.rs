@@ -45,7 +45,7 @@ impl Blocks {
         }
         let number = state.take(db, 1)?;
         let mut batch = WriteBatch::default();
-        put_index(db, &mut batch, id, Entry { number, here: false })?;
+        put_index(db, &mut batch, id, Entry { number, len: None })?;
         // What is going to refer to it may never be written.
         db.put(&mut batch, Family::Meta, &meta::garbage(number), &Garbage::now(id).encode())?;
         db.write(batch, false)?;

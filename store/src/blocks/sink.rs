@@ -36,7 +36,8 @@ pub struct BlockSink<'l> {
     filed: HashMap<BlockId, u64>,
     /// What the new manifests list, with the manifests.
     listed: Vec<(BlockId, Vec<BlockId>)>,
-    leased: HashSet<BlockId>,
+    /// The blocks in use here, with the lengths of those that have been put.
+    leased: HashMap<BlockId, u32>,
     /// The manifests that have been put, whose lists have been followed then.
     new: HashSet<BlockId>,
 }
@@ -60,14 +61,14 @@ impl<'l> BlockSink<'l> {
             finished: Vec::new(),
             filed: HashMap::new(),
             listed: Vec::new(),
-            leased: HashSet::new(),
+            leased: HashMap::new(),
             new: HashSet::new(),
         }
     }
 
     /// Whether a block need not be put: it is here, or has been put.
     pub fn has(&mut self, id: BlockId) -> Result<bool, StorageError> {
-        if self.leased.contains(&id) {
+        if self.leased.contains_key(&id) {
             return Ok(true);
         }
         // It must not be collected between being found and being referred to.
@@ -75,7 +76,7 @@ impl<'l> BlockSink<'l> {
         let here = is_here(self.ledger.latest(), id)?;
         if here {
             state.lease(id);
-            self.leased.insert(id);
+            self.leased.insert(id, 0);
         }
         Ok(here)
     }
@@ -95,7 +96,7 @@ impl<'l> BlockSink<'l> {
             return Ok(());
         }
         self.ledger.blocks.lock().lease(id);
-        self.leased.insert(id);
+        self.leased.insert(id, u32::try_from(bytes.len()).unwrap_or(u32::MAX));
         if id.codec == Codec::DagCbor {
             self.new.insert(id);
         }
@@ -123,7 +124,7 @@ impl<'l> BlockSink<'l> {
         let (db, mut batch) = (&self.ledger.db, WriteBatch::default());
         let mut state = self.ledger.blocks.lock();
         db.put(&mut batch, Family::Blocks, &number.to_be_bytes(), &encode(id, bytes))?;
-        put_index(db, &mut batch, id, Entry { number, here: true })?;
+        put_index(db, &mut batch, id, Entry::of(number, bytes))?;
         let listed = children(id, bytes).into_iter().collect();
         link(db, &mut state, &mut batch, vec![(number, listed)], &mut HashMap::new())?;
         db.write(batch, false)
@@ -201,7 +202,8 @@ impl<'l> BlockSink<'l> {
             numbers.insert(id, number);
         }
         for (&id, &number) in &numbers {
-            put_index(db, &mut batch, id, Entry { number, here: true })?;
+            let len = self.leased.get(&id).copied();
+            put_index(db, &mut batch, id, Entry { number, len })?;
         }
         self.staged_len = 0;
         let listed = std::mem::take(&mut self.listed).into_iter();
@@ -278,7 +280,7 @@ fn link(
                 // It has not come, and may come later.
                 None => {
                     let number = state.take(db, 1)?;
-                    put_index(db, batch, child, Entry { number, here: false })?;
+                    put_index(db, batch, child, Entry { number, len: None })?;
                     number
                 }
             };
@@ -294,7 +296,7 @@ impl Drop for BlockSink<'_> {
     fn drop(&mut self) {
         if !self.leased.is_empty() {
             let mut state = self.ledger.blocks.lock();
-            self.leased.iter().for_each(|id| state.release(*id));
+            self.leased.keys().for_each(|id| state.release(*id));
         }
         // Files that nothing has taken over. Those that stay go when the store is opened again.
         let open = self.file.take().map(|file| file.path);

@@ -23,10 +23,10 @@ pub fn check(check: &mut Check<'_, '_, '_>) -> Result<(), StorageError> {
         };
         let entry = blocks::entry_of(check.reader(), id);
         let entry = check.sound("the index of blocks", entry)?.flatten();
-        if entry.is_some_and(|entry| entry.here && entry.number == number) {
+        if entry == Some(Entry::of(number, bytes)) {
             indexed += 1;
         } else {
-            check.find(format!("block {id}: the index does not say where it is"));
+            check.find(format!("block {id}: the index does not say where it is, and how long"));
         }
         for child in blocks::children(id, bytes) {
             edges += edge(check, child, Parent::Manifest(number), &format!("block {id}"))?;
@@ -136,7 +136,7 @@ fn check_index(check: &mut Check<'_, '_, '_>, indexed: u64) -> Result<(), Storag
             check.find(format!("the index entry {} of a block cannot be read", hex(key)));
             return Ok(());
         };
-        here += u64::from(entry.here);
+        here += u64::from(entry.len.is_some());
         Ok(())
     })?;
     if here > indexed {
