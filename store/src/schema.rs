@@ -8,7 +8,7 @@
 //! | `order` | time, lane | seq |
 //! | `openings` | lane, seq, first slot | a page of openings: see [`crate::opening`] |
 //! | `blocks` | number | raw block or manifest, after its codec and digest |
-//! | `digests` | codec, digest | number of the block |
+//! | `digests` | codec, digest | number of the block, and its length where it is here |
 //! | `edges` | number, what refers to the block | nothing |
 //! | `state` | kind, key, member | what stands now: see [`crate::record`] |
 //! | `versions` | kind, key, member, lane, time (lists: time, lane, slot) | what stood before; every amount of a counter, every value of a list |
