@@ -10,6 +10,7 @@ use super::values::Values;
 use crate::blocks::{self, BlockSink};
 use crate::db::Salvage;
 use crate::error::StorageError;
+use crate::ingest::BATCH;
 use crate::ledger::Ledger;
 use crate::lookup;
 use crate::opening;
@@ -27,21 +28,29 @@ pub fn take_over_pruned(salvage: &Salvage, ledger: &Ledger) -> Result<(), Storag
         found.extend(event.zip(Pruned::decode(record)));
         Ok::<_, StorageError>(())
     })?;
-    ledger.in_bulk(|hold| {
-        for (event, before) in found {
-            let Some(dot) = lookup::dot_of(ledger.latest(), event)? else { continue };
-            let mut pruned = Pruned::default();
-            for &slot in before.slots() {
-                if opening::find(ledger.latest(), dot, slot)?.is_none() {
-                    // Its blocks are not taken over: nothing refers to them.
-                    pruned.insert(slot, None);
-                    hold.writer().delete(&ledger.db, Family::Meta, &meta::missing(dot, slot))?;
+    for some in found.chunks(BATCH) {
+        ledger.in_bulk(|hold| {
+            for (event, before) in some {
+                let Some(dot) = lookup::dot_of(ledger.latest(), *event)? else { continue };
+                // Another copy of the database may have told more.
+                let mut pruned = Pruned::of(ledger.latest(), dot)?;
+                for &slot in before.slots() {
+                    if opening::find(ledger.latest(), dot, slot)?.is_none() {
+                        // Its blocks are not taken over: nothing refers to them.
+                        pruned.insert(slot, None);
+                        hold.writer().delete(
+                            &ledger.db,
+                            Family::Meta,
+                            &meta::missing(dot, slot),
+                        )?;
+                    }
                 }
+                hold.writer().put_pruned(&ledger.db, dot, &pruned)?;
             }
-            hold.writer().put_pruned(&ledger.db, dot, &pruned)?;
-        }
-        Ok(())
-    })
+            Ok::<_, StorageError>(())
+        })?;
+    }
+    Ok(())
 }
 
 /// Pins again what was pinned. Tells how many pins are of something that is gone.
