@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use quipu_merge::{BlockId, Dot, EventId};
 
-use crate::blocks::{self, Garbage, Parent};
+use crate::blocks::{self, Entry, Garbage, Parent};
 use crate::error::StorageError;
 use crate::ledger::Ledger;
 use crate::lookup::{self, Stored};
@@ -61,8 +61,8 @@ impl Ledger {
             let new = self.places_of(pins, false)?;
             for place in &new {
                 hold.writer().put(&self.db, Family::Meta, &place.mark(), &[])?;
-                if let Place::Block(_, number) = place {
-                    let edge = blocks::edge_key(*number, Parent::Pin);
+                if let Place::Block(_, entry) = place {
+                    let edge = blocks::edge_key(entry.number, Parent::Pin);
                     hold.writer().put(&self.db, Family::Edges, &edge, &[])?;
                 }
             }
@@ -78,10 +78,10 @@ impl Ledger {
         self.exclusively(|hold| {
             for place in self.places_of(pins, true)? {
                 let writer = hold.writer();
-                if let Place::Block(id, number) = place {
+                if let Place::Block(id, entry) = place {
                     // First what may fail: a mark too many does no harm.
-                    writer.mark_garbage(&self.db, number, Garbage::now(id))?;
-                    let edge = blocks::edge_key(number, Parent::Pin);
+                    writer.mark_garbage(&self.db, entry, Garbage::now(id))?;
+                    let edge = blocks::edge_key(entry.number, Parent::Pin);
                     writer.delete(&self.db, Family::Edges, &edge)?;
                 }
                 writer.delete(&self.db, Family::Meta, &place.mark())?;
@@ -151,7 +151,7 @@ impl Ledger {
             Pin::Block(id) => {
                 let entry = blocks::entry_of(self.latest(), id)?;
                 let entry = entry.filter(|entry| entry.len.is_some() || pinned);
-                entry.map(|entry| Place::Block(id, entry.number))
+                entry.map(|entry| Place::Block(id, entry))
             }
             Pin::Event(id) => lookup::dot_of(self.latest(), id)?.map(Place::Event),
         })
@@ -160,7 +160,7 @@ impl Ledger {
     /// What has been erased is gone, even before it is collected.
     fn check_not_erased(&self, places: &[Place]) -> Result<(), PinError> {
         for place in places {
-            let Place::Block(id, number) = *place else { continue };
+            let Place::Block(id, Entry { number, .. }) = *place else { continue };
             let mark = self.latest().get(Family::Meta, &meta::garbage(number))?;
             let erased =
                 mark.and_then(|mark| Garbage::decode(&mark)).is_some_and(|m| m.is_erased());
@@ -175,7 +175,7 @@ impl Ledger {
 /// Where something is that is pinned.
 #[derive(Clone, Copy)]
 enum Place {
-    Block(BlockId, u64),
+    Block(BlockId, Entry),
     Event(Dot),
 }
 

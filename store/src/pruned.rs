@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use quipu_merge::Dot;
 
-use crate::blocks::{self, Garbage};
+use crate::blocks::{self, Entry, Garbage};
 use crate::db::{Db, Reader};
 use crate::error::StorageError;
 use crate::ledger::Ledger;
@@ -145,7 +145,10 @@ impl Writer {
         for number in slots.iter().filter_map(|slot| pruned.blocks.get(slot)) {
             let record = db.latest().get(Family::Blocks, &number.to_be_bytes())?;
             match record.as_deref().and_then(blocks::decode) {
-                Some((id, _)) => self.mark_garbage(db, *number, Garbage::erased(id))?,
+                Some((id, bytes)) => {
+                    let block = Entry::of(*number, bytes);
+                    self.mark_garbage(db, block, Garbage::erased(id))?;
+                }
                 None => {
                     let anywhere = meta::erased_block(meta::UNKNOWN_BLOCKS);
                     self.put(db, Family::Meta, &anywhere, &[])?;

@@ -324,7 +324,7 @@ fn checked<T>(result: Result<T, Malformed>) -> Result<T, WriteError> {
 
 /// Cuts what can be read from `input` into blocks.
 fn write_blocks(blocks: &mut BlockSink<'_>, input: &mut dyn Read) -> Result<Link, WriteError> {
-    let mut content = ContentWriter::new(|id, bytes: &[u8]| blocks.put(id, bytes));
+    let mut content = ContentWriter::new(|id, bytes: &[u8]| blocks.put_cut(id, bytes));
     let failed = |error: ContentWriteError<StorageError>| match error {
         ContentWriteError::Emit(error) => WriteError::Storage(error),
         other => WriteError::Content(std::io::Error::other(other.to_string())),

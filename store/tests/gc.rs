@@ -6,79 +6,27 @@
     reason = "a test that panics has done its work"
 )]
 
-use std::path::Path;
+mod support;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use quipu_merge::EventId;
+use quipu_merge::{BlockId, Codec, Link};
 use quipu_store::{
     GcOptions, GcReport, Ledger, NewLedger, Options, StorageError, Value, WriteError,
 };
+use support::values::{blocks, chunks, get, link, noise, on_disk, put};
+use support::{clone_of, merge};
 use tempfile::TempDir;
 
 const NOW: GcOptions = GcOptions { grace: Duration::ZERO, dry_run: false };
-
-/// Bytes that repeat in no pattern.
-fn noise(seed: u64, len: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    std::iter::repeat_with(|| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()
-    })
-    .flatten()
-    .take(len)
-    .collect()
-}
 
 fn new(dir: &TempDir) -> Ledger {
     Ledger::create(dir.path().join("store"), &NewLedger::default()).unwrap()
 }
 
-fn put(ledger: &Ledger, key: &str, value: &[u8]) -> EventId {
-    let mut transaction = ledger.transaction();
-    transaction.put(key, value).unwrap();
-    transaction.commit().unwrap().event
-}
-
-fn get(ledger: &Ledger, key: &str) -> Vec<u8> {
-    let snapshot = ledger.snapshot().unwrap();
-    let link = match snapshot.get(key).unwrap() {
-        Some(Value::Long(link)) => link,
-        other => panic!("{key} is no long value: {other:?}"),
-    };
-    let mut read = Vec::new();
-    let write = |bytes: &[u8]| {
-        read.extend_from_slice(bytes);
-        Ok(())
-    };
-    snapshot.read_long(link, write).unwrap().unwrap();
-    read
-}
-
 fn gc(ledger: &Ledger, options: GcOptions) -> GcReport {
     ledger.gc(options, &mut |_, _| {}).unwrap()
-}
-
-/// Verifies a store; tells how many blocks it has.
-fn blocks(ledger: &Ledger) -> u64 {
-    let report = ledger.verify(&mut |_, _| {}).unwrap();
-    assert!(report.is_sound(), "{:?}", report.findings);
-    report.blocks
-}
-
-/// Whether any file below a directory holds these bytes. What repeats in no pattern is stored as
-/// it is by every compression.
-fn on_disk(dir: &Path, needle: &[u8]) -> bool {
-    std::fs::read_dir(dir).unwrap().map(Result::unwrap).any(|entry| {
-        let path = entry.path();
-        if path.is_dir() {
-            return on_disk(&path, needle);
-        }
-        let bytes = std::fs::read(&path).unwrap();
-        bytes.windows(needle.len()).any(|window| window == needle)
-    })
 }
 
 #[test]
@@ -150,6 +98,30 @@ fn erased_content_goes_with_all_that_only_it_refers_to() {
         assert!(!on_disk(ledger.dir(), needle));
     }
     assert!(on_disk(ledger.dir(), &shared[1_000_000..1_000_032]));
+}
+
+#[test]
+fn what_is_erased_goes_with_what_lists_it() {
+    let dir = TempDir::new().unwrap();
+    let ledger = new(&dir);
+    let content = noise(1, 2_000_000);
+    let whole = put(&ledger, "whole", &content);
+    let tails = chunks(&ledger, "whole").into_iter();
+    let before = |chunk: Link| content.len() - usize::try_from(chunk.size).unwrap();
+    let mut tails = tails.map(|chunk| (chunk.block, &content[before(chunk)..]));
+    let (last, tail) = tails.find(|(id, tail)| BlockId::of(Codec::Raw, tail) == *id).unwrap();
+    let part = put(&ledger, "part", tail);
+    assert_eq!(link(&ledger, "part").block, last);
+    // In a copy, manifests come before what they list.
+    let copy = clone_of(&ledger, &dir.path().join("copy"));
+    for event in [whole, part] {
+        ledger.redact(event).unwrap();
+    }
+    merge(&copy, &ledger);
+    for ledger in [&ledger, &copy] {
+        assert!(gc(ledger, NOW).blocks > 2);
+        assert_eq!(blocks(ledger), 0);
+    }
 }
 
 #[test]

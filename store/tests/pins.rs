@@ -6,6 +6,8 @@
     reason = "a test that panics has done its work"
 )]
 
+mod support;
+
 use std::time::Duration;
 
 use quipu_merge::{BlockId, Cut, EventId};
@@ -13,52 +15,13 @@ use quipu_store::{
     Expected, GcOptions, GcReport, Ledger, NewLedger, Options, Pin, PinError, PruneOptions,
     Restore, Value,
 };
+use support::values::{blocks, chunks, link, noise, put};
 use tempfile::TempDir;
 
 const NOW: GcOptions = GcOptions { grace: Duration::ZERO, dry_run: false };
 
-/// Bytes that repeat in no pattern.
-fn noise(seed: u64, len: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    std::iter::repeat_with(|| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()
-    })
-    .flatten()
-    .take(len)
-    .collect()
-}
-
 fn new(dir: &TempDir) -> Ledger {
     Ledger::create(dir.path().join("store"), &NewLedger::default()).unwrap()
-}
-
-fn put(ledger: &Ledger, key: &str, value: &[u8]) -> EventId {
-    let mut transaction = ledger.transaction();
-    transaction.put(key, value).unwrap();
-    transaction.commit().unwrap().event
-}
-
-/// The block that the value of a register refers to.
-fn block(ledger: &Ledger, key: &str) -> BlockId {
-    match ledger.get(key).unwrap() {
-        Some(Value::Long(link)) => link.block,
-        other => panic!("{key} is no long value: {other:?}"),
-    }
-}
-
-/// The ids of the blocks that a manifest lists.
-fn chunks(ledger: &Ledger, key: &str) -> Vec<BlockId> {
-    let Some(Value::Long(link)) = ledger.get(key).unwrap() else { panic!("no long value") };
-    let mut blocks = Vec::new();
-    let visit = |link: quipu_merge::Link, _| {
-        blocks.push(link.block);
-        true
-    };
-    assert!(ledger.snapshot().unwrap().long_blocks(link, visit).unwrap());
-    blocks.split_off(1)
 }
 
 /// Blocks to which nothing refers: those of a transaction that was refused.
@@ -77,13 +40,6 @@ fn gc(ledger: &Ledger) -> GcReport {
     report
 }
 
-/// Verifies a store; tells how many blocks it has.
-fn blocks(ledger: &Ledger) -> u64 {
-    let report = ledger.verify(&mut |_, _| {}).unwrap();
-    assert!(report.is_sound(), "{:?}", report.findings);
-    report.blocks
-}
-
 #[test]
 fn a_pinned_block_stays_with_all_that_it_lists() {
     let dir = TempDir::new().unwrap();
@@ -93,7 +49,7 @@ fn a_pinned_block_stays_with_all_that_it_lists() {
     let other = TempDir::new().unwrap();
     let other = new(&other);
     put(&other, "k", &value);
-    let pin = Pin::Block(block(&other, "k"));
+    let pin = Pin::Block(link(&other, "k").block);
     abandon(&ledger, &value);
     let all = blocks(&ledger);
     assert!(all > 2);
@@ -119,7 +75,7 @@ fn what_cannot_be_pinned_is_told_and_nothing_is_pinned() {
     let dir = TempDir::new().unwrap();
     let ledger = new(&dir);
     let event = put(&ledger, "k", &noise(1, 50_000));
-    let here = Pin::Block(block(&ledger, "k"));
+    let here = Pin::Block(link(&ledger, "k").block);
     let absent = Pin::Block(BlockId::of(quipu_merge::Codec::Raw, b"absent"));
     let unknown = Pin::Event(EventId([7; 32]));
     for pin in [absent, unknown] {
@@ -144,8 +100,9 @@ fn erasing_wins_over_pins() {
     let event = put(&ledger, "secret", &secret);
     let also = put(&ledger, "also", &shared);
     put(&ledger, "shared", &shared);
-    let inner = chunks(&ledger, "secret")[1];
-    let pins = [inner, block(&ledger, "secret"), block(&ledger, "shared")].map(Pin::Block);
+    let inner = chunks(&ledger, "secret")[1].block;
+    let pins =
+        [inner, link(&ledger, "secret").block, link(&ledger, "shared").block].map(Pin::Block);
     ledger.pin(&pins).unwrap();
     ledger.pin(&[Pin::Event(event)]).unwrap();
     ledger.redact(event).unwrap();
@@ -173,7 +130,7 @@ fn pinned_values_are_not_pruned() {
     put(&ledger, "event", b"later");
     put(&ledger, "block", &noise(1, 2_000_000));
     // Deep inside.
-    let inner = Pin::Block(chunks(&ledger, "block")[1]);
+    let inner = Pin::Block(chunks(&ledger, "block")[1].block);
     let at = Cut::Heads(vec![put(&ledger, "block", b"later")]);
     put(&ledger, "neither", b"goes");
     put(&ledger, "neither", b"later");
@@ -201,7 +158,7 @@ fn pins_are_backed_up() {
     let dir = TempDir::new().unwrap();
     let ledger = new(&dir);
     put(&ledger, "k", &noise(1, 50_000));
-    let pins = [Pin::Block(block(&ledger, "k")), Pin::Event(put(&ledger, "k", b"later"))];
+    let pins = [Pin::Block(link(&ledger, "k").block), Pin::Event(put(&ledger, "k", b"later"))];
     ledger.pin(&pins).unwrap();
     ledger.prune(&Cut::Everything, PruneOptions::default(), &mut |_, _| {}).unwrap();
     let backups = dir.path().join("backups");

@@ -6,6 +6,8 @@
     reason = "a test that panics has done its work"
 )]
 
+mod support;
+
 use std::fs::File;
 use std::io::Seek;
 use std::path::Path;
@@ -18,6 +20,7 @@ use quipu_store::{
     ReadError, Value,
 };
 use rocksdb::{ColumnFamilyDescriptor, DB};
+use support::values::{noise, on_disk, put};
 use tempfile::TempDir;
 
 const NOW: GcOptions = GcOptions { grace: Duration::ZERO, dry_run: false };
@@ -34,12 +37,6 @@ fn new(dir: &TempDir, name: &str) -> Ledger {
 
 fn clone_of(ledger: &Ledger, dir: &Path) -> Ledger {
     options().clone_ledger(dir, ledger, &Cut::Everything, &mut |_, _| {}).unwrap().0
-}
-
-fn put(ledger: &Ledger, key: &str, value: &[u8]) -> EventId {
-    let mut transaction = ledger.transaction();
-    transaction.put(key, value).unwrap();
-    transaction.commit().unwrap().event
 }
 
 fn at(event: EventId) -> Cut {
@@ -85,16 +82,7 @@ fn dump(ledger: &Ledger, cut: &Cut) -> Dump {
 }
 
 fn long(seed: u8) -> Vec<u8> {
-    // The blocks of two such values differ.
-    let mut state = u64::from(seed) * 0x9e37_79b9 + 1;
-    std::iter::repeat_with(|| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_be_bytes()[0]
-    })
-    .take(LONG)
-    .collect()
+    noise(seed.into(), LONG)
 }
 
 fn file(ledger: &Ledger) -> File {
@@ -287,17 +275,6 @@ fn what_is_erased_after_it_was_pruned_is_gone() {
     assert_eq!(get_at(&ledger, events[0], "short"), Some(Value::Erased));
     assert_eq!(get_at(&ledger, events[0], "stays"), Some(Value::Erased));
     gone(&ledger);
-}
-
-/// Whether any file below a directory holds these bytes, which repeat in no pattern.
-fn on_disk(dir: &Path, needle: &[u8]) -> bool {
-    std::fs::read_dir(dir).unwrap().map(Result::unwrap).any(|entry| {
-        let path = entry.path();
-        if path.is_dir() {
-            return on_disk(&path, needle);
-        }
-        std::fs::read(&path).unwrap().windows(needle.len()).any(|window| window == needle)
-    })
 }
 
 #[test]

@@ -2,11 +2,12 @@
 
 use quipu_merge::{BlockId, Dot, Micros};
 
-use super::number_of;
-use crate::db::{Db, Reader};
+use super::{Entry, entry_of, put_len, read_len};
+use crate::db::{Db, Reader, Walk};
 use crate::error::StorageError;
 use crate::ledger::{Ledger, now};
 use crate::opening;
+use crate::record;
 use crate::schema::{Family, digest_key, dot_key, meta, parse_dot};
 use crate::writer::Writer;
 
@@ -58,22 +59,61 @@ pub fn parse_edge(key: &[u8]) -> Option<(u64, Parent)> {
     Some((u64::from_be_bytes(*child), parent))
 }
 
-/// Whether anything refers to a block.
-pub fn is_referred_to(reader: Reader<'_>, child: u64) -> Result<bool, StorageError> {
-    let mut walk = reader.walk(Family::Edges, &child.to_be_bytes())?;
-    walk.first()?;
-    Ok(walk.item().is_some())
+/// What refers to a block, as far as it matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Held {
+    /// Nothing.
+    No,
+    /// A pin, and nothing else.
+    ByPin,
+    /// A value or a manifest.
+    Yes,
 }
 
-/// Whether a pin refers to a block, and nothing else does.
-pub fn is_only_pinned(reader: Reader<'_>, child: u64) -> Result<bool, StorageError> {
-    let mut walk = reader.walk(Family::Edges, &child.to_be_bytes())?;
-    walk.first()?;
-    if walk.item().is_none_or(|(key, _)| key != edge_key(child, Parent::Pin)) {
-        return Ok(false);
+/// Tells of blocks whether they are held, one after the other by ascending numbers.
+pub struct Edges<'r> {
+    walk: Walk<'r>,
+    /// Where it stands: no edge lies between what was asked for last and this.
+    at: Option<(u64, Parent)>,
+    started: bool,
+}
+
+impl<'r> Edges<'r> {
+    /// For the blocks from `first` to `last`. What has been deleted leaves a trace in the database,
+    /// and a walk passes all traces up to where it ends: it is not to go farther than it must.
+    pub fn between(reader: Reader<'r>, first: u64, last: u64) -> Result<Self, StorageError> {
+        let end = last.checked_add(1).map(|end| end.to_be_bytes().to_vec());
+        let walk = reader.walk_between(Family::Edges, &first.to_be_bytes(), end)?;
+        Ok(Self { walk, at: None, started: false })
     }
-    walk.next()?;
-    Ok(walk.item().is_none())
+
+    /// Whether a block is held.
+    pub fn held(&mut self, child: u64) -> Result<Held, StorageError> {
+        if !self.started || self.at.is_some_and(|(at, _)| at < child) {
+            self.walk.seek(&child.to_be_bytes())?;
+            self.started = true;
+            self.look()?;
+        }
+        if self.at == Some((child, Parent::Pin)) {
+            self.walk.next()?;
+            self.look()?;
+            let other = self.at.is_some_and(|(at, _)| at == child);
+            return Ok(if other { Held::Yes } else { Held::ByPin });
+        }
+        Ok(if self.at.is_some_and(|(at, _)| at == child) { Held::Yes } else { Held::No })
+    }
+
+    fn look(&mut self) -> Result<(), StorageError> {
+        let damaged = || StorageError::damaged("an edge between blocks");
+        let at = self.walk.item().map(|(key, _)| parse_edge(key).ok_or_else(damaged));
+        self.at = at.transpose()?;
+        Ok(())
+    }
+}
+
+/// Whether anything refers to a block.
+pub fn is_referred_to(reader: Reader<'_>, child: u64) -> Result<bool, StorageError> {
+    Ok(Edges::between(reader, child, child)?.held(child)? != Held::No)
 }
 
 /// The mark of a block that may be garbage.
@@ -81,19 +121,22 @@ pub fn is_only_pinned(reader: Reader<'_>, child: u64) -> Result<bool, StorageErr
 pub struct Garbage {
     /// Since when nothing refers to it.
     pub since: Micros,
-    /// Its id.
+    /// Its id. The index has it under the number that is marked, as long as the mark stands.
     pub id: BlockId,
+    /// Its length in bytes, if it was here when it was marked. So nobody has to look into the index,
+    /// where garbage lies scattered among all that stays.
+    pub len: Option<u32>,
 }
 
 impl Garbage {
     /// Nothing refers to the block from now on.
     pub fn now(id: BlockId) -> Self {
-        Self { since: now(), id }
+        Self { since: now(), id, len: None }
     }
 
     /// The block was of a value that has been erased.
     pub const fn erased(id: BlockId) -> Self {
-        Self { since: Micros(0), id }
+        Self { since: Micros(0), id, len: None }
     }
 
     /// Whether it was of an erased value: it has no grace period.
@@ -103,14 +146,18 @@ impl Garbage {
 
     /// Writes the mark.
     pub fn encode(self) -> Vec<u8> {
-        [self.since.0.to_be_bytes().as_slice(), &digest_key(self.id)].concat()
+        let mut record = [self.since.0.to_be_bytes().as_slice(), &digest_key(self.id)].concat();
+        put_len(&mut record, self.len);
+        record
     }
 
     /// Reads the mark.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
-        let (since, id) = bytes.split_first_chunk::<8>()?;
-        let (id, rest) = super::decode(id)?;
-        rest.is_empty().then_some(Self { since: Micros(u64::from_be_bytes(*since)), id })
+        let (since, rest) = bytes.split_first_chunk::<8>()?;
+        let (id, rest) = super::decode(rest)?;
+        let mut r = record::Reader(rest);
+        let len = read_len(&mut r)?;
+        r.0.is_empty().then_some(Self { since: Micros(u64::from_be_bytes(*since)), id, len })
     }
 }
 
@@ -139,7 +186,9 @@ impl Writer {
         slot: u16,
         child: u64,
     ) -> Result<(), StorageError> {
-        self.put(db, Family::Edges, &edge_key(child, Parent::Value(dot, slot)), &[])
+        self.put(db, Family::Edges, &edge_key(child, Parent::Value(dot, slot)), &[])?;
+        // Nothing referred to it when it came. Collecting is not to look at what stays.
+        self.delete(db, Family::Meta, &meta::garbage(child))
     }
 
     /// Says that a value no longer refers to a block. Tells the block's number.
@@ -149,10 +198,10 @@ impl Writer {
         (dot, slot): (Dot, u16),
         garbage: Garbage,
     ) -> Result<Option<u64>, StorageError> {
-        let Some(child) = number_of(db.latest(), garbage.id)? else { return Ok(None) };
-        self.delete(db, Family::Edges, &edge_key(child, Parent::Value(dot, slot)))?;
+        let Some(child) = entry_of(db.latest(), garbage.id)? else { return Ok(None) };
+        self.delete(db, Family::Edges, &edge_key(child.number, Parent::Value(dot, slot)))?;
         self.mark_garbage(db, child, garbage)?;
-        Ok(Some(child))
+        Ok(Some(child.number))
     }
 
     /// Marks a block to which something no longer refers. What has been erased stays so: others
@@ -160,16 +209,16 @@ impl Writer {
     pub fn mark_garbage(
         &mut self,
         db: &Db,
-        number: u64,
+        block: Entry,
         garbage: Garbage,
     ) -> Result<(), StorageError> {
-        let key = meta::garbage(number);
+        let key = meta::garbage(block.number);
         if !garbage.is_erased() {
             let before = db.latest().get(Family::Meta, &key)?;
             if before.and_then(|mark| Garbage::decode(&mark)).is_some_and(|mark| mark.is_erased()) {
                 return Ok(());
             }
         }
-        self.put(db, Family::Meta, &key, &garbage.encode())
+        self.put(db, Family::Meta, &key, &Garbage { len: block.len, ..garbage }.encode())
     }
 }

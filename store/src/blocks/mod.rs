@@ -20,7 +20,7 @@ use quipu_merge::{BlockId, Codec, Content, Link, Manifest, Opening};
 
 pub use ahead::Ahead;
 pub use cascade::Cascade;
-pub use edges::{Garbage, Parent, edge_key, is_only_pinned, is_referred_to, parse_edge};
+pub use edges::{Edges, Garbage, Held, Parent, edge_key, is_referred_to, parse_edge};
 pub use numbers::{Blocks, remove_unfinished};
 pub use sink::BlockSink;
 
@@ -80,17 +80,25 @@ impl Entry {
     fn encode(self) -> Vec<u8> {
         let mut record = Vec::with_capacity(8);
         put_number(&mut record, self.number);
-        put_number(&mut record, self.len.map_or(0, |len| u64::from(len) + 1));
+        put_len(&mut record, self.len);
         record
     }
 
     /// Reads an entry.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let mut r = record::Reader(bytes);
-        let (number, len) = (r.number()?, r.number()?.checked_sub(1));
-        let len = len.map(u32::try_from).transpose().ok()?;
+        let (number, len) = (r.number()?, read_len(&mut r)?);
         r.0.is_empty().then_some(Self { number, len })
     }
+}
+
+/// Appends the length of a block, which may not be here.
+fn put_len(out: &mut Vec<u8>, len: Option<u32>) {
+    put_number(out, len.map_or(0, |len| u64::from(len) + 1));
+}
+
+fn read_len(r: &mut record::Reader<'_>) -> Option<Option<u32>> {
+    r.number()?.checked_sub(1).map(u32::try_from).transpose().ok()
 }
 
 /// What the index says of a block, which something refers to or which is here.

@@ -23,8 +23,8 @@ const FILE_LEN: u64 = 32 << 20;
 /// So many numbers are taken for a table file.
 const FILE_BLOCKS: u64 = 4096;
 
-/// Blocks that are coming in. They are leased until it is dropped, and become known by
-/// [`BlockSink::commit`]; what something is to refer to has to be committed first.
+/// Blocks that are coming in. They become known by [`BlockSink::commit`]; what something is to refer
+/// to has to be committed first. They are leased until it is dropped, or a manifest among them keeps them.
 pub struct BlockSink<'l> {
     ledger: &'l Ledger,
     /// New blocks in memory, in their order.
@@ -164,6 +164,15 @@ impl<'l> BlockSink<'l> {
         Ok(())
     }
 
+    /// Takes in a block of content that is being cut, in which manifests come after what they list.
+    /// A manifest of many makes them known, so that what is held of them does not grow with the
+    /// content.
+    pub fn put_cut(&mut self, id: BlockId, bytes: &[u8]) -> Result<(), StorageError> {
+        self.put(id, bytes)?;
+        let many = self.filed.len() as u64 >= FILE_BLOCKS;
+        if id.codec == Codec::DagCbor && many { self.commit() } else { Ok(()) }
+    }
+
     /// Makes the blocks known. They are garbage until something refers to them.
     pub fn commit(&mut self) -> Result<(), StorageError> {
         if self.staged.is_empty() && self.filed.is_empty() {
@@ -175,7 +184,6 @@ impl<'l> BlockSink<'l> {
         self.take_over_files()?;
         let mut state = ledger.blocks.lock();
         let mut batch = WriteBatch::default();
-        // One map of all blocks of a long value takes megabytes: there are not to be two.
         let mut numbers = std::mem::take(&mut self.filed);
         for (id, filed, number) in known_before(db, &numbers)? {
             // Somebody else was faster: this copy goes again.
@@ -211,7 +219,8 @@ impl<'l> BlockSink<'l> {
         let referred = link(db, &mut state, &mut batch, listed, &mut numbers)?;
         for (&id, &number) in &numbers {
             if !referred.contains(&number) && !is_referred_to(db.latest(), number)? {
-                let mark = Garbage::now(id).encode();
+                let len = self.leased.get(&id).copied();
+                let mark = Garbage { len, ..Garbage::now(id) }.encode();
                 db.put(&mut batch, Family::Meta, &meta::garbage(number), &mark)?;
             }
         }
@@ -220,7 +229,14 @@ impl<'l> BlockSink<'l> {
         }
         fail::fail_point!("before-blocks-known");
         // What refers to the blocks comes later in the same log, and is what is synced.
-        db.write(batch, false)
+        db.write(batch, false)?;
+        // From now on their manifests, which are leased, keep them.
+        for (id, _) in numbers.iter().filter(|(_, number)| referred.contains(number)) {
+            if self.leased.remove(id).is_some() {
+                state.release(*id);
+            }
+        }
+        Ok(())
     }
 
     /// Lets the database take over the table files. Until their blocks are known, a mark says that

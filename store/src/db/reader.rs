@@ -103,10 +103,20 @@ impl<'a> Reader<'a> {
 
     /// Walks over the keys that begin with `prefix`.
     pub fn walk(&self, family: Family, prefix: &[u8]) -> Result<Walk<'a>, StorageError> {
+        self.walk_between(family, prefix, after_prefix(prefix))
+    }
+
+    /// Walks over the keys from `first` on, and before `end` where there is one.
+    pub fn walk_between(
+        &self,
+        family: Family,
+        first: &[u8],
+        end: Option<Vec<u8>>,
+    ) -> Result<Walk<'a>, StorageError> {
         let handle = self.db.family(family)?;
         let mut options = ReadOptions::default();
-        options.set_iterate_lower_bound(prefix);
-        if let Some(end) = after_prefix(prefix) {
+        options.set_iterate_lower_bound(first);
+        if let Some(end) = end {
             options.set_iterate_upper_bound(end);
         }
         let inner = match self.snapshot {

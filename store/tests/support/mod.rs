@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that panics has done its work")]
 
+pub mod values;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
