@@ -1,5 +1,6 @@
 //! The command `quipu`: parses, calls, prints.
 
+mod amount;
 mod args;
 mod commands;
 mod context;

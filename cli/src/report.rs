@@ -4,6 +4,7 @@ use quipu_merge::{EventId, MAX_AHEAD, Micros};
 use quipu_store::{MergeReport, WaitingInfo, WaitingReason};
 use serde::Serialize;
 
+use crate::amount::count;
 use crate::exit::Failure;
 use crate::output::{self, Look, Output};
 use crate::shown::{AuthorJson, clean, short_id, time};
@@ -44,7 +45,7 @@ pub fn waiting_line(waiting: &WaitingInfo) -> String {
     let why = match &waiting.reason {
         WaitingReason::Missing(missing) => match missing.as_slice() {
             [one] => format!("for event {}", short_id(*one)),
-            several => format!("for {} events", several.len()),
+            several => format!("for {}", count(several.len(), "event")),
         },
         WaitingReason::BodyMissing => "for its body".to_owned(),
         WaitingReason::Due(at) => format!("until {}", time(Micros(at.0.saturating_sub(MAX_AHEAD)))),
@@ -97,33 +98,24 @@ pub fn print(report: &MergeReport, dry_run: bool, out: &mut Output) -> Result<()
         return Ok(out.json(&Merged { dry_run, report: &MergeJson::from(report) })?);
     }
     let would = if dry_run { " would come" } else { "" };
-    out.line(format_args!(
-        "{} new events{would}, {} known",
-        report.new_events, report.known_events
-    ))?;
+    let new = count(report.new_events, "new event");
+    out.line(format_args!("{new}{would}, {} known", report.known_events))?;
     if report.new_values > 0 {
-        out.line(format_args!("{} new values", report.new_values))?;
+        out.line(count(report.new_values, "new value"))?;
     }
     if report.adopted > 0 {
-        out.line(format_args!(
-            "{} events of this replica's own key were taken back",
-            report.adopted
-        ))?;
+        let events = count(report.adopted, "event");
+        out.line(format_args!("{events} of this replica's own key taken back"))?;
     }
     if report.refused > 0 {
-        out.line(format_args!(
-            "{} waiting events were refused when their turn came",
-            report.refused
-        ))?;
+        out.line(format_args!("{} refused after waiting", count(report.refused, "event")))?;
     }
     if report.dropped > 0 {
-        out.line(format_args!(
-            "{} events were forgotten: too many wait. Merge again later",
-            report.dropped
-        ))?;
+        let events = count(report.dropped, "event");
+        out.line(format_args!("{events} forgotten: too many wait. Merge again later"))?;
     }
     if report.new_void > 0 {
-        out.line(format_args!("{} events have no effect (void)", report.new_void))?;
+        out.line(format_args!("{} without effect (void)", count(report.new_void, "event")))?;
     }
     for key in report.new_conflicts.iter().take(FIRST) {
         let conflict = out.paint(Look::Warn, "conflict");

@@ -37,7 +37,7 @@ fn backups_are_made_listed_and_kept() {
     assert_eq!((&made["backup"], &made["events"]), (&json!(1), &json!(2)));
     s.event(&["put", "k", "w"]);
     let plain = s.a(&["backup", "backups"]);
-    assert!(plain.stderr.contains("bytes were added"), "{}", plain.stderr);
+    assert!(plain.stderr.contains(" added to "), "{}", plain.stderr);
     assert!(plain.ok().starts_with("backup 2  "));
     // Listing needs no store.
     let list = s.run(&["backup", "--list", "backups", "--json"]).lines();

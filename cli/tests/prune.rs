@@ -81,7 +81,7 @@ fn pruned_values_say_so_everywhere() {
     let diff = s.a(&["diff", &first, "--json"]).lines();
     assert_eq!(diff[0]["before"][0]["unavailable"], "pruned");
     let dump = s.a(&["dump", "--json", "--at", &first]);
-    assert!(dump.stderr.contains("1 values have been pruned"), "{}", dump.stderr);
+    assert!(dump.stderr.contains("1 pruned value shown as null"), "{}", dump.stderr);
     assert_eq!(dump.json()["registers"]["t/k"][0]["value"], json!(null));
     assert_eq!(s.state("a"), s.state("b"));
     let usage = s.a(&["du", "--at", &first, "--json"]).json();
@@ -132,7 +132,7 @@ fn pins_keep_what_would_go() {
     assert_eq!(s.a(&["get", "t/k", "--at", &first]).ok(), "first");
     assert_eq!(s.a(&["pin", "rm", &first, "--json"]).lines(), [pins[1].clone()]);
     let told = s.a(&["prune", "--before", &third]).ok();
-    assert!(told.contains("1 values dropped") && told.contains("1 values stay"), "{told}");
+    assert!(told.contains("1 value dropped") && told.contains("1 value kept by pins"), "{told}");
     // Erasing wins.
     s.event(&["redact", &long]);
     let report = s.a(&["gc", "--json"]).json();

@@ -256,7 +256,7 @@ fn status_is_an_overview() {
     ];
     assert_eq!(fields(&status), all);
     assert_eq!((&status["events"], &status["heads"]), (&json!(7), &json!([events[5]])));
-    assert!(s.a(&["status"]).ok().contains("7 by 1 authors"));
+    assert!(s.a(&["status"]).ok().contains("7 by 1 author"));
     s.refused(2, &["status", "more"]);
     s.refused(2, &["verify", "more"]);
 }

@@ -87,7 +87,7 @@ fn put(s: &Scratch) -> String {
 #[test]
 fn a_tree_comes_back_as_it_was() {
     let s = with_tree();
-    assert!(put(&s).contains("11 files stored, 0 unchanged, 0 deleted, in 1 events"));
+    assert!(put(&s).contains("11 files stored, 0 unchanged, 0 deleted, in 1 event"));
     let restored = s.a(&["get", "--dir", "t/", "out/new", "--json"]).json();
     assert_eq!(tree(&s.path("out/new")), tree(&s.path("in")));
     let expected = ["bytes", "conflicts", "dir", "files", "symlinks", "unavailable"];
@@ -229,7 +229,7 @@ fn the_store_itself_is_left_out() {
     // Another store has a key in it, too.
     run(&["init", "other", "--name", "n"]).ok();
     let ran = run(&["put", "--dir", ".", "t/"]);
-    assert!(ran.stderr.contains("1 files stored"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("1 file stored"), "{}", ran.stderr);
     assert_eq!(run(&["keys"]).ok(), "t/file\n");
     assert_eq!(run(&["put", "--dir", "other", "t/"]).code, 2);
 }
@@ -342,7 +342,7 @@ fn what_is_gone_is_named_and_the_rest_restored() {
     assert_eq!(ran.code, 4);
     assert!(ran.text().contains(r#""unavailable":[{"key":"t/short","why":"erased"}]"#));
     // What the ledger does not show is stored again.
-    assert!(put(&s).contains("1 files stored, 10 unchanged"));
+    assert!(put(&s).contains("1 file stored, 10 unchanged"));
     s.a(&["get", "--dir", "t/", "whole"]).ok();
 }
 
@@ -360,7 +360,7 @@ fn of_a_conflict_the_first_value_is_restored() {
     assert_eq!(fs::read_to_string(s.path("out/file")).unwrap(), shown);
     // Storing the tree settles it, though the content is the one that is shown.
     let ran = s.a(&["put", "--dir", "out", "t/"]);
-    assert!(ran.stderr.contains("1 files stored"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("1 file stored"), "{}", ran.stderr);
     assert_eq!(s.a(&["conflicts"]).ok(), "");
 }
 
@@ -388,7 +388,7 @@ fn du_counts_each_block_once() {
     assert_eq!((&after[1]["values"], &after[1]["saved"]), (&1.into(), &0.into()));
     assert_eq!((&after[2]["stored"], &after[2]["saved"]), (&before["stored"], &2_000_000.into()));
     let told = s.a(&["du"]).ok();
-    assert!(told.starts_with("3000005 bytes in 4 values, "), "{told}");
+    assert!(told.starts_with("2.86 MiB in 4 values, "), "{told}");
 
     assert_eq!(s.a(&["du", "nothing", "--json"]).json()["values"], 0);
     s.refused(3, &["du", "--at", "zzzzzzzzzz:1"]);

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use quipu_store::{BackupInfo, BackupList, backups, check_backups, purge_backups};
 use serde::Serialize;
 
+use crate::amount::{count, size};
 use crate::context::Context;
 use crate::exit::Failure;
 use crate::output::{self, Output, Progress};
@@ -103,9 +104,10 @@ fn make(dir: &Path, keep: Option<NonZeroUsize>, context: &mut Context) -> Result
     } else {
         out.line(line(&backup))?;
         output::note(format_args!(
-            "{added_bytes} bytes were added to {}, and {} backups removed",
+            "{} added to {}, and {} removed",
+            size(added_bytes),
             dir.display(),
-            removed.len()
+            count(removed.len(), "backup")
         ));
     }
     Ok(())
@@ -134,5 +136,6 @@ fn print_list(list: &BackupList, out: &mut Output) -> Result<(), Failure> {
 
 fn line(backup: &BackupJson) -> String {
     let BackupJson { backup, time, events, files, bytes, .. } = backup;
-    format!("backup {backup}  {time}  {events} events  {files} files  {bytes} bytes")
+    let (events, files) = (count(events, "event"), count(files, "file"));
+    format!("backup {backup}  {time}  {events}  {files}  {}", size(*bytes))
 }

@@ -9,6 +9,7 @@ use quipu_merge::MAX_BODY_LEN;
 use quipu_store::{Ledger, Transaction, WriteError};
 use serde::Deserialize;
 
+use crate::amount::count;
 use crate::context::Context;
 use crate::exit::Failure;
 use crate::output;
@@ -145,7 +146,8 @@ pub fn run(file: &Path, group: u32, context: &mut Context) -> Result<(), Failure
     let result = read(file, &mut input, group as usize, &ledger, &mut events);
     let Events { operations, events, .. } = events;
     if !json || result.is_err() {
-        output::note(format_args!("{operations} operations in {events} events have been written"));
+        let (operations, events) = (count(operations, "operation"), count(events, "event"));
+        output::note(format_args!("{operations} in {events} written"));
     }
     result
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use quipu_merge::{CutExpression, Role};
 use quipu_store::{Ledger, MergeReport, Options};
 
+use crate::amount::count;
 use crate::context::{Context, find_cut, open_source, source_store, warn_of_copy};
 use crate::exit::Failure;
 use crate::output::{self, Progress};
@@ -58,9 +59,9 @@ pub fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
     };
     print_new(&ledger, &mut context.out)?;
     output::note(format_args!(
-        "a new replica in {} with {} events",
+        "a new replica in {} with {}",
         dir.display(),
-        report.new_events
+        count(report.new_events, "event")
     ));
     for waiting in &report.waiting {
         output::note(crate::report::waiting_line(waiting));

@@ -6,6 +6,7 @@ use quipu_merge::{BlockId, Link};
 use quipu_store::{KeyKind, Snapshot, Value};
 use serde::Serialize;
 
+use crate::amount::{count, size};
 use crate::args::At;
 use crate::context::{Context, snapshot};
 use crate::exit::Failure;
@@ -57,12 +58,13 @@ pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
         let of = if prefix.is_empty() { String::new() } else { format!("{prefix:?}: ") };
         let gone = match unavailable {
             0 => String::new(),
-            count if pruned > 0 => format!("; {count} values are not here ({pruned} pruned)"),
-            count => format!("; {count} values are not here"),
+            gone if pruned > 0 => format!("; {} not here ({pruned} pruned)", count(gone, "value")),
+            gone => format!("; {} not here", count(gone, "value")),
         };
+        let (values, blocks) = (count(values, "value"), count(blocks, "block"));
+        let [logical, stored, saved] = [logical, stored, saved].map(size);
         context.out.line(format_args!(
-            "{of}{logical} bytes in {values} values, {stored} bytes stored ({blocks} blocks), \
-             {saved} bytes saved{gone}"
+            "{of}{logical} in {values}, {stored} stored ({blocks}), {saved} saved{gone}"
         ))?;
     }
     Ok(())

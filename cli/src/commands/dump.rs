@@ -3,6 +3,7 @@
 use quipu_merge::{Cut, CutExpression};
 use quipu_store::Value;
 
+use crate::amount::count;
 use crate::args::At;
 use crate::context::{Context, find_cut, snapshot};
 use crate::exit::Failure;
@@ -46,7 +47,8 @@ pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
         context.out.json_pretty(&dump)?;
     }
     if pruned > 0 {
-        output::warning(format_args!("{pruned} values have been pruned, and stand as null"));
+        let values = count(pruned, "pruned value");
+        output::warning(format_args!("{values} shown as null"));
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ use quipu_merge::CutExpression;
 use quipu_store::{ExportError, ExportReport};
 use serde::Serialize;
 
+use crate::amount::{count, size};
 use crate::args::At;
 use crate::context::{Context, find_cut};
 use crate::exit::Failure;
@@ -62,7 +63,8 @@ pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
         let file = args.file.display().to_string();
         context.out.json(&ExportJson { file, events, blocks, bytes })?;
     } else {
-        output::note(format_args!("{events} events in {blocks} blocks, {bytes} bytes"));
+        let (events, blocks) = (count(events, "event"), count(blocks, "block"));
+        output::note(format_args!("{events} in {blocks}, {}", size(bytes)));
     }
     Ok(())
 }

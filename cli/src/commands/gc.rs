@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Span, SpanRelativeTo};
 use quipu_store::{GcOptions, GcReport};
 use serde::Serialize;
 
+use crate::amount::{count, size};
 use crate::context::Context;
 use crate::exit::Failure;
 use crate::output::Progress;
@@ -90,28 +91,27 @@ pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
         })?);
     }
     let verb = if args.dry_run { "would be deleted" } else { "deleted" };
-    out.line(format_args!("{blocks} blocks of {bytes} bytes {verb}"))?;
+    out.line(format_args!("{} of {} {verb}", count(blocks, "block"), size(bytes)))?;
     if unpinned > 0 {
         let verb = if args.dry_run { "would go" } else { "went" };
-        out.line(format_args!(
-            "{unpinned} of them were pinned, and {verb} because they are erased"
-        ))?;
+        out.line(format_args!("{unpinned} of them {verb} although pinned: they are erased"))?;
     }
     if purged > 0 {
         let verb = if args.dry_run { "would be removed" } else { "removed" };
-        out.line(format_args!("the erased values of {purged} events {verb} from all files"))?;
+        let events = count(purged, "event");
+        out.line(format_args!("the erased values of {events} {verb} from all files"))?;
     }
     if young > 0 {
-        out.line(format_args!("{young} blocks stay until their grace period is over"))?;
+        out.line(format_args!("{} kept until the grace period is over", count(young, "block")))?;
     }
     if in_use > 0 {
-        out.line(format_args!("{in_use} blocks stay because somebody is about to refer to them"))?;
+        let blocks = count(in_use, "block");
+        out.line(format_args!("{blocks} kept because somebody is about to refer to them"))?;
     }
     if !args.dry_run {
-        let freed = disk_before.saturating_sub(disk_after);
-        out.line(format_args!(
-            "{freed} bytes given back to the disk, {disk_after} bytes in tables"
-        ))?;
+        let freed = size(disk_before.saturating_sub(disk_after));
+        let left = size(disk_after);
+        out.line(format_args!("{freed} given back to the disk, {left} left in tables"))?;
         out.line(format_args!(
             "{collecting:.1?} for finding and deleting, {reclaiming:.1?} for rewriting files"
         ))?;

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use quipu_store::{LongError, Snapshot, Value};
 use serde::Serialize;
 
+use crate::amount::{count, size};
 use crate::args::At;
 use crate::context::{Context, snapshot};
 use crate::exit::Failure;
@@ -75,10 +76,11 @@ pub fn run(prefix: &OsStr, dir: &Path, at: &At, context: &mut Context) -> Result
         context.out.json(&restored)?;
     } else {
         let Restored { files, symlinks, bytes, .. } = restored;
-        output::note(format_args!("{files} files and {symlinks} symlinks, {bytes} bytes"));
+        let (files, symlinks) = (count(files, "file"), count(symlinks, "symlink"));
+        output::note(format_args!("{files} and {symlinks}, {}", size(bytes)));
     }
     let Some(first) = restored.unavailable.first() else { return Ok(()) };
-    let what = format!("{} of {total} files", restored.unavailable.len());
+    let what = format!("{} of {}", restored.unavailable.len(), count(total, "file"));
     let same = restored.unavailable.iter().all(|gone| gone.why == first.why);
     Err(Failure::Unavailable { what, why: if same { first.why } else { "erased or not here" } })
 }

@@ -4,6 +4,7 @@ use quipu_merge::CutExpression;
 use quipu_store::{PruneOptions, PruneReport};
 use serde::Serialize;
 
+use crate::amount::{count, size};
 use crate::context::{Context, find_cut};
 use crate::exit::Failure;
 use crate::output::Progress;
@@ -61,15 +62,15 @@ pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
         })?);
     }
     let verb = if args.dry_run { "would be dropped" } else { "dropped" };
-    out.line(format_args!("{values} values {verb}, with openings of {opening_bytes} bytes"))?;
+    let (values, openings) = (count(values, "value"), size(opening_bytes));
+    out.line(format_args!("{values} {verb}, with openings of {openings}"))?;
     if blocks > 0 {
-        let verb = if args.dry_run { "would be" } else { "are" };
-        out.line(format_args!(
-            "{blocks} blocks of {block_bytes} bytes {verb} garbage by that: see `quipu gc`"
-        ))?;
+        let verb = if args.dry_run { "would leave" } else { "leaves" };
+        let (blocks, bytes) = (count(blocks, "block"), size(block_bytes));
+        out.line(format_args!("that {verb} {blocks} of {bytes} as garbage: see `quipu gc`"))?;
     }
     if pinned > 0 {
-        out.line(format_args!("{pinned} values stay because they are pinned"))?;
+        out.line(format_args!("{} kept by pins", count(pinned, "value")))?;
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ use std::path::Path;
 use quipu_merge::{ContentWriter, Link, MAX_BODY_LEN};
 use quipu_store::{Ledger, Snapshot, Transaction, Value, WriteError};
 
+use crate::amount::count;
 use crate::context::Context;
 use crate::exit::Failure;
 use crate::output::{self, Progress};
@@ -46,9 +47,9 @@ pub fn run(dir: &Path, prefix: &str, context: &mut Context) -> Result<(), Failur
     let result = work.all(&found);
     if !json || result.is_err() {
         let Work { stored, unchanged, deleted, events, .. } = work;
-        let events = events.events;
+        let (stored, events) = (count(stored, "file"), count(events.events, "event"));
         output::note(format_args!(
-            "{stored} files stored, {unchanged} unchanged, {deleted} deleted, in {events} events"
+            "{stored} stored, {unchanged} unchanged, {deleted} deleted, in {events}"
         ));
     }
     result

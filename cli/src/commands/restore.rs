@@ -6,6 +6,7 @@ use quipu_merge::Policy;
 use quipu_store::{BackupId, Ledger, Options, Restore};
 use serde::Serialize;
 
+use crate::amount::count;
 use crate::context::Context;
 use crate::exit::Failure;
 use crate::output::{self, Progress};
@@ -74,8 +75,11 @@ pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
         out.line(format_args!("key    {}", restored.key))?;
     }
     output::note(format_args!(
-        "a new store in {} with {} events, from backup {} of {}",
-        restored.dir, restored.events, restored.backup, restored.time
+        "a new store in {} with {}, from backup {} of {}",
+        restored.dir,
+        count(restored.events, "event"),
+        restored.backup,
+        restored.time
     ));
     explain_key(&ledger, args.key.is_some());
     Ok(())

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use quipu_store::{Ledger, Status};
 use serde::Serialize;
 
+use crate::amount::{count, size};
 use crate::context::Context;
 use crate::exit::Failure;
 use crate::output::{Look, Output};
@@ -91,28 +92,29 @@ fn print(ledger: &Ledger, status: &Status, out: &mut Output) -> Result<(), Failu
     let key = out.paint(Look::Author, status.author);
     let roles = if status.roles.is_empty() { "no role".to_owned() } else { status.roles.join(" ") };
     out.line(format_args!("key        {key} {roles}"))?;
-    out.line(format_args!("events     {} by {} authors", status.events, status.authors))?;
+    let authors = count(status.authors, "author");
+    out.line(format_args!("events     {} by {authors}", status.events))?;
     for head in &status.heads {
         out.line(format_args!("head       {}", out.paint(Look::Id, head)))?;
     }
     out.line(format_args!("conflicts  {}", status.conflicts))?;
     out.line(format_args!("void       {}", status.void))?;
-    out.line(format_args!("on disk    {} bytes", status.disk_bytes))?;
+    out.line(format_args!("on disk    {}", size(status.disk_bytes)))?;
     for (author, seq) in &status.forks {
         let warning = out.paint(Look::Warn, format_args!("author {author} forks at {seq}"));
         out.line(warning)?;
     }
     if status.missing_values > 0 {
-        out.line(format_args!("missing    {} values", status.missing_values))?;
+        out.line(format_args!("missing    {}", count(status.missing_values, "value")))?;
     }
     if status.pruned_values > 0 {
-        out.line(format_args!("pruned     {} values", status.pruned_values))?;
+        out.line(format_args!("pruned     {}", count(status.pruned_values, "value")))?;
     }
     if !status.waiting.is_empty() {
         out.line(format_args!(
-            "waiting    {} events, {} bytes",
-            status.waiting.len(),
-            status.waiting_bytes
+            "waiting    {}, {}",
+            count(status.waiting.len(), "event"),
+            size(status.waiting_bytes)
         ))?;
     }
     for waiting in &status.waiting {

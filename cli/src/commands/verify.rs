@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use quipu_store::{Ledger, OpenError, ReadError, VerifyReport};
 use serde::Serialize;
 
+use crate::amount::count;
 use crate::context::Context;
 use crate::exit::Failure;
 use crate::output::{Output, Progress};
@@ -66,10 +67,11 @@ impl VerifyJson {
         for finding in &self.findings {
             out.line(finding)?;
         }
-        let Self { events, openings, blocks, versions, .. } = self;
-        let faults = self.faults();
+        let (events, openings) = (count(self.events, "event"), count(self.openings, "opening"));
+        let (versions, blocks) = (count(self.versions, "version"), count(self.blocks, "block"));
+        let faults = count(self.faults(), "fault");
         Ok(out.line(format_args!(
-            "{events} events, {openings} openings, {versions} versions and {blocks} blocks checked: {faults} faults"
+            "{events}, {openings}, {versions} and {blocks} checked: {faults}"
         ))?)
     }
 }

@@ -6,6 +6,7 @@ use quipu_store::{
 use serde::Serialize;
 
 use super::{Args, VerifyJson};
+use crate::amount::count;
 use crate::context::{Context, ask_for};
 use crate::exit::Failure;
 use crate::output::{self, Output, Progress};
@@ -119,12 +120,15 @@ fn print(report: &RepairJson, out: &mut Output) -> Result<(), Failure> {
         out.line(format_args!("found: {found}"))?;
     }
     let RepairJson { kept, fetched, unreadable, missing_values, .. } = report;
+    let (kept, missing) = (count(kept, "event"), count(missing_values, "value"));
+    let unreadable = count(unreadable, "place");
     out.line(format_args!(
-        "{kept} events kept, {fetched} fetched; {unreadable} places could not be read, {missing_values} values are missing"
+        "{kept} kept, {fetched} fetched; {unreadable} unreadable, {missing} missing"
     ))?;
     for UnplacedJson { author, events, first, last } in &report.unplaced {
         out.line(format_args!(
-            "{events} events of {}, numbers {first} to {last}, wait for events that are gone",
+            "{} of {}, numbers {first} to {last}, waiting for events that are gone",
+            count(events, "event"),
             author.0
         ))?;
     }
