@@ -69,6 +69,9 @@ fn what_follows_a_change_stays() {
     assert!(changed <= 4, "{changed} of {} blocks", new.len());
 }
 
+/// Chunks of a manifest: so many that the longest content in the shortest chunks is not too deep.
+const WIDTH: usize = 5;
+
 /// Content in which some parts have ends, some none, and some occur twice.
 fn content() -> impl Strategy<Value = Vec<u8>> {
     let part = (any::<u64>(), 0..4_usize, 0..6000_usize).prop_map(|(seed, kind, len)| match kind {
@@ -87,7 +90,7 @@ proptest! {
         step in 1..5000_usize,
     ) {
         let cutter = Cutter::with(64, 256, 1024);
-        let whole = write(cutter, 3, [content.as_slice()].into_iter());
+        let whole = write(cutter, WIDTH, [content.as_slice()].into_iter());
         let ends: &mut Vec<_> =
             &mut ends.drain(..).map(|end| end.index(content.len() + 1)).collect();
         ends.sort_unstable();
@@ -97,8 +100,8 @@ proptest! {
             start = end;
             portion
         });
-        prop_assert_eq!(&write(cutter, 3, portions), &whole);
-        prop_assert_eq!(&write(cutter, 3, content.chunks(step)), &whole);
+        prop_assert_eq!(&write(cutter, WIDTH, portions), &whole);
+        prop_assert_eq!(&write(cutter, WIDTH, content.chunks(step)), &whole);
         match whole.1 {
             Ok(link) => prop_assert_eq!(read(&whole.0, link).unwrap(), content),
             Err(error) => prop_assert!(content.is_empty() && error == ContentWriteError::Empty),
