@@ -3,7 +3,7 @@
 //! Who holds an event holds what precedes it, so two replicas with equal frontiers hold the same events.
 
 use std::cell::OnceCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use minicbor::{Decode, Encode};
 use quipu_merge::{AuthorKey, EventId, Seq};
@@ -69,6 +69,9 @@ pub struct Frontier {
 #[derive(Clone, Debug)]
 struct Lane {
     tips: Vec<Tip>,
+    /// Events that others follow and that were no tips then: those where branches part, and those
+    /// that are told of after what follows them.
+    followed: BTreeSet<EventId>,
     /// The version of the frontier in which it changed last.
     changed: u64,
 }
@@ -78,25 +81,30 @@ impl Frontier {
     pub fn new(lanes: impl IntoIterator<Item = LaneTips>) -> Self {
         let lanes = lanes.into_iter().map(|LaneTips { author, mut tips }| {
             tips.sort_unstable();
-            (author, Lane { tips, changed: 0 })
+            (author, Lane { tips, followed: BTreeSet::new(), changed: 0 })
         });
         Self { lanes: lanes.collect(), version: 0, digest: OnceCell::new() }
     }
 
-    /// Adds an event, which the replica holds from now on.
+    /// Adds an event, which the replica holds from now on and did not before. The order does not
+    /// matter.
     pub fn advance(&mut self, event: &Placed) {
         self.version += 1;
         self.digest.take();
-        let lane = self.lanes.entry(event.author);
-        let lane = lane.or_insert_with(|| Lane { tips: Vec::new(), changed: 0 });
+        let empty = || Lane { tips: Vec::new(), followed: BTreeSet::new(), changed: 0 };
+        let lane = self.lanes.entry(event.author).or_insert_with(empty);
         lane.changed = self.version;
-        if lane.tips.contains(&event.tip) {
-            return;
+        if let Some(prev) = event.prev {
+            let before = lane.tips.len();
+            lane.tips.retain(|tip| tip.id != prev);
+            if lane.tips.len() == before {
+                lane.followed.insert(prev);
+            }
         }
-        // What follows no tip starts a branch.
-        lane.tips.retain(|tip| Some(tip.id) != event.prev);
-        lane.tips.push(event.tip);
-        lane.tips.sort_unstable();
+        if !lane.followed.contains(&event.tip.id) {
+            lane.tips.push(event.tip);
+            lane.tips.sort_unstable();
+        }
     }
 
     /// The last events of an author, ascending.
@@ -150,6 +158,8 @@ fn hash_lane(hasher: &mut blake3::Hasher, author: AuthorKey, tips: &[Tip]) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn placed(author: u8, seq: u64, id: u8, prev: Option<u8>) -> Placed {
@@ -158,31 +168,37 @@ mod tests {
         Placed { author: AuthorKey([author; 32]), tip, prev: prev.map(event) }
     }
 
-    #[test]
-    fn the_digest_depends_on_the_events_alone() {
-        let events = [
-            placed(1, 1, 1, None),
-            placed(1, 2, 2, Some(1)),
-            placed(1, 2, 3, Some(1)),
-            placed(2, 1, 4, None),
-        ];
-        let mut one = Frontier::default();
-        events.iter().for_each(|event| one.advance(event));
-        let mut other = Frontier::default();
-        [3, 0, 2, 1].iter().for_each(|at| other.advance(&events[*at]));
-        // Both branches end in a tip; the event before them is none.
-        assert_eq!(one.tips(AuthorKey([1; 32])).len(), 2);
-        assert_eq!(one.digest(), other.digest());
-        assert_eq!(one.digest(), Frontier::new(one.since(None)).digest());
-    }
-
-    #[test]
-    fn an_event_again_changes_nothing() {
-        let mut frontier = Frontier::default();
-        [placed(1, 1, 1, None), placed(1, 2, 2, Some(1))].iter().for_each(|e| frontier.advance(e));
-        let digest = frontier.digest();
-        frontier.advance(&placed(1, 2, 2, Some(1)));
-        assert_eq!(frontier.digest(), digest);
+    proptest! {
+        /// Two authors, one of whom forks twice.
+        #[test]
+        fn the_order_of_events_does_not_matter(
+            order in Just((0..8_usize).collect::<Vec<_>>()).prop_shuffle(),
+            middle in 0..8_usize,
+        ) {
+            let events = [
+                placed(1, 1, 1, None),
+                placed(1, 2, 2, Some(1)),
+                placed(1, 2, 3, Some(1)),
+                placed(1, 3, 4, Some(3)),
+                placed(1, 3, 5, Some(3)),
+                placed(1, 3, 6, Some(2)),
+                placed(2, 1, 7, None),
+                placed(2, 2, 8, Some(7)),
+            ];
+            let mut frontier = Frontier::default();
+            order.iter().for_each(|at| frontier.advance(&events[*at]));
+            let ids = |author| -> Vec<u8> {
+                frontier.tips(AuthorKey([author; 32])).iter().map(|tip| tip.id.0[0]).collect()
+            };
+            prop_assert_eq!(ids(1), [4, 5, 6]);
+            prop_assert_eq!(ids(2), [8]);
+            // One that is taken up in between goes on as well.
+            let mut taken_up = Frontier::default();
+            events[..middle].iter().for_each(|event| taken_up.advance(event));
+            let mut taken_up = Frontier::new(taken_up.since(None));
+            events[middle..].iter().for_each(|event| taken_up.advance(event));
+            prop_assert_eq!(taken_up.digest(), frontier.digest());
+        }
     }
 
     #[test]

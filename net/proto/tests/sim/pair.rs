@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use quipu_merge::{Body, Key, Micros, OpeningId, Operation, Seq};
-use quipu_proto::{Packet, VERSION, Version};
+use quipu_proto::{Packet, VERSION, Version, WINDOW};
 
 use super::author;
 use super::world::World;
@@ -96,4 +96,38 @@ fn another_major_version_is_sent_away() {
     world.run_until(4_000_000);
     assert_eq!(world.members[0].store.history.len(), 2);
     assert!(world.members[0].node.as_ref().unwrap().peers().next().is_none());
+}
+
+#[test]
+fn more_than_a_window_comes_and_goes_on_where_it_broke_off() {
+    let mut world = pair();
+    let genesis = world.members[0].store.history.authority().ledger();
+    // Keys are what makes these events long.
+    let put = |operation: usize| {
+        let key = Key::new(&format!("{operation:01000}")).unwrap();
+        Operation::Put { key, value: OpeningId::of(b"value") }
+    };
+    let body = Body::Data((0..200).map(put).collect());
+    let mut prev = None;
+    let long: Vec<_> = (0..40)
+        .map(|at| {
+            let parents = if prev.is_none() { vec![genesis] } else { Vec::new() };
+            let time = Micros(2_000_000 + at);
+            let (placed, packet) = author::sign(7, (Seq(at + 1), prev), parents, time, &body);
+            prev = Some(placed.tip.id);
+            packet
+        })
+        .collect();
+    let all: usize = long.iter().map(Packet::len).sum();
+    assert!(all as u64 > 2 * WINDOW - 1, "{all} bytes");
+    world.load(0, &long);
+    world.members[1].slowness = 100;
+    while world.members[1].store.history.len() < 10 {
+        world.run_until(world.now + 1_000);
+    }
+    world.break_link(0, 1);
+    world.run_until(8_000_000);
+    assert_equal(&world);
+    // What was under way when the link broke came twice, and nothing else did.
+    assert!(world.bytes < all as u64 + WINDOW + 500_000, "{} bytes for {all}", world.bytes);
 }
