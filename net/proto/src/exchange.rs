@@ -1,0 +1,278 @@
+//! Comparing the frontiers of two replicas, so that each learns where the other is ahead.
+//!
+//! Both say what their frontier is. Where that is equal, all is said. Where both remember one at
+//! which they were equal before, each tells what has changed since; where there are few authors, each
+//! tells all. Otherwise they find out in which entries they differ by range-based set reconciliation
+//! (A. Meyer, [Range-Based Set Reconciliation](https://arxiv.org/abs/2212.13567)), as negentropy
+//! does it.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use negentropy::{Id, Negentropy, NegentropyStorageVector};
+use quipu_merge::AuthorKey;
+
+use crate::frontier::{Frontier, FrontierDigest, LaneTips};
+use crate::limits::{COMPARE_EVERY, MAX_IDS, MAX_LANES, MAX_OFFERED, MAX_RECONCILE, PATIENCE};
+use crate::message::{AskLanes, Compare, Lanes, Message, Reconcile};
+use crate::time::Moment;
+
+/// With so many authors at most, whole frontiers are told.
+pub const FULL_LANES: usize = 64;
+/// So many frontiers are remembered at which both were equal.
+const REMEMBERED: usize = 4;
+
+/// The peer breaks the rules of comparing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Nonsense;
+
+/// What a step of comparing has come to.
+#[derive(Debug, Default)]
+pub struct Step {
+    /// What is to be sent.
+    pub send: Vec<Message>,
+    /// Entries of the other's frontier that differ from the own.
+    pub offered: Vec<LaneTips>,
+}
+
+/// The comparisons with one peer.
+#[derive(Debug)]
+pub struct Exchange {
+    /// Whether this side leads reconciliation: the one with the lesser key.
+    leads: bool,
+    round: u64,
+    state: State,
+    deadline: Moment,
+    not_before: Moment,
+    /// Frontiers at which both were equal, latest first, with the version of the own one.
+    agreed: VecDeque<(FrontierDigest, u64)>,
+}
+
+#[derive(Debug)]
+enum State {
+    Idle,
+    /// This was told, and the other has not told its own yet.
+    Asked(Told),
+    /// So many times, the other's last entries are to come.
+    Listening(usize),
+    Reconciling(Box<Reconciling>),
+}
+
+/// What this side has said of its frontier.
+#[derive(Clone, Debug)]
+struct Told {
+    compare: Compare,
+    version: u64,
+}
+
+struct Reconciling {
+    negentropy: Negentropy<'static, NegentropyStorageVector>,
+    /// The own entries, by their digests.
+    entries: BTreeMap<[u8; 32], AuthorKey>,
+    /// What only the own frontier has, and what only the other's has, as far as the leader knows.
+    have: Vec<Id>,
+    need: Vec<Id>,
+}
+
+impl std::fmt::Debug for Reconciling {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reconciling").field("entries", &self.entries.len()).finish_non_exhaustive()
+    }
+}
+
+impl Exchange {
+    /// With a peer, by the keys of both.
+    pub fn new(me: AuthorKey, peer: AuthorKey) -> Self {
+        Self {
+            leads: me < peer,
+            round: 0,
+            state: State::Idle,
+            deadline: Moment::default(),
+            not_before: Moment::default(),
+            agreed: VecDeque::new(),
+        }
+    }
+
+    /// Starts a comparison, unless one is running or the last was a moment ago.
+    pub fn start(&mut self, own: &Frontier, now: Moment) -> Option<Message> {
+        if now < self.not_before || !self.is_idle(now) {
+            return None;
+        }
+        self.round += 1;
+        Some(self.tell(own, now))
+    }
+
+    /// When a comparison may start again, where the other does not end this one first.
+    pub fn may_start_at(&self) -> Moment {
+        match self.state {
+            State::Idle => self.not_before,
+            _ => self.not_before.max(self.deadline),
+        }
+    }
+
+    /// Whether no comparison is running. One that has stalled is given up.
+    pub fn is_idle(&mut self, now: Moment) -> bool {
+        if now >= self.deadline {
+            self.state = State::Idle;
+        }
+        matches!(self.state, State::Idle)
+    }
+
+    fn tell(&mut self, own: &Frontier, now: Moment) -> Message {
+        let known = self.agreed.iter().map(|(digest, _)| digest.0).collect();
+        let compare =
+            Compare { round: self.round, frontier: own.digest(), lanes: own.len() as u64, known };
+        self.state = State::Asked(Told { compare: compare.clone(), version: own.version() });
+        self.deadline = now.after(PATIENCE);
+        self.not_before = now.after(COMPARE_EVERY);
+        Message::Compare(compare)
+    }
+
+    /// The other tells its frontier.
+    pub fn compared(
+        &mut self,
+        theirs: &Compare,
+        own: &Frontier,
+        now: Moment,
+    ) -> Result<Step, Nonsense> {
+        let mut step = Step::default();
+        if theirs.round < self.round {
+            return Ok(step);
+        }
+        if theirs.round > self.round {
+            self.round = theirs.round;
+            step.send.push(self.tell(own, now));
+        }
+        let State::Asked(told) = std::mem::replace(&mut self.state, State::Idle) else {
+            // Twice in one round.
+            return Err(Nonsense);
+        };
+        if told.compare.frontier == theirs.frontier {
+            self.agree(theirs.frontier, told.version);
+            return Ok(step);
+        }
+        let (lead, follow) =
+            if self.leads { (&told.compare, theirs) } else { (theirs, &told.compare) };
+        let base = lead.known.iter().find(|known| follow.known.contains(known));
+        let base = base.and_then(|base| self.agreed.iter().find(|(digest, _)| digest.0 == *base));
+        let few = told.compare.lanes.max(theirs.lanes) <= FULL_LANES as u64;
+        if base.is_some() || few {
+            let since = base.map(|(_, version)| *version);
+            self.state = State::Listening(1);
+            step.send.extend(lanes(self.round, own.since(since)));
+        } else {
+            let mut reconciling = Reconciling::new(own)?;
+            if self.leads {
+                let bytes = reconciling.negentropy.initiate().map_err(|_| Nonsense)?;
+                step.send.push(Message::Reconcile(Reconcile { round: self.round, bytes }));
+            }
+            self.state = State::Reconciling(Box::new(reconciling));
+        }
+        Ok(step)
+    }
+
+    fn agree(&mut self, digest: FrontierDigest, version: u64) {
+        self.agreed.retain(|(agreed, _)| *agreed != digest);
+        self.agreed.push_front((digest, version));
+        self.agreed.truncate(REMEMBERED);
+    }
+
+    /// The other tells entries of its frontier.
+    pub fn told(&mut self, lanes: Lanes, own: &Frontier) -> Result<Step, Nonsense> {
+        if lanes.round != self.round || matches!(self.state, State::Idle) {
+            // Of a comparison that was given up.
+            return Ok(Step::default());
+        }
+        if matches!(self.state, State::Asked(_)) {
+            return Err(Nonsense);
+        }
+        if lanes.last {
+            self.state = match self.state {
+                State::Listening(answers) if answers > 1 => State::Listening(answers - 1),
+                _ => State::Idle,
+            };
+        }
+        let differs = |lane: &LaneTips| lane.tips != own.tips(lane.author);
+        let offered = lanes.lanes.into_iter().filter(differs).collect();
+        Ok(Step { send: Vec::new(), offered })
+    }
+
+    /// The next step of reconciliation.
+    pub fn reconciled(&mut self, step: &Reconcile, own: &Frontier) -> Result<Step, Nonsense> {
+        let round = self.round;
+        let State::Reconciling(state) = &mut self.state else {
+            let stale = step.round < round || matches!(self.state, State::Idle);
+            return if stale { Ok(Step::default()) } else { Err(Nonsense) };
+        };
+        if step.round != round {
+            return Ok(Step::default());
+        }
+        let message = |bytes| Message::Reconcile(Reconcile { round, bytes });
+        if !self.leads {
+            let bytes = state.negentropy.reconcile(&step.bytes).map_err(|_| Nonsense)?;
+            return Ok(Step { send: vec![message(bytes)], offered: Vec::new() });
+        }
+        let (have, need) = (&mut state.have, &mut state.need);
+        let next = state.negentropy.reconcile_with_ids(&step.bytes, have, need);
+        if need.len() > MAX_OFFERED {
+            return Err(Nonsense);
+        }
+        if let Some(bytes) = next.map_err(|_| Nonsense)? {
+            return Ok(Step { send: vec![message(bytes)], offered: Vec::new() });
+        }
+        let mine = state.have.iter().filter_map(|id| state.entry(&id.to_bytes(), own));
+        let mut send: Vec<_> = lanes(round, mine).collect();
+        let need: Vec<_> = state.need.iter().map(|id| id.to_bytes()).collect();
+        send.extend(
+            need.chunks(MAX_IDS)
+                .map(|entries| Message::AskLanes(AskLanes { round, entries: entries.to_vec() })),
+        );
+        let answers = need.len().div_ceil(MAX_IDS);
+        self.state = if answers == 0 { State::Idle } else { State::Listening(answers) };
+        Ok(Step { send, offered: Vec::new() })
+    }
+
+    /// The other asks for entries. It has told its own by then.
+    pub fn asked(&mut self, ask: &AskLanes, own: &Frontier) -> Vec<Message> {
+        if ask.round != self.round || ask.entries.is_empty() {
+            return Vec::new();
+        }
+        // What has changed since is told as it is now.
+        let wanted: BTreeSet<_> = ask.entries.iter().collect();
+        let entries = own.since(None).filter(|entry| wanted.contains(&entry.digest()));
+        lanes(self.round, entries).collect()
+    }
+}
+
+impl Reconciling {
+    fn new(own: &Frontier) -> Result<Self, Nonsense> {
+        let mut storage = NegentropyStorageVector::with_capacity(own.len());
+        let mut entries = BTreeMap::new();
+        for entry in own.since(None) {
+            let digest = entry.digest();
+            storage.insert(0, Id::from_byte_array(digest)).map_err(|_| Nonsense)?;
+            entries.insert(digest, entry.author);
+        }
+        storage.seal().map_err(|_| Nonsense)?;
+        let negentropy = Negentropy::owned(storage, MAX_RECONCILE as u64).map_err(|_| Nonsense)?;
+        Ok(Self { negentropy, entries, have: Vec::new(), need: Vec::new() })
+    }
+
+    fn entry(&self, digest: &[u8; 32], own: &Frontier) -> Option<LaneTips> {
+        let author = *self.entries.get(digest)?;
+        Some(LaneTips { author, tips: own.tips(author).to_vec() })
+    }
+}
+
+/// Messages with entries; the last one says so.
+fn lanes(round: u64, entries: impl Iterator<Item = LaneTips>) -> impl Iterator<Item = Message> {
+    let entries: Vec<_> = entries.collect();
+    let mut chunks: Vec<_> = entries.chunks(MAX_LANES).map(<[_]>::to_vec).collect();
+    if chunks.is_empty() {
+        chunks.push(Vec::new());
+    }
+    let count = chunks.len();
+    chunks
+        .into_iter()
+        .enumerate()
+        .map(move |(at, lanes)| Message::Lanes(Lanes { round, lanes, last: at + 1 == count }))
+}

@@ -1,0 +1,228 @@
+//! New events on their way to everybody: pushed along a tree, told of beside it.
+//!
+//! An event is pushed to the peers at the other end of a branch of the tree, and its id is told to the
+//! others. Who gets an event twice takes that peer off its tree; who is told of one that does not
+//! come asks for it, and puts that peer on. So the tree finds itself, and mends itself (J. Leitão and
+//! others, [Epidemic Broadcast Trees](https://asc.di.fct.unl.pt/~jleitao/pdf/srds07-leitao.pdf)). Only
+//! what has been admitted is passed on, and the store is where it is fetched from again.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use quipu_merge::{AuthorKey, EventId};
+
+use crate::limits::{MAX_ANNOUNCED_LEN, MAX_IDS, MAX_PROMISED, MAX_SEEN, PROMISE, TELL_EVERY};
+use crate::message::{Ids, Message, Packet};
+use crate::time::Moment;
+
+/// A message to a peer.
+pub type ToPeer = (AuthorKey, Message);
+
+/// The spreading of new events.
+#[derive(Debug, Default)]
+pub struct Gossip {
+    links: BTreeMap<AuthorKey, Link>,
+    seen: Seen,
+    /// What peers have told of, until it has come.
+    promises: BTreeMap<EventId, Promise>,
+}
+
+#[derive(Debug)]
+struct Link {
+    /// Whether new events are pushed to it.
+    on_tree: bool,
+    /// What it is to be told of, and when.
+    tell: Vec<EventId>,
+    tell_at: Moment,
+}
+
+#[derive(Debug)]
+struct Promise {
+    /// Who has told of it, the first first.
+    by: VecDeque<AuthorKey>,
+    due: Moment,
+}
+
+impl Gossip {
+    /// A peer is there.
+    pub fn join(&mut self, peer: AuthorKey) {
+        let link = Link { on_tree: true, tell: Vec::new(), tell_at: Moment::default() };
+        self.links.insert(peer, link);
+    }
+
+    /// A peer is gone.
+    pub fn leave(&mut self, peer: AuthorKey) {
+        self.links.remove(&peer);
+        self.promises.retain(|_, promise| {
+            promise.by.retain(|by| *by != peer);
+            !promise.by.is_empty()
+        });
+    }
+
+    /// A peer has pushed an event. Tells whether it is new, as far as is known here.
+    pub fn pushed(&mut self, peer: AuthorKey, id: EventId) -> (bool, Option<ToPeer>) {
+        self.promises.remove(&id);
+        if self.seen.insert(id) {
+            self.set_on_tree(peer, true);
+            return (true, None);
+        }
+        (false, self.prune(peer))
+    }
+
+    /// An event that a peer has pushed was held before.
+    pub fn prune(&mut self, peer: AuthorKey) -> Option<ToPeer> {
+        self.set_on_tree(peer, false).then_some((peer, Message::Prune))
+    }
+
+    /// An event that was pushed has not been admitted: it may come again.
+    pub fn forget(&mut self, id: EventId) {
+        self.seen.remove(id);
+    }
+
+    /// An event has come by another way: nobody needs to push it.
+    pub fn note(&mut self, id: EventId) {
+        self.seen.insert(id);
+        self.promises.remove(&id);
+    }
+
+    /// Spreads an event that is held now, to all but whom it came from.
+    pub fn spread(&mut self, packet: &Packet, from: Option<AuthorKey>, now: Moment) -> Vec<ToPeer> {
+        let id = packet.id();
+        self.seen.insert(id);
+        let short = packet.len() <= MAX_ANNOUNCED_LEN;
+        let mut push = Vec::new();
+        for (peer, link) in self.links.iter_mut().filter(|(peer, _)| Some(**peer) != from) {
+            if link.on_tree && short {
+                push.push((*peer, Message::Announce(packet.clone())));
+            } else {
+                link.tell(id, now);
+            }
+        }
+        push
+    }
+
+    /// Tells all peers of events that have come by another way, where there are few.
+    pub fn tell(&mut self, events: &[EventId], from: Option<AuthorKey>, now: Moment) {
+        for (_, link) in self.links.iter_mut().filter(|(peer, _)| Some(**peer) != from) {
+            events.iter().for_each(|id| link.tell(*id, now));
+        }
+    }
+
+    /// A peer tells of events.
+    pub fn told(&mut self, peer: AuthorKey, ids: &[EventId], now: Moment) {
+        for &id in ids.iter().filter(|id| !self.seen.contains(**id)) {
+            // What is forgotten here comes by synchronisation.
+            if self.promises.len() >= MAX_PROMISED && !self.promises.contains_key(&id) {
+                continue;
+            }
+            let due = now.after(PROMISE);
+            let promise = self.promises.entry(id);
+            let promise = promise.or_insert_with(|| Promise { by: VecDeque::new(), due });
+            if !promise.by.contains(&peer) {
+                promise.by.push_back(peer);
+            }
+        }
+    }
+
+    /// A peer wants new events pushed, or only told of.
+    pub fn set_on_tree(&mut self, peer: AuthorKey, on_tree: bool) -> bool {
+        self.links
+            .get_mut(&peer)
+            .is_some_and(|link| std::mem::replace(&mut link.on_tree, on_tree) != on_tree)
+    }
+
+    /// What was told of and has not come in time. It is not overdue again for a while.
+    pub fn overdue(&mut self, now: Moment) -> Vec<EventId> {
+        let overdue = self.promises.iter_mut().filter(|(_, promise)| promise.due <= now);
+        let overdue = overdue.take(MAX_IDS).map(|(id, promise)| {
+            promise.due = now.after(PROMISE);
+            *id
+        });
+        overdue.collect()
+    }
+
+    /// Asks for what has not come in time and is not held, the next of those that told of it.
+    pub fn graft(&mut self, asked: &[EventId], missing: &[EventId], now: Moment) -> Vec<ToPeer> {
+        let mut grafts: BTreeMap<AuthorKey, Vec<EventId>> = BTreeMap::new();
+        for id in asked {
+            let Some(promise) = self.promises.get_mut(id) else { continue };
+            let peer = if missing.contains(id) { promise.by.pop_front() } else { None };
+            match peer {
+                Some(peer) => {
+                    promise.due = now.after(PROMISE);
+                    grafts.entry(peer).or_default().push(*id);
+                }
+                // It is here, or nobody is left to ask.
+                None => drop(self.promises.remove(id)),
+            }
+        }
+        let graft = |(peer, events)| {
+            self.set_on_tree(peer, true);
+            (peer, Message::Graft(Ids { events }))
+        };
+        grafts.into_iter().map(graft).collect()
+    }
+
+    /// What peers are to be told by now.
+    pub fn tellings(&mut self, now: Moment) -> Vec<ToPeer> {
+        let mut tellings = Vec::new();
+        for (peer, link) in &mut self.links {
+            if !link.tell.is_empty() && link.tell_at <= now {
+                let events = std::mem::take(&mut link.tell);
+                tellings.push((*peer, Message::Have(Ids { events })));
+            }
+        }
+        tellings
+    }
+
+    /// When something is due.
+    pub fn next(&self) -> Option<Moment> {
+        let tell =
+            self.links.values().filter(|link| !link.tell.is_empty()).map(|link| link.tell_at);
+        let promises = self.promises.values().map(|promise| promise.due);
+        tell.chain(promises).min()
+    }
+}
+
+impl Link {
+    fn tell(&mut self, id: EventId, now: Moment) {
+        // What is too much for one message is found by comparing frontiers.
+        if self.tell.len() < MAX_IDS {
+            if self.tell.is_empty() {
+                self.tell_at = now.after(TELL_EVERY);
+            }
+            self.tell.push(id);
+        }
+    }
+}
+
+/// The events that were seen lately.
+#[derive(Debug, Default)]
+struct Seen {
+    order: VecDeque<EventId>,
+    ids: BTreeSet<EventId>,
+}
+
+impl Seen {
+    fn contains(&self, id: EventId) -> bool {
+        self.ids.contains(&id)
+    }
+
+    fn insert(&mut self, id: EventId) -> bool {
+        if !self.ids.insert(id) {
+            return false;
+        }
+        self.order.push_back(id);
+        if self.order.len() > MAX_SEEN
+            && let Some(first) = self.order.pop_front()
+        {
+            self.ids.remove(&first);
+        }
+        true
+    }
+
+    fn remove(&mut self, id: EventId) {
+        if self.ids.remove(&id) {
+            self.order.retain(|seen| *seen != id);
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! What peers can make large, and how large.
+
+use std::time::Duration;
+
+/// Length of a message on the control channel, in bytes.
+pub const MAX_CONTROL_FRAME: usize = 64 << 10;
+/// Length of a message on the channel of gossip, in bytes: an event with all but its values.
+pub const MAX_GOSSIP_FRAME: usize = 2 << 20;
+/// Length of a message on the channel of synchronisation, in bytes.
+pub const MAX_SYNC_FRAME: usize = 2 << 20;
+
+/// Length of the values that travel with an event, in bytes. The others are asked for.
+pub const MAX_OPENINGS_LEN: usize = 256 << 10;
+/// What a batch of events is to come to, in bytes. One event may be more.
+pub const MAX_BATCH_LEN: usize = 256 << 10;
+/// An event that is longer is not pushed to everybody, but told of, in bytes.
+pub const MAX_ANNOUNCED_LEN: usize = 64 << 10;
+
+/// Authors in one message about frontiers.
+pub const MAX_LANES: usize = 512;
+/// Ids in one message.
+pub const MAX_IDS: usize = 1024;
+/// Length of a message of set reconciliation, in bytes.
+pub const MAX_RECONCILE: usize = 32 << 10;
+
+/// What a peer may send of what was asked for before some of it has been admitted, in bytes.
+pub const WINDOW: u64 = 4 << 20;
+/// Authors that a peer is ahead in, of which has not been asked yet. What is more is found again.
+pub const MAX_OFFERED: usize = 1 << 16;
+/// Events of one peer's gossip that are being admitted. What is more comes by synchronisation.
+pub const MAX_GOSSIP_PENDING: usize = 256;
+/// Events that have been told of and not come, of one peer.
+pub const MAX_PROMISED: usize = 4096;
+/// Events that were seen lately, to know what comes twice.
+pub const MAX_SEEN: usize = 1 << 16;
+
+/// Between two looks at whether a peer has something else.
+pub const PROBE_EVERY: Duration = Duration::from_secs(5);
+/// Between two comparisons of frontiers with one peer.
+pub const COMPARE_EVERY: Duration = Duration::from_millis(500);
+/// What a comparison, or the next batch of events, may take. Then it starts anew.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+/// What an event that was told of may take to come by itself.
+pub const PROMISE: Duration = Duration::from_millis(200);
+/// For so long, what is told of is held back, so that one message tells of several.
+pub const TELL_EVERY: Duration = Duration::from_millis(20);

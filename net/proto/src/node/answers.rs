@@ -1,0 +1,139 @@
+//! What the store answers.
+
+use std::collections::BTreeSet;
+
+use quipu_merge::{AuthorKey, EventId};
+
+use super::{Node, Output, Purpose};
+use crate::frontier::Placed;
+use crate::message::{Message, Packet, Want};
+use crate::score::Misbehaviour;
+use crate::task::{Answer, Outcome, Ticket};
+use crate::time::Moment;
+
+/// So many events that came by a pull are told of. Of more, others learn by comparing.
+const FEW: usize = 64;
+
+impl Node {
+    /// The store has done a task.
+    pub(super) fn done(&mut self, ticket: Ticket, answer: Answer, now: Moment) {
+        let Some(purpose) = self.tasks.open.remove(&ticket) else { return };
+        match (purpose, answer) {
+            (Purpose::Plan(key), Answer::Plan(wants)) => self.planned(key, ticket, wants, now),
+            (Purpose::Pulled(key), Answer::Admitted { outcomes, new }) => {
+                self.hold(&new, Some(key), now);
+                self.pull_admitted(key, ticket, &outcomes, now);
+            }
+            (Purpose::Pushed(key, packet), Answer::Admitted { outcomes, new }) => {
+                self.push_admitted(key, &packet, outcomes.first(), &new, now);
+            }
+            (Purpose::Read(key), Answer::Read { packets, last }) => {
+                let Some(peer) = self.peers.get_mut(&key) else { return };
+                let (messages, close) = peer.serving.have_read(ticket, packets, last);
+                self.outputs.extend(close.map(Output::Do));
+                self.send_all(messages.into_iter().map(|message| (key, message)));
+            }
+            (Purpose::Overdue(asked), Answer::Missing(missing)) => {
+                let grafts = self.gossip.graft(&asked, &missing, now);
+                self.send_all(grafts);
+            }
+            (Purpose::Grafted(key), Answer::Fetched(packets)) => {
+                self.send_all(packets.into_iter().map(|packet| (key, Message::Announce(packet))));
+            }
+            (purpose, _) => self.failed(purpose, ticket),
+        }
+    }
+
+    fn planned(&mut self, key: AuthorKey, ticket: Ticket, wants: Vec<Want>, now: Moment) {
+        let others = self.peers.iter().filter(|(peer, _)| **peer != key);
+        let busy: BTreeSet<EventId> =
+            others.flat_map(|(_, peer)| peer.pulling.promised()).collect();
+        let Some(peer) = self.peers.get_mut(&key) else { return };
+        if let Some(pull) = peer.pulling.planned(ticket, wants, &busy, now) {
+            self.send(key, pull);
+        }
+    }
+
+    /// Events are held from now on.
+    fn hold(&mut self, new: &[Placed], from: Option<AuthorKey>, now: Moment) {
+        for placed in new {
+            self.frontier.advance(placed);
+            self.gossip.note(placed.tip.id);
+        }
+        if new.len() <= FEW {
+            let ids: Vec<_> = new.iter().map(|placed| placed.tip.id).collect();
+            self.gossip.tell(&ids, from, now);
+        }
+    }
+
+    fn pull_admitted(&mut self, key: AuthorKey, ticket: Ticket, outcomes: &[Outcome], now: Moment) {
+        let Some(peer) = self.peers.get_mut(&key) else { return };
+        let (credit, ended) = peer.pulling.admitted(ticket);
+        self.send_all(credit.map(|credit| (key, credit)));
+        let refused = outcomes.iter().any(|outcome| matches!(outcome, Outcome::Refused(_)));
+        if refused {
+            self.misbehaved(key, Misbehaviour::BadEvent, now);
+        }
+        if let Err(what) = self.pull_ended(key, ended) {
+            self.misbehaved(key, what, now);
+        }
+    }
+
+    fn push_admitted(
+        &mut self,
+        key: AuthorKey,
+        packet: &Packet,
+        outcome: Option<&Outcome>,
+        new: &[Placed],
+        now: Moment,
+    ) {
+        let id = packet.id();
+        let (pushed, released): (Vec<_>, Vec<_>) =
+            new.iter().copied().partition(|placed| placed.tip.id == id);
+        pushed.iter().for_each(|placed| self.frontier.advance(placed));
+        self.hold(&released, None, now);
+        match outcome {
+            Some(Outcome::Admitted) => {
+                let push = self.gossip.spread(packet, Some(key), now);
+                self.send_all(push);
+            }
+            Some(Outcome::Known) => {
+                let prune = self.gossip.prune(key);
+                self.send_all(prune);
+            }
+            _ => {}
+        }
+        let Some(peer) = self.peers.get_mut(&key) else { return };
+        peer.pushed = peer.pushed.saturating_sub(1);
+        match outcome {
+            // What it follows is to be had from whoever has it.
+            Some(Outcome::Waits) => peer.compare = true,
+            Some(Outcome::Refused(_)) => self.misbehaved(key, Misbehaviour::BadEvent, now),
+            _ => {}
+        }
+    }
+
+    /// The store could not do it. What is missing is found again by the next comparison.
+    fn failed(&mut self, purpose: Purpose, ticket: Ticket) {
+        match purpose {
+            Purpose::Plan(key) | Purpose::Pulled(key) => {
+                if let Some(peer) = self.peers.get_mut(&key) {
+                    peer.pulling.stop();
+                }
+            }
+            Purpose::Pushed(key, packet) => {
+                self.gossip.forget(packet.id());
+                if let Some(peer) = self.peers.get_mut(&key) {
+                    peer.pushed = peer.pushed.saturating_sub(1);
+                }
+            }
+            Purpose::Read(key) => {
+                let Some(peer) = self.peers.get_mut(&key) else { return };
+                let (end, close) = peer.serving.break_off(ticket);
+                self.outputs.extend(close.map(Output::Do));
+                self.send_all(end.map(|end| (key, end)));
+            }
+            Purpose::Overdue(_) | Purpose::Grafted(_) => {}
+        }
+    }
+}

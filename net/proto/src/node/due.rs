@@ -1,0 +1,65 @@
+//! What is done when its time has come.
+
+use quipu_merge::{AuthorKey, Micros};
+
+use super::{Node, Output, Purpose};
+use crate::message::{Message, Ping};
+use crate::task::Task;
+use crate::time::Moment;
+
+impl Node {
+    /// When there is something to do, if nothing else happens.
+    pub fn next(&self) -> Option<Moment> {
+        let peers = self.peers.values().flat_map(|peer| {
+            let compare = peer.compare && peer.version.is_some() && peer.pulling.is_idle();
+            let compare = compare.then(|| peer.exchange.may_start_at());
+            let probe = peer.version.map(|_| peer.probe_at());
+            [Some(peer.gone_at()), probe, compare, peer.pulling.stalls_at()]
+        });
+        peers.flatten().chain(self.gossip.next()).min()
+    }
+
+    pub(super) fn do_what_is_due(&mut self, now: Moment, wall: Micros) {
+        let keys: Vec<_> = self.peers.keys().copied().collect();
+        for key in keys {
+            self.do_for(key, now, wall);
+        }
+        let events = self.gossip.overdue(now);
+        if !events.is_empty() {
+            let ticket = self.tasks.ticket(Purpose::Overdue(events.clone()));
+            self.outputs.push_back(Output::Do(Task::Missing { ticket, events }));
+        }
+        let tellings = self.gossip.tellings(now);
+        self.send_all(tellings);
+    }
+
+    fn do_for(&mut self, key: AuthorKey, now: Moment, wall: Micros) {
+        let Some(peer) = self.peers.get_mut(&key) else { return };
+        if peer.gone_at() <= now {
+            self.forget(key);
+            self.outputs.push_back(Output::Disconnect { peer: key, why: None });
+            return;
+        }
+        if peer.version.is_none() {
+            return;
+        }
+        let mut send = Vec::new();
+        if peer.probe_at() <= now {
+            peer.asked = (peer.asked.0 + 1, now);
+            let (number, frontier) = (peer.asked.0, self.frontier.digest());
+            send.push(Message::Ping(Ping { number, frontier, time: wall }));
+        }
+        peer.compare |= peer.pulling.give_up(now);
+        let plan = peer.pulling.plan(|| self.tasks.ticket(Purpose::Plan(key)));
+        let read = peer.serving.read(|| self.tasks.ticket(Purpose::Read(key)));
+        if peer.compare
+            && peer.pulling.is_idle()
+            && let Some(compare) = peer.exchange.start(&self.frontier, now)
+        {
+            peer.compare = false;
+            send.push(compare);
+        }
+        self.outputs.extend(plan.into_iter().chain(read).map(Output::Do));
+        self.send_all(send.into_iter().map(|message| (key, message)));
+    }
+}

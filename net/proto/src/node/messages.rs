@@ -1,0 +1,186 @@
+//! What peers say.
+
+use quipu_merge::{AuthorKey, Micros};
+
+use super::{Node, Output, Purpose};
+use crate::exchange::{Nonsense, Step};
+use crate::limits::{MAX_GOSSIP_FRAME, MAX_GOSSIP_PENDING};
+use crate::message::{Channel, Hello, Message, Packet, Ping};
+use crate::pull::Ended;
+use crate::score::Misbehaviour;
+use crate::task::{FeedId, Task};
+use crate::time::Moment;
+
+impl Node {
+    /// A peer has sent a message.
+    pub(super) fn received(
+        &mut self,
+        key: AuthorKey,
+        channel: Channel,
+        bytes: &[u8],
+        now: Moment,
+        wall: Micros,
+    ) {
+        let Some(peer) = self.peers.get_mut(&key) else { return };
+        peer.heard = now;
+        let result = match Message::decode(channel, bytes) {
+            Err(_) => Err(Misbehaviour::Malformed),
+            Ok(None) => Ok(()),
+            Ok(Some(Message::Hello(hello))) => self.greeted(key, &hello, now, wall),
+            Ok(Some(message)) if peer.version.is_none() => {
+                if peer.keep(message, bytes.len()) {
+                    Ok(())
+                } else {
+                    Err(Misbehaviour::NoGreeting)
+                }
+            }
+            Ok(Some(message)) => self.message(key, message, now, wall),
+        };
+        if let Err(what) = result {
+            self.misbehaved(key, what, now);
+        }
+    }
+
+    fn greeted(
+        &mut self,
+        key: AuthorKey,
+        hello: &Hello,
+        now: Moment,
+        wall: Micros,
+    ) -> Result<(), Misbehaviour> {
+        let Some(peer) = self.peers.get_mut(&key) else { return Ok(()) };
+        if hello.ledger != self.config.ledger {
+            return Err(Misbehaviour::OtherLedger);
+        }
+        if hello.version.major != self.config.version.major {
+            return Err(Misbehaviour::OtherVersion);
+        }
+        if peer.version.is_some() {
+            return Err(Misbehaviour::NoGreeting);
+        }
+        peer.version = Some(hello.version.min(self.config.version));
+        let early = peer.take_early();
+        self.gossip.join(key);
+        self.outputs.push_back(Output::Clock(key, ahead(hello.time, wall)));
+        early.into_iter().try_for_each(|message| self.message(key, message, now, wall))
+    }
+
+    /// Takes a message of a peer that has greeted.
+    fn message(
+        &mut self,
+        key: AuthorKey,
+        message: Message,
+        now: Moment,
+        wall: Micros,
+    ) -> Result<(), Misbehaviour> {
+        let Some(peer) = self.peers.get_mut(&key) else { return Ok(()) };
+        match message {
+            Message::Hello(_) => return Err(Misbehaviour::NoGreeting),
+            Message::Ping(ping) => {
+                peer.compare |= ping.frontier != self.frontier.digest();
+                let frontier = self.frontier.digest();
+                let pong = Ping { number: ping.number, frontier, time: wall };
+                self.send(key, Message::Pong(pong));
+            }
+            Message::Pong(pong) if pong.number == peer.asked.0 => {
+                peer.compare |= pong.frontier != self.frontier.digest();
+                // It was read between the question and the answer, say in the middle.
+                let way = now.0.saturating_sub(peer.asked.1.0) / 2;
+                let then = Micros(wall.0.saturating_sub(way));
+                self.outputs.push_back(Output::Clock(key, ahead(pong.time, then)));
+            }
+            Message::Pong(_) => {}
+            Message::Compare(theirs) => {
+                let step = peer.exchange.compared(&theirs, &self.frontier, now);
+                self.compared(key, step)?;
+            }
+            Message::Lanes(lanes) => {
+                let step = peer.exchange.told(lanes, &self.frontier);
+                self.compared(key, step)?;
+            }
+            Message::Reconcile(step) => {
+                let step = peer.exchange.reconciled(&step, &self.frontier);
+                self.compared(key, step)?;
+            }
+            Message::AskLanes(ask) => {
+                let lanes = peer.exchange.asked(&ask, &self.frontier);
+                self.send_all(lanes.into_iter().map(|message| (key, message)));
+            }
+            Message::Pull(pull) => {
+                let tasks = peer.serving.pull(pull, FeedId(self.tasks.number()));
+                self.outputs.extend(tasks.into_iter().map(Output::Do));
+            }
+            Message::Batch(batch) => {
+                let ticket = || self.tasks.ticket(Purpose::Pulled(key));
+                let task = peer.pulling.came(batch, ticket, now)?;
+                self.outputs.extend(task.map(Output::Do));
+            }
+            Message::End(end) => {
+                let ended = peer.pulling.ended(end);
+                self.pull_ended(key, ended)?;
+            }
+            Message::Credit(credit) => peer.serving.credit(credit)?,
+            Message::Announce(packet) => self.pushed(key, packet),
+            Message::Have(ids) => self.gossip.told(key, &ids.events, now),
+            Message::Graft(ids) => {
+                self.gossip.set_on_tree(key, true);
+                let (ticket, events) = (self.tasks.ticket(Purpose::Grafted(key)), ids.events);
+                let max_len = MAX_GOSSIP_FRAME;
+                self.outputs.push_back(Output::Do(Task::Fetch { ticket, events, max_len }));
+            }
+            Message::Prune => {
+                self.gossip.set_on_tree(key, false);
+            }
+        }
+        Ok(())
+    }
+
+    fn compared(
+        &mut self,
+        key: AuthorKey,
+        step: Result<Step, Nonsense>,
+    ) -> Result<(), Misbehaviour> {
+        let Step { send, offered } = step.map_err(|Nonsense| Misbehaviour::Malformed)?;
+        self.send_all(send.into_iter().map(|message| (key, message)));
+        if let Some(peer) = self.peers.get_mut(&key) {
+            peer.pulling.offer(offered);
+        }
+        Ok(())
+    }
+
+    /// A pull has ended, if it has.
+    pub(super) fn pull_ended(
+        &mut self,
+        key: AuthorKey,
+        ended: Option<Ended>,
+    ) -> Result<(), Misbehaviour> {
+        if ended.is_some() {
+            // Others may lack what has come, or have what has not.
+            self.peers.iter_mut().filter(|(peer, _)| **peer != key).for_each(|(_, peer)| {
+                peer.compare = true;
+            });
+        }
+        if ended == Some(Ended::Short) { Err(Misbehaviour::Lie) } else { Ok(()) }
+    }
+
+    fn pushed(&mut self, key: AuthorKey, packet: Packet) {
+        let (new, prune) = self.gossip.pushed(key, packet.id());
+        self.send_all(prune);
+        let Some(peer) = self.peers.get_mut(&key).filter(|_| new) else { return };
+        if peer.pushed >= MAX_GOSSIP_PENDING {
+            // It comes by synchronisation.
+            peer.compare = true;
+            self.gossip.forget(packet.id());
+            return;
+        }
+        peer.pushed += 1;
+        let ticket = self.tasks.ticket(Purpose::Pushed(key, Box::new(packet.clone())));
+        self.outputs.push_back(Output::Do(Task::Admit { ticket, packets: vec![packet] }));
+    }
+}
+
+/// How far one clock is ahead of another, in microseconds.
+fn ahead(theirs: Micros, own: Micros) -> i64 {
+    let difference = i128::from(theirs.0) - i128::from(own.0);
+    i64::try_from(difference).unwrap_or(if difference > 0 { i64::MAX } else { i64::MIN })
+}

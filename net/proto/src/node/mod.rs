@@ -1,0 +1,212 @@
+//! A node among its peers.
+
+mod answers;
+mod due;
+mod messages;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use quipu_merge::{AuthorKey, EventId, Micros};
+
+use crate::frontier::{Frontier, FrontierDigest, LaneTips, Placed};
+use crate::gossip::{Gossip, ToPeer};
+use crate::message::{Channel, Hello, Message, Packet, VERSION, Version};
+use crate::peer::Peer;
+use crate::score::Misbehaviour;
+use crate::task::{Answer, Task, Ticket};
+use crate::time::Moment;
+
+/// What a node is.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Its key.
+    pub me: AuthorKey,
+    /// Its ledger.
+    pub ledger: EventId,
+    /// The version that it speaks: [`VERSION`], but for tests of how versions get along.
+    pub version: Version,
+}
+
+impl Config {
+    /// A node that speaks the version of this crate.
+    pub const fn new(me: AuthorKey, ledger: EventId) -> Self {
+        Self { me, ledger, version: VERSION }
+    }
+}
+
+/// What happens to a node.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A peer is there, whose key has been proven.
+    Connected(AuthorKey),
+    /// A peer is gone.
+    Disconnected(AuthorKey),
+    /// A peer has sent a message.
+    Received {
+        /// The peer.
+        peer: AuthorKey,
+        /// The channel.
+        channel: Channel,
+        /// The message.
+        bytes: Vec<u8>,
+    },
+    /// The store has done a task.
+    Done(Ticket, Answer),
+    /// Events have been written here, in this order, and are held from now on.
+    Written(Vec<(Placed, Packet)>),
+    /// It is later.
+    Tick,
+}
+
+/// What a node wants done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// A message is to be sent.
+    Send {
+        /// To this peer.
+        peer: AuthorKey,
+        /// The message.
+        message: Message,
+    },
+    /// A peer is to be sent away; nothing more is heard from it.
+    Disconnect {
+        /// The peer.
+        peer: AuthorKey,
+        /// What it has done, or nothing but be silent.
+        why: Option<Misbehaviour>,
+    },
+    /// The store is to do something.
+    Do(Task),
+    /// A peer has done what an honest one does not do.
+    Misbehaved(AuthorKey, Misbehaviour),
+    /// A peer's wall clock was so far ahead of the own one, in microseconds, give or take half of
+    /// the time that a message takes to it and back.
+    Clock(AuthorKey, i64),
+}
+
+/// A node among its peers.
+#[derive(Debug)]
+pub struct Node {
+    config: Config,
+    frontier: Frontier,
+    peers: BTreeMap<AuthorKey, Peer>,
+    gossip: Gossip,
+    tasks: Tasks,
+    outputs: VecDeque<Output>,
+}
+
+/// What the store is asked for, and why.
+#[derive(Debug, Default)]
+struct Tasks {
+    open: BTreeMap<Ticket, Purpose>,
+    last: u64,
+}
+
+/// Why the store was asked for something.
+#[derive(Debug)]
+enum Purpose {
+    Plan(AuthorKey),
+    Pulled(AuthorKey),
+    Pushed(AuthorKey, Box<Packet>),
+    Read(AuthorKey),
+    Overdue(Vec<EventId>),
+    Grafted(AuthorKey),
+}
+
+impl Tasks {
+    /// A number that no other has.
+    const fn number(&mut self) -> u64 {
+        self.last += 1;
+        self.last
+    }
+
+    /// The ticket of a new task.
+    fn ticket(&mut self, purpose: Purpose) -> Ticket {
+        let ticket = Ticket(self.number());
+        self.open.insert(ticket, purpose);
+        ticket
+    }
+}
+
+impl Node {
+    /// A node with nobody around it, that holds all up to a frontier.
+    pub fn new(config: Config, frontier: impl IntoIterator<Item = LaneTips>) -> Self {
+        Self {
+            config,
+            frontier: Frontier::new(frontier),
+            peers: BTreeMap::new(),
+            gossip: Gossip::default(),
+            tasks: Tasks::default(),
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// Takes an input. `wall` is the wall clock, which others are told.
+    pub fn handle(&mut self, input: Input, now: Moment, wall: Micros) {
+        match input {
+            Input::Connected(key) => self.connected(key, now, wall),
+            Input::Disconnected(key) => self.forget(key),
+            Input::Received { peer, channel, bytes } => {
+                self.received(peer, channel, &bytes, now, wall);
+            }
+            Input::Done(ticket, answer) => self.done(ticket, answer, now),
+            Input::Written(events) => {
+                for (placed, packet) in events {
+                    self.frontier.advance(&placed);
+                    let push = self.gossip.spread(&packet, None, now);
+                    self.send_all(push);
+                }
+            }
+            Input::Tick => {}
+        }
+        self.do_what_is_due(now, wall);
+    }
+
+    /// The next thing that is to be done.
+    pub fn output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// The frontier of the node.
+    pub fn frontier(&self) -> FrontierDigest {
+        self.frontier.digest()
+    }
+
+    /// The peers that are there.
+    pub fn peers(&self) -> impl Iterator<Item = AuthorKey> + '_ {
+        self.peers.keys().copied()
+    }
+
+    fn send(&mut self, peer: AuthorKey, message: Message) {
+        self.outputs.push_back(Output::Send { peer, message });
+    }
+
+    fn send_all(&mut self, messages: impl IntoIterator<Item = ToPeer>) {
+        for (peer, message) in messages {
+            self.send(peer, message);
+        }
+    }
+
+    fn connected(&mut self, key: AuthorKey, now: Moment, wall: Micros) {
+        self.forget(key);
+        self.peers.insert(key, Peer::new(self.config.me, key, now));
+        let Config { ledger, version, .. } = self.config;
+        self.send(key, Message::Hello(Hello { version, ledger, time: wall }));
+    }
+
+    fn forget(&mut self, key: AuthorKey) {
+        if let Some(mut peer) = self.peers.remove(&key) {
+            self.outputs.extend(peer.serving.stop().map(Output::Do));
+            self.gossip.leave(key);
+        }
+    }
+
+    fn misbehaved(&mut self, key: AuthorKey, what: Misbehaviour, now: Moment) {
+        let Some(peer) = self.peers.get_mut(&key) else { return };
+        self.outputs.push_back(Output::Misbehaved(key, what));
+        if peer.score.add(what, now) {
+            self.forget(key);
+            self.outputs.push_back(Output::Disconnect { peer: key, why: Some(what) });
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! Getting from one peer what it is ahead in.
+//!
+//! The store says what of an offer is missing, the peer sends it in an order that follows causality,
+//! and no more of it is under way than has been admitted. What breaks off is found missing again by the
+//! next comparison of frontiers, and goes on from there.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use quipu_merge::{AuthorKey, EventId};
+
+use crate::frontier::LaneTips;
+use crate::limits::{MAX_LANES, MAX_OFFERED, MAX_SYNC_FRAME, PATIENCE, WINDOW};
+use crate::message::{Batch, Credit, End, Message, Pull, Want};
+use crate::score::Misbehaviour;
+use crate::task::{Task, Ticket};
+use crate::time::Moment;
+
+/// What is to be got from one peer.
+#[derive(Debug, Default)]
+pub struct Pulling {
+    /// What it has offered and was not asked for.
+    offered: BTreeMap<AuthorKey, LaneTips>,
+    state: State,
+    last: u64,
+    deadline: Moment,
+}
+
+#[derive(Debug, Default)]
+enum State {
+    #[default]
+    Idle,
+    Planning(Ticket),
+    Running(Running),
+}
+
+/// A pull that the peer is answering.
+#[derive(Debug)]
+struct Running {
+    pull: u64,
+    /// What was promised and has not come.
+    promised: BTreeSet<EventId>,
+    /// Length of what has come and is not admitted, in bytes.
+    pending: u64,
+    admitting: BTreeMap<Ticket, u64>,
+    ended: bool,
+    /// Whether the peer says that it has sent all.
+    whole: bool,
+}
+
+/// What the end of a pull has come to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// All has come that was asked for.
+    Whole,
+    /// What the peer said it held has not come.
+    Short,
+    /// The peer could not go on.
+    Broken,
+}
+
+impl Pulling {
+    /// The peer is ahead in these.
+    pub fn offer(&mut self, lanes: Vec<LaneTips>) {
+        for lane in lanes {
+            if self.offered.len() < MAX_OFFERED || self.offered.contains_key(&lane.author) {
+                self.offered.insert(lane.author, lane);
+            }
+        }
+    }
+
+    /// Whether nothing is wanted or under way.
+    pub fn is_idle(&self) -> bool {
+        self.offered.is_empty() && matches!(self.state, State::Idle)
+    }
+
+    /// Asks the store what of the offer is missing, where nothing is under way.
+    pub fn plan(&mut self, ticket: impl FnOnce() -> Ticket) -> Option<Task> {
+        if !matches!(self.state, State::Idle) || self.offered.is_empty() {
+            return None;
+        }
+        let mut offered = Vec::new();
+        while offered.len() < MAX_LANES
+            && let Some((_, lane)) = self.offered.pop_first()
+        {
+            offered.push(lane);
+        }
+        let ticket = ticket();
+        self.state = State::Planning(ticket);
+        Some(Task::Plan { ticket, offered })
+    }
+
+    /// The store has said what is missing. `busy` is what others are being asked for.
+    pub fn planned(
+        &mut self,
+        ticket: Ticket,
+        mut wants: Vec<Want>,
+        busy: &BTreeSet<EventId>,
+        now: Moment,
+    ) -> Option<Message> {
+        if !matches!(self.state, State::Planning(planning) if planning == ticket) {
+            return None;
+        }
+        self.state = State::Idle;
+        for want in &mut wants {
+            want.up_to.retain(|id| !busy.contains(id));
+        }
+        wants.retain(|want| !want.up_to.is_empty());
+        if wants.is_empty() {
+            return None;
+        }
+        self.last += 1;
+        self.deadline = now.after(PATIENCE);
+        self.state = State::Running(Running {
+            pull: self.last,
+            promised: wants.iter().flat_map(|want| want.up_to.iter().copied()).collect(),
+            pending: 0,
+            admitting: BTreeMap::new(),
+            ended: false,
+            whole: false,
+        });
+        Some(Message::Pull(Pull { pull: self.last, wants }))
+    }
+
+    /// What the peer is being asked for.
+    pub fn promised(&self) -> impl Iterator<Item = EventId> + '_ {
+        let running = match &self.state {
+            State::Running(running) => Some(running),
+            _ => None,
+        };
+        running.into_iter().flat_map(|running| running.promised.iter().copied())
+    }
+
+    /// Events have come: they are to be admitted.
+    pub fn came(
+        &mut self,
+        batch: Batch,
+        ticket: impl FnOnce() -> Ticket,
+        now: Moment,
+    ) -> Result<Option<Task>, Misbehaviour> {
+        let running = match &mut self.state {
+            State::Running(running) if running.pull == batch.pull && !running.ended => running,
+            // Of a pull that was given up.
+            _ if batch.pull <= self.last => return Ok(None),
+            _ => return Err(Misbehaviour::Unasked),
+        };
+        let len: u64 = batch.events.iter().map(|packet| packet.len() as u64).sum();
+        if running.pending + len > WINDOW + MAX_SYNC_FRAME as u64 || len == 0 {
+            return Err(Misbehaviour::Unasked);
+        }
+        let ticket = ticket();
+        running.pending += len;
+        running.admitting.insert(ticket, len);
+        for packet in &batch.events {
+            running.promised.remove(&packet.id());
+        }
+        self.deadline = now.after(PATIENCE);
+        Ok(Some(Task::Admit { ticket, packets: batch.events }))
+    }
+
+    /// The peer has no more.
+    pub fn ended(&mut self, end: End) -> Option<Ended> {
+        if let State::Running(running) = &mut self.state
+            && running.pull == end.pull
+        {
+            running.ended = true;
+            running.whole = end.whole;
+        }
+        self.finish()
+    }
+
+    /// Events have been admitted. Gives what is to be sent, and the end where it has come.
+    pub fn admitted(&mut self, ticket: Ticket) -> (Option<Message>, Option<Ended>) {
+        let State::Running(running) = &mut self.state else { return (None, None) };
+        let Some(bytes) = running.admitting.remove(&ticket) else { return (None, None) };
+        running.pending -= bytes;
+        let credit = Message::Credit(Credit { pull: running.pull, bytes });
+        let credit = (!running.ended).then_some(credit);
+        (credit, self.finish())
+    }
+
+    fn finish(&mut self) -> Option<Ended> {
+        match &self.state {
+            State::Running(running) if running.ended && running.admitting.is_empty() => {
+                let ended = match (running.whole, running.promised.is_empty()) {
+                    (false, _) => Ended::Broken,
+                    (true, true) => Ended::Whole,
+                    (true, false) => Ended::Short,
+                };
+                self.state = State::Idle;
+                Some(ended)
+            }
+            _ => None,
+        }
+    }
+
+    /// When a pull counts as stalled, if nothing comes.
+    pub fn stalls_at(&self) -> Option<Moment> {
+        match &self.state {
+            State::Running(running) if running.admitting.is_empty() => Some(self.deadline),
+            _ => None,
+        }
+    }
+
+    /// Gives up a pull that has stalled. Tells whether there was one.
+    pub fn give_up(&mut self, now: Moment) -> bool {
+        let stalled = match &self.state {
+            State::Running(running) => running.admitting.is_empty() && now >= self.deadline,
+            _ => false,
+        };
+        if stalled {
+            self.state = State::Idle;
+        }
+        stalled
+    }
+
+    /// Gives up what is under way: the store cannot take it.
+    pub fn stop(&mut self) {
+        self.state = State::Idle;
+        self.offered.clear();
+    }
+}

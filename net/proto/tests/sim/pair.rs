@@ -1,0 +1,133 @@
+//! Two nodes, and what they say to each other.
+
+use std::collections::BTreeSet;
+
+use quipu_merge::{Body, Key, Micros, OpeningId, Operation, Seq};
+use quipu_proto::{Packet, VERSION, Version, WINDOW};
+
+use super::author;
+use super::world::World;
+
+/// The first events of authors, all on top of genesis and beside each other.
+fn firsts(world: &World, authors: impl Iterator<Item = usize>) -> Vec<Packet> {
+    let genesis = world.members[0].store.history.authority().ledger();
+    let first = |number: usize| {
+        let value = OpeningId::of(&number.to_be_bytes());
+        let key = Key::new(&format!("key/{number}")).unwrap();
+        let body = Body::Data(vec![Operation::Put { key, value }]);
+        let time = Micros(2_000_000 + number as u64);
+        author::sign(number, (Seq::FIRST, None), vec![genesis], time, &body).1
+    };
+    authors.map(first).collect()
+}
+
+fn pair() -> World {
+    World::new(1, 2, BTreeSet::from([(0, 1)]))
+}
+
+fn assert_equal(world: &World) {
+    let [one, other] = [0, 1].map(|at| world.members[at].node.as_ref().unwrap().frontier());
+    assert_eq!(one, other);
+}
+
+#[test]
+fn equal_replicas_part_after_one_round_trip() {
+    let mut world = pair();
+    let events = firsts(&world, 2..1_002);
+    [0, 1].into_iter().for_each(|at| world.load(at, &events));
+    world.run_until(4_000_000);
+    // Both have greeted and told their frontiers.
+    assert_eq!(world.messages, 4);
+    assert!(world.bytes < 1_024, "{} bytes", world.bytes);
+}
+
+#[test]
+fn few_differences_among_many_authors_take_few_bytes() {
+    let mut world = pair();
+    let common = firsts(&world, 2..902);
+    let [mine, theirs] = [902..922, 922..942].map(|authors| firsts(&world, authors));
+    world.load(0, &[common.clone(), mine.clone()].concat());
+    world.load(1, &[common, theirs.clone()].concat());
+    world.run_until(4_000_000);
+    assert_equal(&world);
+    let missing: usize = mine.iter().chain(&theirs).map(Packet::len).sum();
+    // A whole frontier would be 70 kB.
+    let beside = world.bytes - missing as u64;
+    assert!(beside < 20_000, "{beside} bytes beside {missing} of events");
+}
+
+#[test]
+fn a_difference_from_what_was_equal_before_is_told_alone() {
+    let mut world = pair();
+    let events = firsts(&world, 2..902);
+    [0, 1].into_iter().for_each(|at| world.load(at, &events));
+    world.run_until(4_000_000);
+    // A cut keeps the new event from being pushed; what was agreed on is remembered meanwhile.
+    world.cut(0, 1);
+    world.write(0, None, 0);
+    world.run_until(8_000_000);
+    let before = world.bytes;
+    world.heal(0, 1);
+    world.run_until(16_000_000);
+    assert_equal(&world);
+    assert!(world.bytes - before < 3_000, "{} bytes", world.bytes - before);
+}
+
+#[test]
+fn an_older_minor_version_gets_along_with_a_newer_one() {
+    let mut world = pair();
+    let newer = Version { minor: VERSION.minor + 1, ..VERSION };
+    world.speak(1, newer);
+    for at in [0, 1] {
+        world.write(at, None, 0);
+    }
+    world.run_until(4_000_000);
+    assert_equal(&world);
+    assert_eq!(world.members[0].store.history.len(), 3);
+}
+
+#[test]
+fn another_major_version_is_sent_away() {
+    let mut world = pair();
+    world.speak(1, Version { major: VERSION.major + 1, minor: 0 });
+    for at in [0, 1] {
+        world.write(at, None, 0);
+    }
+    world.run_until(4_000_000);
+    assert_eq!(world.members[0].store.history.len(), 2);
+    assert!(world.members[0].node.as_ref().unwrap().peers().next().is_none());
+}
+
+#[test]
+fn more_than_a_window_comes_and_goes_on_where_it_broke_off() {
+    let mut world = pair();
+    let genesis = world.members[0].store.history.authority().ledger();
+    // Keys are what makes these events long.
+    let put = |operation: usize| {
+        let key = Key::new(&format!("{operation:01000}")).unwrap();
+        Operation::Put { key, value: OpeningId::of(b"value") }
+    };
+    let body = Body::Data((0..200).map(put).collect());
+    let mut prev = None;
+    let long: Vec<_> = (0..40)
+        .map(|at| {
+            let parents = if prev.is_none() { vec![genesis] } else { Vec::new() };
+            let time = Micros(2_000_000 + at);
+            let (placed, packet) = author::sign(7, (Seq(at + 1), prev), parents, time, &body);
+            prev = Some(placed.tip.id);
+            packet
+        })
+        .collect();
+    let all: usize = long.iter().map(Packet::len).sum();
+    assert!(all as u64 > 2 * WINDOW - 1, "{all} bytes");
+    world.load(0, &long);
+    world.members[1].slowness = 100;
+    while world.members[1].store.history.len() < 10 {
+        world.run_until(world.now + 1_000);
+    }
+    world.break_link(0, 1);
+    world.run_until(8_000_000);
+    assert_equal(&world);
+    // What was under way when the link broke came twice, and nothing else did.
+    assert!(world.bytes < all as u64 + WINDOW + 500_000, "{} bytes for {all}", world.bytes);
+}
