@@ -90,7 +90,7 @@ pub enum AcceptError {
     /// It shows no key.
     #[error("it shows no key")]
     NoKey,
-    /// It shows something that is no Ed25519 key, or does not have the key that it shows.
+    /// It shows something that is no Ed25519 key, or a weak one, or does not have the key that it shows.
     #[error("it shows no valid key")]
     BadKey,
     /// It does not identify itself by a raw key.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
+use ed25519_dalek::VerifyingKey;
 use quipu_merge::AuthorKey;
 use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer};
 use rustls::sign::{CertifiedKey, Signer, SigningKey};
@@ -17,7 +18,7 @@ const SPKI_LEN: usize = SPKI_PREFIX.len() + 32;
 /// The key that a node proves to its peers that it has: that of its ledger author.
 ///
 /// The secret part stays with whoever implements this. It signs once in each handshake, on the
-/// thread that runs the handshake, so signing must not wait for a person or a network.
+/// thread that runs the handshake, so signing must not wait for a person or a network, nor panic.
 ///
 /// What is signed begins with 64 spaces (RFC 8446, section 4.4.3) and everything that a ledger's
 /// author signs with `quipu/`, so that a signature made here is none in a ledger, and the other way
@@ -49,9 +50,13 @@ pub(crate) fn to_spki(key: AuthorKey) -> [u8; SPKI_LEN] {
 }
 
 /// Reads a SubjectPublicKeyInfo; `None` unless it is that of an Ed25519 key, to the byte.
+///
+/// A weak key, one of small order, is none: anybody can sign for it by the rule that TLS has. A
+/// ledger's strict rule takes no signature by it either.
 pub(crate) fn from_spki(spki: &[u8]) -> Option<AuthorKey> {
-    let key = spki.strip_prefix(&SPKI_PREFIX)?;
-    Some(AuthorKey(key.try_into().ok()?))
+    let key = spki.strip_prefix(&SPKI_PREFIX)?.try_into().ok()?;
+    let point = VerifyingKey::from_bytes(key).ok()?;
+    (!point.is_weak()).then_some(AuthorKey(*key))
 }
 
 /// The key as a host name: TLS names the host that is dialled, and 64 hexadecimal digits do not fit
@@ -129,7 +134,12 @@ impl fmt::Debug for TlsKey {
 mod tests {
     use super::*;
 
-    const KEY: AuthorKey = AuthorKey([0xa7; 32]);
+    /// From RFC 8032, section 7.1, test 1.
+    const KEY: AuthorKey = AuthorKey([
+        0xd7, 0x5a, 0x98, 0x01, 0x82, 0xb1, 0x0a, 0xb7, 0xd5, 0x4b, 0xfe, 0xd3, 0xc9, 0x64, 0x07,
+        0x3a, 0x0e, 0xe1, 0x72, 0xf3, 0xda, 0xa6, 0x23, 0x25, 0xaf, 0x02, 0x1a, 0x68, 0xf7, 0x07,
+        0x51, 0x1a,
+    ]);
 
     #[test]
     fn only_the_one_encoding_of_a_key_is_read() {
@@ -145,6 +155,15 @@ mod tests {
         assert_eq!(from_spki(&spki[..SPKI_LEN - 1]), None);
         assert_eq!(from_spki(&[&spki[..], &[0]].concat()), None);
         assert_eq!(from_spki(&[]), None);
+    }
+
+    #[test]
+    fn weak_keys_are_none() {
+        let mut one = [0; 32];
+        one[0] = 1;
+        for weak in [[0; 32], one] {
+            assert_eq!(from_spki(&to_spki(AuthorKey(weak))), None);
+        }
     }
 
     #[test]

@@ -26,6 +26,8 @@ pub struct Receiver {
     turn: usize,
     /// No more streams will come.
     ended: bool,
+    /// Why there will be no more messages.
+    over: Option<ConnectionError>,
 }
 
 /// What comes on one channel.
@@ -65,6 +67,7 @@ impl Receiver {
             streams: PerChannel::of(waiting),
             turn: 0,
             ended: false,
+            over: None,
         }
     }
 
@@ -78,6 +81,9 @@ impl Receiver {
     /// The connection has ended, and what had come of it has been read; or the peer broke the
     /// rules, and the connection has been closed. Every later call says the same.
     pub async fn next(&mut self) -> Result<(Channel, Vec<u8>), ConnectionError> {
+        if let Some(error) = &self.over {
+            return Err(error.clone());
+        }
         let link = self.link.clone();
         // Lives as long as this call: it holds the place where a new stream is announced.
         let mut arriving = pin!(link.wire.quic.accept_uni());
@@ -95,11 +101,12 @@ impl Receiver {
             self.poll_next(cx)
         })
         .await;
-        match next {
-            Ok(message) => Ok(message),
-            Err(Stopped::Ended) => Err(link.closed().await),
-            Err(Stopped::Broken(violation)) => Err(link.wire.violated(violation)),
-        }
+        let error = match next {
+            Ok(message) => return Ok(message),
+            Err(Stopped::Ended) => link.closed().await,
+            Err(Stopped::Broken(violation)) => link.wire.violated(violation),
+        };
+        Err(self.over.insert(error).clone())
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<(Channel, Vec<u8>), Stopped>> {

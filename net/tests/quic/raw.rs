@@ -10,10 +10,11 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::client::{AlwaysResolvesClientRawPublicKeys, ResolvesClientCert};
 use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
-use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{AlwaysResolvesServerRawPublicKeys, ClientHello, ResolvesServerCert};
 use rustls::sign::{CertifiedKey, SigningKey};
 use rustls::version::TLS13;
-use rustls::{DigitallySignedStruct, Error, SignatureScheme};
+use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 
 use crate::nodes::{here, key};
 
@@ -33,6 +34,47 @@ impl ServerCertVerifier for Credulous {
         _: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        unreachable!("QUIC has TLS 1.3")
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        vec![SignatureScheme::ED25519]
+    }
+
+    fn requires_raw_public_keys(&self) -> bool {
+        self.raw
+    }
+}
+
+impl ClientCertVerifier for Credulous {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        Ok(ClientCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
@@ -111,6 +153,12 @@ fn certified(seed: u8, shown: Option<Vec<u8>>) -> Arc<CertifiedKey> {
     Arc::new(CertifiedKey::new(vec![shown.unwrap_or(spki).into()], key))
 }
 
+/// What comes before the 32 bytes of an Ed25519 key.
+pub fn spki_prefix() -> Vec<u8> {
+    let spki = signing_key(1).public_key().unwrap().to_vec();
+    spki[..spki.len() - 32].to_vec()
+}
+
 /// A client's TLS; everything else is as rustls has it by default, resumption included.
 pub fn tls(shows: Shows, protocols: &[&str]) -> rustls::ClientConfig {
     let raw = !matches!(shows, Shows::Certificate);
@@ -168,13 +216,13 @@ pub fn certificate_server(protocols: &[&str]) -> Endpoint {
     serve(server, protocols)
 }
 
-/// A server with the raw key of seed 2 that asks for no key.
+/// A server with the raw key of seed 2 that believes any client.
 pub fn raw_server(protocols: &[&str]) -> Endpoint {
-    let shown = rustls::server::AlwaysResolvesServerRawPublicKeys::new(certified(2, None));
+    let shown = AlwaysResolvesServerRawPublicKeys::new(certified(2, None));
     let server = rustls::ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_protocol_versions(&[&TLS13])
         .unwrap()
-        .with_no_client_auth()
+        .with_client_cert_verifier(Arc::new(Credulous { raw: true }))
         .with_cert_resolver(Arc::new(shown));
     serve(server, protocols)
 }

@@ -5,7 +5,9 @@ use quipu_net::{AcceptError, ConnectError, PROTOCOL};
 use tokio::net::UdpSocket;
 
 use crate::nodes::{connected, here, node, within};
-use crate::raw::{Shows, author, certificate_server, client_with, config, let_in, raw_server, tls};
+use crate::raw::{
+    Shows, author, certificate_server, client_with, config, let_in, raw_server, spki_prefix, tls,
+};
 
 /// What a node says of a client, which cannot get in, and the QUIC code that the client sees.
 async fn refused(shows: Shows, protocols: &[&str]) -> (AcceptError, u64) {
@@ -31,7 +33,9 @@ async fn a_client_with_a_certificate_is_refused() {
 
 #[tokio::test]
 async fn what_is_no_ed25519_key_is_refused() {
-    for shown in [vec![], vec![0x30], vec![0; 44], vec![0; 10_000]] {
+    // The neutral element: anybody can sign for it.
+    let weak = [spki_prefix(), vec![1], vec![0; 31]].concat();
+    for shown in [vec![], vec![0x30], vec![0; 44], vec![0; 10_000], weak] {
         let (why, code) = refused(Shows::Bytes(shown), &[PROTOCOL]).await;
         assert_eq!((why, code), (AcceptError::BadKey, 0x100 + 42));
     }
@@ -73,6 +77,24 @@ async fn dialled(server: quinn::Endpoint) -> ConnectError {
 async fn servers_that_are_no_nodes_are_told_apart() {
     assert_eq!(dialled(certificate_server(&[PROTOCOL])).await, ConnectError::NoRawKey);
     assert_eq!(dialled(raw_server(&["h3"])).await, ConnectError::Protocol);
+    assert_eq!(dialled(raw_server(&[])).await, ConnectError::Protocol);
+}
+
+#[tokio::test]
+async fn the_host_name_is_the_key() {
+    let server = raw_server(&[PROTOCOL]);
+    let (address, node) = (server.local_addr().unwrap(), node(1));
+    let name = async {
+        let connection = server.accept().await.unwrap().await.unwrap();
+        let data = connection.handshake_data().unwrap();
+        data.downcast::<quinn::crypto::rustls::HandshakeData>().unwrap().server_name.unwrap()
+    };
+    let name = tokio::select! {
+        name = within(name) => name,
+        dialled = node.connect(address, author(2)) => panic!("{dialled:?}"),
+    };
+    let name = data_encoding::BASE32_NOPAD.decode(name.to_uppercase().as_bytes());
+    assert_eq!(name.unwrap(), author(2).0);
 }
 
 #[tokio::test]
