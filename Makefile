@@ -23,7 +23,7 @@ NIGHTLY ?= nightly
 CARGO_FUZZ_VERSION := 0.13.2
 FUZZ_TARGET_DIR ?= $(HOME)/.cache/quipu/fuzz-target
 FUZZ_SECONDS ?= 10
-FUZZ_PURE := event body car cut history
+FUZZ_PURE := event body car cut history peer
 FUZZ_STORE := store_ops
 
 .PHONY: help deps build test demo bench fmt lint doc fuzz-deps fuzz-smoke fuzz-store soak clean
@@ -91,8 +91,13 @@ soak: export QUIPU_REPAIRS ?= 20000
 soak: export QUIPU_POWER_LOSSES ?= 2000
 soak: export QUIPU_FULL_DISKS ?= 50
 soak: export QUIPU_CALLS ?= all
+soak: export QUIPU_SEEDS ?= 200000
 soak: deps ## Kill, cut, flip, fail and fill for hours; nothing acknowledged may be lost
 	$(ROCKSDB) $(CARGO) test --release --locked -p quipu-store --test crash --test faults -- --nocapture
+	for nodes in 100 1000; do \
+		QUIPU_NODES=$$nodes $(CARGO) test --release --locked -p quipu-proto --test sim many -- --nocapture || exit 1; \
+	done
+	$(CARGO) test --release --locked -p quipu-proto --test sim honest -- --nocapture
 
 clean: ## Remove what was built (the next build compiles RocksDB again)
 	rm -rf "$(CARGO_TARGET_DIR)" "$(FUZZ_TARGET_DIR)"

@@ -4,7 +4,21 @@
 //! No sockets, no clock, no randomness of its own, and no store: what has to be looked up or
 //! written is a [`Task`], and its answer comes back as an input. So the same code runs over QUIC and
 //! RocksDB, and in a simulator where every run can be repeated.
+//!
+//! ```
+//! use quipu_merge::{AuthorKey, EventId, Micros};
+//! use quipu_proto::{Config, Input, Message, Moment, Node, Output};
+//!
+//! let (me, peer, ledger) = (AuthorKey([1; 32]), AuthorKey([2; 32]), EventId([3; 32]));
+//! let mut node = Node::new(Config::new(me, ledger), []);
+//! node.handle(Input::Connected(peer), Moment(0), Micros(1_000_000));
+//! // The node greets its peer, and wants to be woken when it ought to have heard of it.
+//! assert!(matches!(node.output(), Some(Output::Send { message: Message::Hello(_), .. })));
+//! assert!(node.output().is_none());
+//! assert!(node.next().is_some());
+//! ```
 
+mod channel;
 mod exchange;
 mod frontier;
 mod gossip;
@@ -19,13 +33,14 @@ mod task;
 mod time;
 mod wire;
 
+pub use channel::Channel;
 pub use exchange::FULL_LANES;
 pub use frontier::{Frontier, FrontierDigest, LaneTips, Placed, Tip};
 pub use limits::{
-    MAX_ANNOUNCED_LEN, MAX_BATCH_LEN, MAX_CONTROL_FRAME, MAX_GOSSIP_FRAME, MAX_IDS, MAX_LANES,
-    MAX_OPENINGS_LEN, MAX_SYNC_FRAME, WINDOW,
+    MAX_ANNOUNCED_LEN, MAX_BATCH_LEN, MAX_BLOCKS_FRAME, MAX_CONTROL_FRAME, MAX_GOSSIP_FRAME,
+    MAX_IDS, MAX_LANES, MAX_OPENINGS_LEN, MAX_SYNC_FRAME, WINDOW,
 };
-pub use message::{Channel, Ids, Malformed, Message, Packet, VERSION, Version, Want};
+pub use message::{Hello, Ids, Malformed, Message, Packet, VERSION, Version, Want};
 pub use node::{Config, Input, Node, Output};
 pub use score::{MOST, Misbehaviour};
 pub use task::{Answer, FeedId, Outcome, Task, Ticket};

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 /// Length of a message on the control channel, in bytes.
-pub const MAX_CONTROL_FRAME: usize = 64 << 10;
+pub const MAX_CONTROL_FRAME: u32 = 64 << 10;
 /// Length of a message on the channel of gossip, in bytes: an event with all but its values.
-pub const MAX_GOSSIP_FRAME: usize = 2 << 20;
+pub const MAX_GOSSIP_FRAME: u32 = 2 << 20;
 /// Length of a message on the channel of synchronisation, in bytes.
-pub const MAX_SYNC_FRAME: usize = 2 << 20;
+pub const MAX_SYNC_FRAME: u32 = 2 << 20;
+/// Length of a message on the channel of blocks, in bytes.
+pub const MAX_BLOCKS_FRAME: u32 = 2 << 20;
 
 /// Length of the values that travel with an event, in bytes. The others are asked for.
 pub const MAX_OPENINGS_LEN: usize = 256 << 10;

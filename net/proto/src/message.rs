@@ -6,10 +6,9 @@
 use minicbor::{Decode, Encode};
 use quipu_merge::{EventId, MAX_OPERATIONS, Micros};
 
+use crate::channel::Channel;
 use crate::frontier::{FrontierDigest, LaneTips, Tip};
-use crate::limits::{
-    MAX_CONTROL_FRAME, MAX_GOSSIP_FRAME, MAX_IDS, MAX_LANES, MAX_RECONCILE, MAX_SYNC_FRAME,
-};
+use crate::limits::{MAX_IDS, MAX_LANES, MAX_RECONCILE};
 use crate::wire;
 
 /// The version of the protocol that is spoken here.
@@ -24,28 +23,6 @@ pub struct Version {
     /// Grows with what is added. The lesser of both is spoken.
     #[n(1)]
     pub minor: u16,
-}
-
-/// Messages on one channel arrive in order; channels do not wait for each other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Channel {
-    /// What is short and urgent.
-    Control,
-    /// New events.
-    Gossip,
-    /// What a replica lacks.
-    Sync,
-}
-
-impl Channel {
-    /// The longest message on it, in bytes.
-    pub const fn max_frame(self) -> usize {
-        match self {
-            Self::Control => MAX_CONTROL_FRAME,
-            Self::Gossip => MAX_GOSSIP_FRAME,
-            Self::Sync => MAX_SYNC_FRAME,
-        }
-    }
 }
 
 /// A message that cannot be understood.
@@ -313,7 +290,7 @@ impl Message {
     /// # Errors
     /// It is not a message, is on a channel where it does not belong, or breaks a limit.
     pub fn decode(channel: Channel, bytes: &[u8]) -> Result<Option<Self>, Malformed> {
-        if bytes.len() > channel.max_frame() {
+        if bytes.len() > channel.max_frame() as usize {
             return Err(Malformed(format!("a message of {} bytes", bytes.len())));
         }
         let message: Self = match minicbor::decode(bytes) {

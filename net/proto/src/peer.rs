@@ -61,7 +61,7 @@ impl Peer {
     pub fn keep(&mut self, message: Message, len: usize) -> bool {
         self.early_len += len;
         self.early.push(message);
-        self.early.len() <= MAX_EARLY && self.early_len <= MAX_CONTROL_FRAME
+        self.early.len() <= MAX_EARLY && self.early_len <= MAX_CONTROL_FRAME as usize
     }
 
     /// What came before the greeting.

@@ -144,7 +144,7 @@ impl Pulling {
             _ => return Err(Misbehaviour::Unasked),
         };
         let len: u64 = batch.events.iter().map(|packet| packet.len() as u64).sum();
-        if running.pending + len > WINDOW + MAX_SYNC_FRAME as u64 || len == 0 {
+        if running.pending + len > WINDOW + u64::from(MAX_SYNC_FRAME) || len == 0 {
             return Err(Misbehaviour::Unasked);
         }
         let ticket = ticket();

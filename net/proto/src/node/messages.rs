@@ -3,9 +3,10 @@
 use quipu_merge::{AuthorKey, Micros};
 
 use super::{Node, Output, Purpose};
+use crate::channel::Channel;
 use crate::exchange::{Nonsense, Step};
 use crate::limits::{MAX_GOSSIP_FRAME, MAX_GOSSIP_PENDING};
-use crate::message::{Channel, Hello, Message, Packet, Ping};
+use crate::message::{Hello, Message, Packet, Ping};
 use crate::pull::Ended;
 use crate::score::Misbehaviour;
 use crate::task::{FeedId, Task};
@@ -125,7 +126,8 @@ impl Node {
             Message::Graft(ids) => {
                 self.gossip.set_on_tree(key, true);
                 let (ticket, events) = (self.tasks.ticket(Purpose::Grafted(key)), ids.events);
-                let max_len = MAX_GOSSIP_FRAME;
+                // One message each, of which the longest fits the channel.
+                let max_len = MAX_GOSSIP_FRAME as usize;
                 self.outputs.push_back(Output::Do(Task::Fetch { ticket, events, max_len }));
             }
             Message::Prune => {

@@ -8,9 +8,10 @@ use std::collections::{BTreeMap, VecDeque};
 
 use quipu_merge::{AuthorKey, EventId, Micros};
 
+use crate::channel::Channel;
 use crate::frontier::{Frontier, FrontierDigest, LaneTips, Placed};
 use crate::gossip::{Gossip, ToPeer};
-use crate::message::{Channel, Hello, Message, Packet, VERSION, Version};
+use crate::message::{Hello, Message, Packet, VERSION, Version};
 use crate::peer::Peer;
 use crate::score::Misbehaviour;
 use crate::task::{Answer, Task, Ticket};

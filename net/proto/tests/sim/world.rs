@@ -334,7 +334,7 @@ impl World {
 
     fn send(&mut self, from: usize, to: usize, channel: Channel, bytes: Vec<u8>) {
         let Some(&generation) = self.links.get(&ends(from, to)) else { return };
-        assert!(bytes.len() <= channel.max_frame(), "a message of {} bytes", bytes.len());
+        assert!(bytes.len() <= channel.max_frame() as usize, "a message of {} bytes", bytes.len());
         self.messages += 1;
         self.bytes += bytes.len() as u64;
         let (least, most) = self.conditions.delay;

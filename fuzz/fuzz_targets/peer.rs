@@ -1,0 +1,73 @@
+//! What a peer sends: it makes no node panic, and no node answer without bounds.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use quipu_merge::{AuthorKey, EventId, Micros};
+use quipu_proto::{
+    Answer, Channel, Config, Hello, Input, Message, Moment, Node, Outcome, Output, Task, VERSION,
+    Want,
+};
+
+const PEER: AuthorKey = AuthorKey([2; 32]);
+const LEDGER: EventId = EventId([3; 32]);
+/// What a node may want done because of one message.
+const MOST: usize = 10_000;
+
+fuzz_target!(|bytes: &[u8]| {
+    let mut node = Node::new(Config::new(AuthorKey([1; 32]), LEDGER), []);
+    let mut now = 0;
+    let mut put = |node: &mut Node, input| {
+        now += 100_000;
+        node.handle(input, Moment(now), Micros(now));
+        settle(node, now);
+    };
+    put(&mut node, Input::Connected(PEER));
+    let hello = Message::Hello(Hello { version: VERSION, ledger: LEDGER, time: Micros(0) });
+    let greeting = (Channel::Control, hello.encode());
+    for (channel, bytes) in std::iter::once(greeting).chain(messages(bytes)) {
+        if let Ok(Some(message)) = Message::decode(channel, &bytes) {
+            let again = Message::decode(channel, &message.encode());
+            assert_eq!(again, Ok(Some(message)));
+        }
+        put(&mut node, Input::Received { peer: PEER, channel, bytes });
+    }
+    put(&mut node, Input::Disconnected(PEER));
+});
+
+/// Cuts the input into messages: a channel, a length, and so many bytes.
+fn messages(mut bytes: &[u8]) -> impl Iterator<Item = (Channel, Vec<u8>)> {
+    std::iter::from_fn(move || {
+        let ([channel, len], rest) = bytes.split_first_chunk()?;
+        let (message, rest) = rest.split_at(usize::from(*len).min(rest.len()));
+        bytes = rest;
+        let channel = Channel::from_byte(channel % 4)?;
+        Some((channel, message.to_vec()))
+    })
+}
+
+/// Does what the node wants, as a store would that holds nothing.
+fn settle(node: &mut Node, now: u64) {
+    for _ in 0..MOST {
+        let Some(output) = node.output() else { return };
+        let Output::Do(task) = output else { continue };
+        let (ticket, answer) = match task {
+            Task::Plan { ticket, offered } => {
+                let wants = offered.into_iter().map(|lane| Want {
+                    up_to: lane.tips.iter().map(|tip| tip.id).collect(),
+                    held: Vec::new(),
+                });
+                (ticket, Answer::Plan(wants.collect()))
+            }
+            Task::Admit { ticket, packets } => {
+                let outcomes = packets.iter().map(|_| Outcome::Known).collect();
+                (ticket, Answer::Admitted { outcomes, new: Vec::new() })
+            }
+            Task::Read { ticket, .. } => (ticket, Answer::Read { packets: Vec::new(), last: true }),
+            Task::Missing { ticket, events } => (ticket, Answer::Missing(events)),
+            Task::Fetch { ticket, .. } => (ticket, Answer::Fetched(Vec::new())),
+            Task::Open { .. } | Task::Close { .. } => continue,
+        };
+        node.handle(Input::Done(ticket, answer), Moment(now), Micros(now));
+    }
+    panic!("a message is answered without end");
+}
