@@ -24,6 +24,8 @@ pub struct Gossip {
     seen: Seen,
     /// What peers have told of, until it has come.
     promises: BTreeMap<EventId, Promise>,
+    /// The same, by when it is due.
+    due: BTreeSet<(Moment, EventId)>,
 }
 
 #[derive(Debug)]
@@ -33,10 +35,13 @@ struct Link {
     /// What it is to be told of, and when.
     tell: Vec<EventId>,
     tell_at: Moment,
+    /// How much it was the first to tell of that has not come.
+    promised: usize,
 }
 
 #[derive(Debug)]
 struct Promise {
+    first: AuthorKey,
     /// Who has told of it, the first first.
     by: VecDeque<AuthorKey>,
     due: Moment,
@@ -45,22 +50,36 @@ struct Promise {
 impl Gossip {
     /// A peer is there.
     pub fn join(&mut self, peer: AuthorKey) {
-        let link = Link { on_tree: true, tell: Vec::new(), tell_at: Moment::default() };
-        self.links.insert(peer, link);
+        let (tell, tell_at) = (Vec::new(), Moment::default());
+        self.links.insert(peer, Link { on_tree: true, tell, tell_at, promised: 0 });
     }
 
     /// A peer is gone.
     pub fn leave(&mut self, peer: AuthorKey) {
         self.links.remove(&peer);
-        self.promises.retain(|_, promise| {
+        let mut alone = Vec::new();
+        for (id, promise) in &mut self.promises {
             promise.by.retain(|by| *by != peer);
-            !promise.by.is_empty()
-        });
+            if promise.by.is_empty() {
+                alone.push(*id);
+            }
+        }
+        alone.into_iter().for_each(|id| self.settle(id));
+    }
+
+    /// What was told of has come, or nobody is left to ask for it.
+    fn settle(&mut self, id: EventId) {
+        if let Some(promise) = self.promises.remove(&id) {
+            self.due.remove(&(promise.due, id));
+            if let Some(link) = self.links.get_mut(&promise.first) {
+                link.promised = link.promised.saturating_sub(1);
+            }
+        }
     }
 
     /// A peer has pushed an event. Tells whether it is new, as far as is known here.
     pub fn pushed(&mut self, peer: AuthorKey, id: EventId) -> (bool, Option<ToPeer>) {
-        self.promises.remove(&id);
+        self.settle(id);
         if self.seen.insert(id) {
             self.set_on_tree(peer, true);
             return (true, None);
@@ -81,7 +100,7 @@ impl Gossip {
     /// An event has come by another way: nobody needs to push it.
     pub fn note(&mut self, id: EventId) {
         self.seen.insert(id);
-        self.promises.remove(&id);
+        self.settle(id);
     }
 
     /// Spreads an event that is held now, to all but whom it came from.
@@ -109,17 +128,20 @@ impl Gossip {
 
     /// A peer tells of events.
     pub fn told(&mut self, peer: AuthorKey, ids: &[EventId], now: Moment) {
+        let Some(link) = self.links.get_mut(&peer) else { return };
         for &id in ids.iter().filter(|id| !self.seen.contains(**id)) {
-            // What is forgotten here comes by synchronisation.
-            if self.promises.len() >= MAX_PROMISED && !self.promises.contains_key(&id) {
-                continue;
+            if let Some(promise) = self.promises.get_mut(&id) {
+                if !promise.by.contains(&peer) {
+                    promise.by.push_back(peer);
+                }
+            } else if link.promised < MAX_PROMISED {
+                link.promised += 1;
+                let due = now.after(PROMISE);
+                self.due.insert((due, id));
+                let by = VecDeque::from([peer]);
+                self.promises.insert(id, Promise { first: peer, by, due });
             }
-            let due = now.after(PROMISE);
-            let promise = self.promises.entry(id);
-            let promise = promise.or_insert_with(|| Promise { by: VecDeque::new(), due });
-            if !promise.by.contains(&peer) {
-                promise.by.push_back(peer);
-            }
+            // What is passed over comes by synchronisation.
         }
     }
 
@@ -132,27 +154,37 @@ impl Gossip {
 
     /// What was told of and has not come in time. It is not overdue again for a while.
     pub fn overdue(&mut self, now: Moment) -> Vec<EventId> {
-        let overdue = self.promises.iter_mut().filter(|(_, promise)| promise.due <= now);
-        let overdue = overdue.take(MAX_IDS).map(|(id, promise)| {
+        let mut overdue = Vec::new();
+        while overdue.len() < MAX_IDS
+            && let Some((_, id)) = self.due.first().copied().filter(|(due, _)| *due <= now)
+        {
+            self.postpone(id, now);
+            overdue.push(id);
+        }
+        overdue
+    }
+
+    fn postpone(&mut self, id: EventId, now: Moment) {
+        if let Some(promise) = self.promises.get_mut(&id) {
+            self.due.remove(&(promise.due, id));
             promise.due = now.after(PROMISE);
-            *id
-        });
-        overdue.collect()
+            self.due.insert((promise.due, id));
+        }
     }
 
     /// Asks for what has not come in time and is not held, the next of those that told of it.
     pub fn graft(&mut self, asked: &[EventId], missing: &[EventId], now: Moment) -> Vec<ToPeer> {
+        let missing: BTreeSet<_> = missing.iter().collect();
         let mut grafts: BTreeMap<AuthorKey, Vec<EventId>> = BTreeMap::new();
         for id in asked {
-            let Some(promise) = self.promises.get_mut(id) else { continue };
-            let peer = if missing.contains(id) { promise.by.pop_front() } else { None };
-            match peer {
+            let promise = self.promises.get_mut(id).filter(|_| missing.contains(id));
+            match promise.and_then(|promise| promise.by.pop_front()) {
                 Some(peer) => {
-                    promise.due = now.after(PROMISE);
+                    self.postpone(*id, now);
                     grafts.entry(peer).or_default().push(*id);
                 }
                 // It is here, or nobody is left to ask.
-                None => drop(self.promises.remove(id)),
+                None => self.settle(*id),
             }
         }
         let graft = |(peer, events)| {
@@ -178,8 +210,7 @@ impl Gossip {
     pub fn next(&self) -> Option<Moment> {
         let tell =
             self.links.values().filter(|link| !link.tell.is_empty()).map(|link| link.tell_at);
-        let promises = self.promises.values().map(|promise| promise.due);
-        tell.chain(promises).min()
+        tell.chain(self.due.first().map(|(due, _)| *due)).min()
     }
 }
 

@@ -21,6 +21,7 @@
 mod channel;
 mod exchange;
 mod frontier;
+mod give;
 mod gossip;
 mod limits;
 mod message;
@@ -31,6 +32,7 @@ mod score;
 mod serve;
 mod task;
 mod time;
+mod values;
 mod wire;
 
 pub use channel::Channel;
@@ -40,7 +42,10 @@ pub use limits::{
     MAX_ANNOUNCED_LEN, MAX_BATCH_LEN, MAX_BLOCKS_FRAME, MAX_CONTROL_FRAME, MAX_GOSSIP_FRAME,
     MAX_IDS, MAX_LANES, MAX_OPENINGS_LEN, MAX_SYNC_FRAME, WINDOW,
 };
-pub use message::{Hello, Ids, Malformed, Message, Packet, VERSION, Version, Want};
+pub use message::{
+    Ask, Given, Got, Hello, Ids, Item, Malformed, Message, Packet, PacketOpening, VERSION, Version,
+    Want,
+};
 pub use node::{Config, Input, Node, Output};
 pub use score::{MOST, Misbehaviour};
 pub use task::{Answer, FeedId, Outcome, Task, Ticket};

@@ -32,10 +32,24 @@ pub const MAX_OFFERED: usize = 1 << 16;
 /// Events of one peer's gossip that are being admitted. What is more comes by synchronisation.
 pub const MAX_GOSSIP_PENDING: usize = 256;
 /// Events that have been told of and not come, of one peer.
-pub const MAX_PROMISED: usize = 4096;
+pub const MAX_PROMISED: usize = 512;
 /// Events that were seen lately, to know what comes twice.
 pub const MAX_SEEN: usize = 1 << 16;
 
+/// Values that are wanted at once. What is more is listed again by the store.
+pub const MAX_WANTED: usize = 1024;
+/// Values that one peer is asked for at once, of up to a mebibyte each.
+pub const MAX_ASKED: usize = 8;
+
+/// What a peer has asked for that was not at hand, and is told of when it comes.
+pub const MAX_OWED: usize = 1024;
+
+/// Between two questions to the store what values it lacks.
+pub const LIST_EVERY: Duration = Duration::from_millis(50);
+/// Until what somebody did not have is asked for again.
+pub const RETRY_EVERY: Duration = Duration::from_secs(5);
+/// For so long, who did not answer is not asked for values.
+pub const PEACE: Duration = Duration::from_secs(120);
 /// Between two looks at whether a peer has something else.
 pub const PROBE_EVERY: Duration = Duration::from_secs(5);
 /// Between two comparisons of frontiers with one peer.

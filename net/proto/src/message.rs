@@ -3,12 +3,13 @@
 //! Messages are CBOR, so that fields can be added: who does not know one skips it. A message of a kind
 //! that is not known is ignored, since a later minor version may have more of them.
 
+use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
-use quipu_merge::{EventId, MAX_OPERATIONS, Micros};
+use quipu_merge::{BlockId, EventId, MAX_OPERATIONS, Micros};
 
 use crate::channel::Channel;
 use crate::frontier::{FrontierDigest, LaneTips, Tip};
-use crate::limits::{MAX_IDS, MAX_LANES, MAX_RECONCILE};
+use crate::limits::{MAX_ASKED, MAX_IDS, MAX_LANES, MAX_RECONCILE};
 use crate::wire;
 
 /// The version of the protocol that is spoken here.
@@ -78,6 +79,15 @@ pub enum Message {
     /// Asks for ids instead of new events: they come from others first.
     #[n(23)]
     Prune,
+    /// Asks for values.
+    #[n(30)]
+    Ask(#[n(0)] Ask),
+    /// The answer to the next that was asked for.
+    #[n(31)]
+    Given(#[n(0)] Given),
+    /// What was asked for before and was not at hand has come.
+    #[n(32)]
+    Got(#[n(0)] Got),
 }
 
 /// Who speaks, and of what.
@@ -224,6 +234,54 @@ pub struct Ids {
     pub events: Vec<EventId>,
 }
 
+/// Something of a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+pub enum Item {
+    /// A block of a long value.
+    #[n(0)]
+    Block(#[cbor(n(0), with = "wire::block")] BlockId),
+    /// An opening.
+    #[n(1)]
+    Opening {
+        /// The event whose value it opens.
+        #[cbor(n(0), with = "wire::event")]
+        event: EventId,
+        /// The index of the operation in its body.
+        #[n(1)]
+        slot: u16,
+    },
+}
+
+/// Asks for values.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Ask {
+    /// The number of the question.
+    #[n(0)]
+    pub request: u64,
+    /// What is asked for; each is answered, in this order.
+    #[n(1)]
+    pub items: Vec<Item>,
+}
+
+/// What was asked for before and was not at hand has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Got {
+    /// What has come.
+    #[n(0)]
+    pub item: Item,
+}
+
+/// The answer to the next that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Given {
+    /// The number of the question.
+    #[n(0)]
+    pub request: u64,
+    /// What was asked for, if it is at hand.
+    #[n(1)]
+    pub bytes: Option<ByteVec>,
+}
+
 /// An event as it travels.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Packet {
@@ -273,6 +331,7 @@ impl Message {
         match self {
             Self::Hello(_) | Self::Ping(_) | Self::Pong(_) => Channel::Control,
             Self::Announce(_) | Self::Have(_) | Self::Graft(_) | Self::Prune => Channel::Gossip,
+            Self::Ask(_) | Self::Given(_) | Self::Got(_) => Channel::Blocks,
             _ => Channel::Sync,
         }
     }
@@ -320,6 +379,7 @@ impl Message {
                 batch.events.iter().try_for_each(Packet::check_count)
             }
             Self::Announce(packet) => packet.check_count(),
+            Self::Ask(ask) => at_most(ask.items.len(), MAX_ASKED, "values"),
             Self::Have(ids) | Self::Graft(ids) => at_most(ids.events.len(), MAX_IDS, "ids"),
             _ => Ok(()),
         }

@@ -3,6 +3,7 @@
 use quipu_merge::AuthorKey;
 
 use crate::exchange::Exchange;
+use crate::give::Giving;
 use crate::limits::{MAX_CONTROL_FRAME, PATIENCE, PROBE_EVERY};
 use crate::message::{Message, Version};
 use crate::pull::Pulling;
@@ -29,6 +30,8 @@ pub struct Peer {
     pub pulling: Pulling,
     /// What goes to it.
     pub serving: Serving,
+    /// The values that it asks for.
+    pub giving: Giving,
     /// What it has done wrong.
     pub score: Score,
     /// Its events that are being admitted.
@@ -50,6 +53,7 @@ impl Peer {
             compare: true,
             pulling: Pulling::default(),
             serving: Serving::default(),
+            giving: Giving::default(),
             score: Score::default(),
             pushed: 0,
             asked: (0, now),

@@ -22,6 +22,8 @@ pub enum Misbehaviour {
     Malformed,
     /// It sent an event that no replica may hold.
     BadEvent,
+    /// It sent a block or a value that is not what it was asked for.
+    Bogus,
     /// It sent what was not asked for, or more of it.
     Unasked,
     /// It named events as its own and did not deliver them.
@@ -35,7 +37,7 @@ impl Misbehaviour {
     pub const fn points(self) -> u32 {
         match self {
             Self::OtherLedger | Self::OtherVersion | Self::NoGreeting => MOST,
-            Self::Malformed | Self::BadEvent => MOST,
+            Self::Malformed | Self::BadEvent | Self::Bogus => MOST,
             Self::Unasked => 10,
             Self::Lie => 25,
             Self::Flood => 5,

@@ -3,7 +3,7 @@
 use quipu_merge::EventId;
 
 use crate::frontier::{LaneTips, Placed};
-use crate::message::{Packet, Want};
+use crate::message::{Item, Packet, Want};
 
 /// Ties an answer to its task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,6 +54,33 @@ pub enum Task {
         /// The run.
         feed: FeedId,
     },
+    /// What of values is not at hand and could be had: openings that did not come along, and blocks of
+    /// long values that are wanted here. Ascending.
+    Lacking {
+        /// Comes back with the answer.
+        ticket: Ticket,
+        /// Go on after this.
+        after: Option<Item>,
+        /// So many at most.
+        limit: usize,
+    },
+    /// Something of a value.
+    Provide {
+        /// Comes back with the answer.
+        ticket: Ticket,
+        /// What is asked for.
+        item: Item,
+    },
+    /// Check this and take it in. A block is what its id says; whether an opening is, the store
+    /// knows.
+    Take {
+        /// Comes back with the answer.
+        ticket: Ticket,
+        /// What it is.
+        item: Item,
+        /// Its bytes.
+        bytes: Vec<u8>,
+    },
     /// Which of these events are not held.
     Missing {
         /// Comes back with the answer.
@@ -92,6 +119,12 @@ pub enum Answer {
         /// Whether the run has ended.
         last: bool,
     },
+    /// To [`Task::Lacking`]. Fewer than the limit are all there are.
+    Lacking(Vec<Item>),
+    /// To [`Task::Provide`]; nothing where it is not at hand or has been erased.
+    Provided(Option<Vec<u8>>),
+    /// To [`Task::Take`]: whether it was what it ought to be.
+    Taken(bool),
     /// To [`Task::Missing`].
     Missing(Vec<EventId>),
     /// To [`Task::Fetch`].

@@ -65,6 +65,26 @@ macro_rules! list {
 list!(events, event, quipu_merge::EventId);
 list!(digests, bytes32, [u8; 32]);
 
+pub mod block {
+    use super::*;
+
+    pub fn encode<C, W: Write>(
+        value: &quipu_merge::BlockId,
+        e: &mut Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), encode::Error<W::Error>> {
+        e.bytes(&value.to_bytes())?.ok()
+    }
+
+    pub fn decode<C>(
+        d: &mut Decoder<'_>,
+        _: &mut C,
+    ) -> Result<quipu_merge::BlockId, decode::Error> {
+        let id = quipu_merge::BlockId::from_bytes(d.bytes()?);
+        id.ok_or_else(|| decode::Error::message("not the id of a block"))
+    }
+}
+
 pub mod seq {
     use super::*;
 

@@ -40,7 +40,25 @@ impl Node {
             (Purpose::Grafted(key), Answer::Fetched(packets)) => {
                 self.send_all(packets.into_iter().map(|packet| (key, Message::Announce(packet))));
             }
-            (purpose, _) => self.failed(purpose, ticket),
+            (Purpose::Listed, Answer::Lacking(items)) => self.values.listed(items),
+            (Purpose::Given(key), Answer::Provided(bytes)) => {
+                let given =
+                    self.peers.get_mut(&key).and_then(|peer| peer.giving.given(ticket, bytes));
+                self.send_all(given.map(|given| (key, given)));
+            }
+            (Purpose::Took(key, item), Answer::Taken(taken)) => {
+                self.values.taken(item, taken);
+                if taken {
+                    let peers = self.peers.iter_mut();
+                    let told =
+                        peers.filter_map(|(key, peer)| Some((*key, peer.giving.came(item)?)));
+                    let told: Vec<_> = told.collect();
+                    self.send_all(told);
+                } else {
+                    self.misbehaved(key, Misbehaviour::Bogus, now);
+                }
+            }
+            (purpose, _) => self.failed(purpose, ticket, now),
         }
     }
 
@@ -56,6 +74,9 @@ impl Node {
 
     /// Events are held from now on.
     fn hold(&mut self, new: &[Placed], from: Option<AuthorKey>, now: Moment) {
+        if !new.is_empty() {
+            self.values.look();
+        }
         for placed in new {
             self.frontier.advance(placed);
             self.gossip.note(placed.tip.id);
@@ -91,6 +112,7 @@ impl Node {
         let (pushed, released): (Vec<_>, Vec<_>) =
             new.iter().copied().partition(|placed| placed.tip.id == id);
         pushed.iter().for_each(|placed| self.frontier.advance(placed));
+        self.values.look();
         self.hold(&released, None, now);
         match outcome {
             Some(Outcome::Admitted) => {
@@ -114,7 +136,7 @@ impl Node {
     }
 
     /// The store could not do it. What is missing is found again by the next comparison.
-    fn failed(&mut self, purpose: Purpose, ticket: Ticket) {
+    fn failed(&mut self, purpose: Purpose, ticket: Ticket, now: Moment) {
         match purpose {
             Purpose::Plan(key) | Purpose::Pulled(key) => {
                 if let Some(peer) = self.peers.get_mut(&key) {
@@ -133,6 +155,13 @@ impl Node {
                 self.outputs.extend(close.map(Output::Do));
                 self.send_all(end.map(|end| (key, end)));
             }
+            Purpose::Given(key) => {
+                let given =
+                    self.peers.get_mut(&key).and_then(|peer| peer.giving.given(ticket, None));
+                self.send_all(given.map(|given| (key, given)));
+            }
+            Purpose::Took(_, item) => self.values.pause(item, now),
+            Purpose::Listed => self.values.not_listed(),
             Purpose::Overdue(_) | Purpose::Grafted(_) => {}
         }
     }

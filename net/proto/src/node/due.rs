@@ -16,7 +16,7 @@ impl Node {
             let probe = peer.version.map(|_| peer.probe_at());
             [Some(peer.gone_at()), probe, compare, peer.pulling.stalls_at()]
         });
-        peers.flatten().chain(self.gossip.next()).min()
+        peers.flatten().chain(self.gossip.next()).chain(self.values.next()).min()
     }
 
     pub(super) fn do_what_is_due(&mut self, now: Moment, wall: Micros) {
@@ -29,6 +29,12 @@ impl Node {
             let ticket = self.tasks.ticket(Purpose::Overdue(events.clone()));
             self.outputs.push_back(Output::Do(Task::Missing { ticket, events }));
         }
+        self.values.give_up(now);
+        let list = self.values.list(|| self.tasks.ticket(Purpose::Listed), now);
+        self.outputs.extend(list.map(Output::Do));
+        let greeted = self.peers.iter().filter(|(_, peer)| peer.version.is_some());
+        let asks = self.values.ask(greeted.map(|(key, _)| *key), now);
+        self.send_all(asks);
         let tellings = self.gossip.tellings(now);
         self.send_all(tellings);
     }
@@ -59,7 +65,8 @@ impl Node {
             peer.compare = false;
             send.push(compare);
         }
-        self.outputs.extend(plan.into_iter().chain(read).map(Output::Do));
+        let give = peer.giving.read(|| self.tasks.ticket(Purpose::Given(key)));
+        self.outputs.extend(plan.into_iter().chain(read).chain(give).map(Output::Do));
         self.send_all(send.into_iter().map(|message| (key, message)));
     }
 }

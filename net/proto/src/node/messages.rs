@@ -130,6 +130,14 @@ impl Node {
                 let max_len = MAX_GOSSIP_FRAME as usize;
                 self.outputs.push_back(Output::Do(Task::Fetch { ticket, events, max_len }));
             }
+            Message::Ask(ask) => peer.giving.asked(ask)?,
+            Message::Got(got) => self.values.got(key, got.item),
+            Message::Given(given) => {
+                if let Some((item, bytes)) = self.values.given(key, given, now)? {
+                    let ticket = self.tasks.ticket(Purpose::Took(key, item));
+                    self.outputs.push_back(Output::Do(Task::Take { ticket, item, bytes }));
+                }
+            }
             Message::Prune => {
                 self.gossip.set_on_tree(key, false);
             }

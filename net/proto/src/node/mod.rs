@@ -11,11 +11,12 @@ use quipu_merge::{AuthorKey, EventId, Micros};
 use crate::channel::Channel;
 use crate::frontier::{Frontier, FrontierDigest, LaneTips, Placed};
 use crate::gossip::{Gossip, ToPeer};
-use crate::message::{Hello, Message, Packet, VERSION, Version};
+use crate::message::{Hello, Item, Message, Packet, VERSION, Version};
 use crate::peer::Peer;
 use crate::score::Misbehaviour;
 use crate::task::{Answer, Task, Ticket};
 use crate::time::Moment;
+use crate::values::Values;
 
 /// What a node is.
 #[derive(Clone, Debug)]
@@ -92,6 +93,7 @@ pub struct Node {
     frontier: Frontier,
     peers: BTreeMap<AuthorKey, Peer>,
     gossip: Gossip,
+    values: Values,
     tasks: Tasks,
     outputs: VecDeque<Output>,
 }
@@ -112,6 +114,9 @@ enum Purpose {
     Read(AuthorKey),
     Overdue(Vec<EventId>),
     Grafted(AuthorKey),
+    Listed,
+    Given(AuthorKey),
+    Took(AuthorKey, Item),
 }
 
 impl Tasks {
@@ -132,11 +137,15 @@ impl Tasks {
 impl Node {
     /// A node with nobody around it, that holds all up to a frontier.
     pub fn new(config: Config, frontier: impl IntoIterator<Item = LaneTips>) -> Self {
+        let mut values = Values::default();
+        // It may have stopped before all came.
+        values.look();
         Self {
             config,
             frontier: Frontier::new(frontier),
             peers: BTreeMap::new(),
             gossip: Gossip::default(),
+            values,
             tasks: Tasks::default(),
             outputs: VecDeque::new(),
         }
@@ -166,6 +175,11 @@ impl Node {
     /// The next thing that is to be done.
     pub fn output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
+    }
+
+    /// Values are wanted that were not before: somebody reads them.
+    pub fn look_for_values(&mut self) {
+        self.values.look();
     }
 
     /// The frontier of the node.
@@ -199,6 +213,7 @@ impl Node {
         if let Some(mut peer) = self.peers.remove(&key) {
             self.outputs.extend(peer.serving.stop().map(Output::Do));
             self.gossip.leave(key);
+            self.values.leave(key);
         }
     }
 

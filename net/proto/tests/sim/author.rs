@@ -8,7 +8,7 @@ use quipu_merge::{
     AuthorKey, Body, BodyId, Event, EventId, ForkPolicy, Genesis, History, Key, MAX_PARENTS,
     Micros, OpeningId, Operation, ParsedEvent, Policy, Refusal, Seq, SignedEvent,
 };
-use quipu_proto::{Packet, Placed, Tip};
+use quipu_proto::{Packet, PacketOpening, Placed, Tip};
 
 /// So many authors there may be.
 const AUTHORS: usize = 1100;
@@ -60,10 +60,25 @@ pub fn write(
     let parents: Vec<_> = heads.take(MAX_PARENTS).collect();
     let follows = parents.iter().chain(&prev).map(|id| history.get(*id).unwrap().event.time.0);
     let time = Micros(time.0.max(follows.max().unwrap_or(0) + 1));
-    let value = OpeningId::of((number as u64 * 1_000 + seq.0).to_be_bytes().as_slice());
+    let opening = opening(number, seq);
+    let value = OpeningId::of(&opening);
     let key = Key::new(&format!("key/{}", seq.0 % 5)).unwrap();
     let body = Body::Data(vec![Operation::Put { key, value }]);
-    sign(number, (seq, prev), parents, time, &body)
+    let (placed, mut packet) = sign(number, (seq, prev), parents, time, &body);
+    if seq.0.is_multiple_of(2) {
+        packet.openings.push(PacketOpening { slot: 0, opening });
+    }
+    (placed, packet)
+}
+
+/// The opening of the value that an author writes at a position.
+pub fn opening(number: usize, seq: Seq) -> Vec<u8> {
+    (number as u64 * 1_000_000 + seq.0).to_be_bytes().to_vec()
+}
+
+/// The only block of the value with this opening.
+pub fn block(opening: &[u8]) -> Vec<u8> {
+    [opening, b"content"].concat()
 }
 
 pub fn sign(

@@ -28,7 +28,7 @@ impl Byzantine {
     pub fn twist(self, message: Message, random: &mut Random) -> Vec<(Channel, Vec<u8>)> {
         let mut sent = Vec::new();
         match (self, message) {
-            (Self::Withholds, Message::Batch(_)) => {}
+            (Self::Withholds, Message::Batch(_) | Message::Given(_)) => {}
             (Self::Floods, message) => {
                 sent.push(message);
                 let mut ids = |count| (0..count).map(|_| EventId(random.bytes32())).collect();
@@ -47,6 +47,10 @@ impl Byzantine {
                     tip.id = EventId(random.bytes32());
                 }
                 sent.push(Message::Lanes(lanes));
+            }
+            (Self::Lies, Message::Given(mut given)) => {
+                given.bytes = Some(random.bytes32().to_vec().into());
+                sent.push(Message::Given(given));
             }
             (Self::Lies, Message::Compare(mut compare)) => {
                 compare.frontier.0 = random.bytes32();

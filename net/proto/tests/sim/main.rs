@@ -15,6 +15,7 @@ mod pair;
 mod random;
 mod scenario;
 mod store;
+mod values;
 mod world;
 
 use std::sync::atomic::{AtomicU64, Ordering};

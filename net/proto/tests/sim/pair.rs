@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use quipu_merge::{Body, Key, Micros, OpeningId, Operation, Seq};
+use quipu_merge::{Body, Key, Micros, Operation, Seq};
 use quipu_proto::{Packet, VERSION, Version, WINDOW};
 
 use super::author;
@@ -12,9 +12,8 @@ use super::world::World;
 fn firsts(world: &World, authors: impl Iterator<Item = usize>) -> Vec<Packet> {
     let genesis = world.members[0].store.history.authority().ledger();
     let first = |number: usize| {
-        let value = OpeningId::of(&number.to_be_bytes());
         let key = Key::new(&format!("key/{number}")).unwrap();
-        let body = Body::Data(vec![Operation::Put { key, value }]);
+        let body = Body::Data(vec![Operation::Del { key }]);
         let time = Micros(2_000_000 + number as u64);
         author::sign(number, (Seq::FIRST, None), vec![genesis], time, &body).1
     };
@@ -103,11 +102,11 @@ fn more_than_a_window_comes_and_goes_on_where_it_broke_off() {
     let mut world = pair();
     let genesis = world.members[0].store.history.authority().ledger();
     // Keys are what makes these events long.
-    let put = |operation: usize| {
+    let del = |operation: usize| {
         let key = Key::new(&format!("{operation:01000}")).unwrap();
-        Operation::Put { key, value: OpeningId::of(b"value") }
+        Operation::Del { key }
     };
-    let body = Body::Data((0..200).map(put).collect());
+    let body = Body::Data((0..220).map(del).collect());
     let mut prev = None;
     let long: Vec<_> = (0..40)
         .map(|at| {

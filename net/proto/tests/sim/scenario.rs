@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use quipu_merge::{Cut, EventId, Shown};
+use quipu_proto::Item;
 
 use super::author;
 use super::byzantine::Byzantine;
@@ -12,7 +13,7 @@ use super::world::World;
 /// All faults are over by then, in microseconds.
 const FAULTS_END: u64 = 20_000_000;
 /// All honest nodes agree by then, in microseconds.
-const AGREED: u64 = FAULTS_END + 40_000_000;
+const AGREED: u64 = FAULTS_END + 60_000_000;
 
 #[derive(Clone, Debug)]
 pub struct Scenario {
@@ -157,6 +158,14 @@ impl Scenario {
                     world.members[honest[0]].store.waits(),
                     world.members[*at].store.waits(),
                 ));
+            }
+        }
+        // So is every value that an honest node has.
+        let stores = || honest.iter().map(|at| &world.members[*at].store);
+        for (at, store) in honest.iter().zip(stores()) {
+            let had = |item: &Item| stores().any(|store| store.values.get(*item).is_some());
+            if let Some(item) = store.values.lacking().iter().find(|item| had(item)) {
+                return Err(format!("node {at} lacks {item:?}, and others have it"));
             }
         }
         // All that an honest node wrote is there.

@@ -6,6 +6,7 @@ use quipu_merge::{EventId, History, MAX_AHEAD, Micros, ParsedEvent, Reason, Sign
 use quipu_proto::{Answer, FeedId, LaneTips, Outcome, Packet, Placed, Task, Ticket, Tip, Want};
 
 use super::author::Verifier;
+use super::values::Values;
 
 /// So many events may wait for others.
 const MAX_WAITING: usize = 1000;
@@ -18,6 +19,7 @@ pub struct Store {
     synced: usize,
     waiting: BTreeMap<EventId, Packet>,
     feeds: BTreeMap<FeedId, VecDeque<EventId>>,
+    pub values: Values,
     pub full: bool,
 }
 
@@ -32,6 +34,7 @@ impl Store {
             synced: 1,
             waiting: BTreeMap::new(),
             feeds: BTreeMap::new(),
+            values: Values::default(),
             full: false,
         }
     }
@@ -44,7 +47,9 @@ impl Store {
     pub fn crash(&mut self, verifier: &mut Verifier) {
         let kept: Vec<_> =
             self.order[..self.synced].iter().map(|id| self.packets[id].clone()).collect();
+        let values = std::mem::take(&mut self.values);
         *self = Self::new(&kept[0], verifier);
+        self.values = values;
         kept[1..].iter().for_each(|packet| self.write(packet, verifier));
     }
 
@@ -96,6 +101,18 @@ impl Store {
                 self.feeds.remove(&feed);
                 None
             }
+            Task::Lacking { ticket, after, limit } => {
+                let lacking = self.values.lacking().iter().filter(|item| Some(**item) > after);
+                Some((ticket, Answer::Lacking(lacking.take(limit).copied().collect())))
+            }
+            Task::Provide { ticket, item } => {
+                Some((ticket, Answer::Provided(self.values.get(item).cloned())))
+            }
+            Task::Take { ticket, .. } if self.full => Some((ticket, Answer::Failed)),
+            Task::Take { ticket, item, bytes } => {
+                let taken = self.values.take(item, bytes);
+                Some((ticket, Answer::Taken(taken)))
+            }
             Task::Missing { ticket, mut events } => {
                 events.retain(|id| self.history.get(*id).is_none());
                 Some((ticket, Answer::Missing(events)))
@@ -114,15 +131,15 @@ impl Store {
     }
 
     fn plan(&self, offered: Vec<LaneTips>) -> Vec<Want> {
-        let mut wants = Vec::new();
+        let (mut wants, frontier) = (Vec::new(), self.frontier());
         for lane in offered {
             let missing = |tip: &&Tip| !self.is_complete(tip.id);
             let up_to: Vec<_> = lane.tips.iter().filter(missing).map(|tip| tip.id).collect();
             if up_to.is_empty() {
                 continue;
             }
-            let own = self.frontier().into_iter().find(|own| own.author == lane.author);
-            let tips = own.map(|own| own.tips).unwrap_or_default();
+            let own = frontier.iter().find(|own| own.author == lane.author);
+            let tips = own.map(|own| own.tips.as_slice()).unwrap_or_default();
             let held = tips.iter().flat_map(|tip| self.back_from(*tip)).collect();
             wants.push(Want { up_to, held });
         }
@@ -242,6 +259,7 @@ impl Store {
         });
         self.order.push(id);
         self.packets.insert(id, packet.clone());
+        self.values.want(id, packet);
         self.waiting.remove(&id);
         Outcome::Admitted
     }

@@ -172,7 +172,9 @@ impl World {
         }
         let time = Micros(self.wall(at).0 + ahead);
         let (placed, packet) = author::write(at, &self.members[at].store.history, prev, time);
-        self.members[at].store.write(&packet, &mut self.verifier);
+        let store = &mut self.members[at].store;
+        store.write(&packet, &mut self.verifier);
+        store.values.put(placed.tip.id, author::opening(at, placed.tip.seq));
         self.input(at, Input::Written(vec![(placed, packet)]));
         Some(placed.tip.id)
     }

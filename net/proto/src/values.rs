@@ -1,0 +1,244 @@
+//! Getting values that did not come along with their events, from whoever has them.
+//!
+//! The store lists what it lacks: openings that were left out, and blocks of long values. Each is asked
+//! of one peer at a time, several peers are asked at once, and what one does not have is asked of
+//! another.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use quipu_merge::{AuthorKey, BlockId};
+
+use crate::limits::{LIST_EVERY, MAX_ASKED, MAX_WANTED, PATIENCE, PEACE, RETRY_EVERY};
+use crate::message::{Ask, Given, Item, Message};
+use crate::score::Misbehaviour;
+use crate::task::{Task, Ticket};
+use crate::time::Moment;
+
+/// What is wanted of values, and of whom it is asked.
+#[derive(Debug, Default)]
+pub struct Values {
+    wanted: BTreeMap<Item, Wanted>,
+    asked: BTreeMap<AuthorKey, Asked>,
+    /// Those that did not answer in time are left in peace for a while.
+    slow: BTreeMap<AuthorKey, Moment>,
+    requests: u64,
+    listing: Listing,
+    /// The store may lack more than it is listing.
+    again: bool,
+    list_at: Moment,
+    /// When what nobody had is asked for again.
+    retry_at: Option<Moment>,
+    /// Nothing is asked for until then: the store could not take something in.
+    paused_until: Option<Moment>,
+}
+
+#[derive(Debug, Default)]
+struct Wanted {
+    asked: bool,
+    /// Those that do not have it.
+    without: BTreeSet<AuthorKey>,
+}
+
+/// What a peer is being asked for.
+#[derive(Debug)]
+struct Asked {
+    request: u64,
+    /// What it has not answered, the next one last.
+    left: Vec<Item>,
+    deadline: Moment,
+}
+
+/// How far the store has listed what it lacks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Listing {
+    /// To the end.
+    #[default]
+    Done,
+    /// Up to here.
+    UpTo(Option<Item>),
+    /// It is being asked.
+    Asked(Ticket),
+}
+
+impl Values {
+    /// The store may lack more than it did.
+    pub const fn look(&mut self) {
+        if matches!(self.listing, Listing::Done) {
+            self.listing = Listing::UpTo(None);
+        } else {
+            self.again = true;
+        }
+    }
+
+    /// Asks the store what it lacks, where there is room for it.
+    pub fn list(&mut self, ticket: impl FnOnce() -> Ticket, now: Moment) -> Option<Task> {
+        let Listing::UpTo(after) = self.listing else { return None };
+        if now < self.list_at || self.wanted.len() >= MAX_WANTED {
+            return None;
+        }
+        self.list_at = now.after(LIST_EVERY);
+        let ticket = ticket();
+        self.listing = Listing::Asked(ticket);
+        Some(Task::Lacking { ticket, after, limit: MAX_WANTED })
+    }
+
+    /// The store has listed some of what it lacks.
+    pub fn listed(&mut self, items: Vec<Item>) {
+        let last = items.last().copied().filter(|_| items.len() >= MAX_WANTED);
+        self.listing = match last {
+            Some(_) => Listing::UpTo(last),
+            None if std::mem::take(&mut self.again) => Listing::UpTo(None),
+            None => Listing::Done,
+        };
+        for item in items {
+            self.wanted.entry(item).or_default();
+        }
+    }
+
+    /// The store could not list it.
+    pub const fn not_listed(&mut self) {
+        self.listing = Listing::Done;
+    }
+
+    /// Asks peers that are not being asked yet.
+    pub fn ask(
+        &mut self,
+        peers: impl Iterator<Item = AuthorKey>,
+        now: Moment,
+    ) -> Vec<(AuthorKey, Message)> {
+        let mut messages = Vec::new();
+        if self.paused_until.is_some() {
+            return messages;
+        }
+        for peer in peers {
+            if self.asked.contains_key(&peer) || self.slow.contains_key(&peer) {
+                continue;
+            }
+            let open = self.wanted.iter_mut();
+            let open = open.filter(|(_, wanted)| !wanted.asked && !wanted.without.contains(&peer));
+            let mut items: Vec<_> = Vec::new();
+            for (item, wanted) in open.take(MAX_ASKED) {
+                wanted.asked = true;
+                items.push(*item);
+            }
+            if items.is_empty() {
+                continue;
+            }
+            self.requests += 1;
+            let request = self.requests;
+            messages.push((peer, Message::Ask(Ask { request, items: items.clone() })));
+            items.reverse();
+            let deadline = now.after(PATIENCE);
+            self.asked.insert(peer, Asked { request, left: items, deadline });
+        }
+        if !self.wanted.is_empty() && self.retry_at.is_none() {
+            self.retry_at = Some(now.after(RETRY_EVERY));
+        }
+        messages
+    }
+
+    /// A peer has answered the next of what it was asked. Gives what it has.
+    pub fn given(
+        &mut self,
+        peer: AuthorKey,
+        given: Given,
+        now: Moment,
+    ) -> Result<Option<(Item, Vec<u8>)>, Misbehaviour> {
+        let asked = self.asked.get_mut(&peer).filter(|asked| asked.request == given.request);
+        let Some(asked) = asked else {
+            // It was asked before, and took too long.
+            let late = given.request <= self.requests;
+            return if late { Ok(None) } else { Err(Misbehaviour::Unasked) };
+        };
+        asked.deadline = now.after(PATIENCE);
+        let Some(item) = asked.left.pop() else { return Err(Misbehaviour::Unasked) };
+        if asked.left.is_empty() {
+            self.asked.remove(&peer);
+        }
+        let Some(bytes) = given.bytes else {
+            if let Some(wanted) = self.wanted.get_mut(&item) {
+                wanted.asked = false;
+                wanted.without.insert(peer);
+            }
+            return Ok(None);
+        };
+        if let Item::Block(id) = item
+            && BlockId::of(id.codec, &bytes) != id
+        {
+            self.set_free(item);
+            return Err(Misbehaviour::Bogus);
+        }
+        Ok(Some((item, bytes.into())))
+    }
+
+    /// A peer has got what it did not have.
+    pub fn got(&mut self, peer: AuthorKey, item: Item) {
+        if let Some(wanted) = self.wanted.get_mut(&item) {
+            wanted.without.remove(&peer);
+        }
+    }
+
+    /// The store has taken something in, or not. What it lists is looked for.
+    pub fn taken(&mut self, item: Item, taken: bool) {
+        if taken {
+            self.wanted.remove(&item);
+            if let Item::Block(id) = item
+                && id.codec == quipu_merge::Codec::Raw
+            {
+                return;
+            }
+            self.look();
+        } else {
+            self.set_free(item);
+        }
+    }
+
+    /// The store could not take something in: its disk is full, say.
+    pub fn pause(&mut self, item: Item, now: Moment) {
+        self.paused_until = Some(now.after(RETRY_EVERY));
+        self.set_free(item);
+    }
+
+    /// A peer is gone, or does not answer.
+    pub fn leave(&mut self, peer: AuthorKey) {
+        for item in self.asked.remove(&peer).into_iter().flat_map(|asked| asked.left) {
+            self.set_free(item);
+        }
+    }
+
+    fn set_free(&mut self, item: Item) {
+        if let Some(wanted) = self.wanted.get_mut(&item) {
+            wanted.asked = false;
+        }
+    }
+
+    /// Gives up waiting for those that do not answer, and asks again for what nobody had.
+    pub fn give_up(&mut self, now: Moment) {
+        let slow = self.asked.iter().filter(|(_, asked)| asked.deadline <= now);
+        for peer in slow.map(|(peer, _)| *peer).collect::<Vec<_>>() {
+            for item in self.asked.get(&peer).into_iter().flat_map(|asked| asked.left.clone()) {
+                if let Some(wanted) = self.wanted.get_mut(&item) {
+                    wanted.without.insert(peer);
+                }
+            }
+            self.leave(peer);
+            self.slow.insert(peer, now.after(PEACE));
+        }
+        self.slow.retain(|_, until| *until > now);
+        self.paused_until = self.paused_until.filter(|until| *until > now);
+        if self.retry_at.is_some_and(|at| at <= now) {
+            self.retry_at = None;
+            // Somebody may have got it meanwhile, or it may no longer be lacking.
+            self.wanted.retain(|_, wanted| wanted.asked);
+            self.look();
+        }
+    }
+
+    /// When something is due.
+    pub fn next(&self) -> Option<Moment> {
+        let list = matches!(self.listing, Listing::UpTo(_)) && self.wanted.len() < MAX_WANTED;
+        let list = list.then_some(self.list_at);
+        let asked = self.asked.values().map(|asked| asked.deadline);
+        asked.chain(list).chain(self.retry_at).chain(self.paused_until).min()
+    }
+}
