@@ -1,0 +1,203 @@
+//! What peers send each other.
+//!
+//! Messages are CBOR, so that fields can be added: who does not know one skips it. A message of a kind
+//! that is not known is ignored, since a later minor version may have more of them.
+
+mod event;
+mod frontier;
+mod greeting;
+mod pull;
+mod value;
+
+use minicbor::{Decode, Encode};
+
+pub use event::{Ids, Packet, PacketOpening};
+pub use frontier::{AskLanes, Compare, Lanes, Reconcile};
+pub use greeting::{Hello, Ping, VERSION, Version};
+pub use pull::{Batch, Credit, End, Pull, Want};
+pub use value::{Ask, Given, Got, Item};
+
+use crate::channel::Channel;
+use crate::limits::{MAX_ASKED, MAX_IDS, MAX_LANES, MAX_RECONCILE};
+
+/// A message that cannot be understood.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Malformed(String);
+
+/// What peers send each other.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Message {
+    /// The first message of both sides.
+    #[n(0)]
+    Hello(#[n(0)] Hello),
+    /// Asks whether the other is still there and has something else.
+    #[n(1)]
+    Ping(#[n(0)] Ping),
+    /// The answer, with the same number.
+    #[n(2)]
+    Pong(#[n(0)] Ping),
+    /// Starts comparing frontiers, or answers to that.
+    #[n(10)]
+    Compare(#[n(0)] Compare),
+    /// Entries of a frontier.
+    #[n(11)]
+    Lanes(#[n(0)] Lanes),
+    /// A step of set reconciliation.
+    #[n(12)]
+    Reconcile(#[n(0)] Reconcile),
+    /// Asks for entries that set reconciliation has found.
+    #[n(13)]
+    AskLanes(#[n(0)] AskLanes),
+    /// Asks for events.
+    #[n(14)]
+    Pull(#[n(0)] Pull),
+    /// Events that were asked for, in an order that follows causality.
+    #[n(15)]
+    Batch(#[n(0)] Batch),
+    /// There are no more events for a pull.
+    #[n(16)]
+    End(#[n(0)] End),
+    /// So much of a pull has been admitted.
+    #[n(17)]
+    Credit(#[n(0)] Credit),
+    /// A new event.
+    #[n(20)]
+    Announce(#[n(0)] Packet),
+    /// There are new events, which can be asked for.
+    #[n(21)]
+    Have(#[n(0)] Ids),
+    /// Asks for these, and for new events as they come.
+    #[n(22)]
+    Graft(#[n(0)] Ids),
+    /// Asks for ids instead of new events: they come from others first.
+    #[n(23)]
+    Prune,
+    /// Asks for values.
+    #[n(30)]
+    Ask(#[n(0)] Ask),
+    /// The answer to the next that was asked for.
+    #[n(31)]
+    Given(#[n(0)] Given),
+    /// What was asked for before and was not at hand has come.
+    #[n(32)]
+    Got(#[n(0)] Got),
+}
+
+impl Message {
+    /// The channel that it is sent on.
+    pub const fn channel(&self) -> Channel {
+        match self {
+            Self::Hello(_) | Self::Ping(_) | Self::Pong(_) => Channel::Control,
+            Self::Announce(_) | Self::Have(_) | Self::Graft(_) | Self::Prune => Channel::Gossip,
+            Self::Ask(_) | Self::Given(_) | Self::Got(_) => Channel::Blocks,
+            _ => Channel::Sync,
+        }
+    }
+
+    /// Writes the message.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        // A vector takes everything.
+        let Ok(()) = minicbor::encode(self, &mut out) else { return Vec::new() };
+        out
+    }
+
+    /// Reads a message. `None` where it is of a kind that is not known.
+    ///
+    /// # Errors
+    /// It is not a message, is on a channel where it does not belong, or breaks a limit.
+    pub fn decode(channel: Channel, bytes: &[u8]) -> Result<Option<Self>, Malformed> {
+        if bytes.len() > channel.max_frame() as usize {
+            return Err(Malformed(format!("a message of {} bytes", bytes.len())));
+        }
+        let message: Self = match minicbor::decode(bytes) {
+            Ok(message) => message,
+            Err(error) if error.is_unknown_variant() => return Ok(None),
+            Err(error) => return Err(Malformed(error.to_string())),
+        };
+        if message.channel() != channel {
+            return Err(Malformed(format!("a message of another channel on {channel:?}")));
+        }
+        message.check_counts().map_err(|what| Malformed(format!("too many {what}")))?;
+        Ok(Some(message))
+    }
+
+    /// What there is too much of, where there is.
+    fn check_counts(&self) -> Result<(), &'static str> {
+        let at_most =
+            |count: usize, most: usize, what| if count > most { Err(what) } else { Ok(()) };
+        match self {
+            Self::Compare(compare) => at_most(compare.known.len(), MAX_IDS, "known frontiers"),
+            Self::Lanes(lanes) => at_most(lanes.lanes.len(), MAX_LANES, "authors"),
+            Self::Reconcile(step) => at_most(step.bytes.len(), MAX_RECONCILE, "bytes"),
+            Self::AskLanes(ask) => at_most(ask.entries.len(), MAX_IDS, "entries"),
+            Self::Pull(pull) => at_most(pull.wants.len(), MAX_LANES, "wants"),
+            Self::Batch(batch) => {
+                at_most(batch.events.len(), MAX_IDS, "events")?;
+                batch.events.iter().try_for_each(Packet::check_count)
+            }
+            Self::Announce(packet) => packet.check_count(),
+            Self::Ask(ask) => at_most(ask.items.len(), MAX_ASKED, "values"),
+            Self::Have(ids) | Self::Graft(ids) => at_most(ids.events.len(), MAX_IDS, "ids"),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quipu_merge::Micros;
+
+    use super::*;
+    use crate::frontier::FrontierDigest;
+
+    #[test]
+    fn fields_and_kinds_of_later_versions_are_skipped() {
+        // [1, [[7, h'00…', 5, "new"]]]: a ping with one field more.
+        let mut later = Vec::new();
+        let mut e = minicbor::Encoder::new(&mut later);
+        e.array(2).unwrap().u8(1).unwrap().array(1).unwrap();
+        e.array(4)
+            .unwrap()
+            .u8(7)
+            .unwrap()
+            .bytes(&[0; 32])
+            .unwrap()
+            .u8(5)
+            .unwrap()
+            .str("new")
+            .unwrap();
+        let ping = Ping { number: 7, frontier: FrontierDigest([0; 32]), time: Micros(5) };
+        assert_eq!(Message::decode(Channel::Control, &later).unwrap(), Some(Message::Ping(ping)));
+        let mut unknown = Vec::new();
+        let mut e = minicbor::Encoder::new(&mut unknown);
+        e.array(2).unwrap().u8(200).unwrap().array(1).unwrap().str("new").unwrap();
+        assert_eq!(Message::decode(Channel::Control, &unknown).unwrap(), None);
+    }
+
+    #[test]
+    fn a_message_stays_on_its_channel() {
+        let prune = Message::Prune.encode();
+        assert_eq!(Message::decode(Channel::Gossip, &prune).unwrap(), Some(Message::Prune));
+        assert!(Message::decode(Channel::Sync, &prune).is_err());
+    }
+
+    #[test]
+    fn what_is_claimed_takes_no_memory() {
+        // [22, [[0xffff_ffff_ffff_ffff ids …
+        let mut claim = Vec::new();
+        let mut e = minicbor::Encoder::new(&mut claim);
+        e.array(2)
+            .unwrap()
+            .u8(22)
+            .unwrap()
+            .array(1)
+            .unwrap()
+            .array(1)
+            .unwrap()
+            .array(u64::MAX)
+            .unwrap();
+        assert!(Message::decode(Channel::Gossip, &claim).is_err());
+    }
+}
