@@ -7,13 +7,15 @@
 //!
 //! ```
 //! use quipu_merge::{AuthorKey, EventId, Micros};
-//! use quipu_proto::{Config, Input, Message, Moment, Node, Output};
+//! use quipu_proto::{Config, Input, Message, Moment, Node, Output, Task};
 //!
 //! let (me, peer, ledger) = (AuthorKey([1; 32]), AuthorKey([2; 32]), EventId([3; 32]));
 //! let mut node = Node::new(Config::new(me, ledger), []);
 //! node.handle(Input::Connected(peer), Moment(0), Micros(1_000_000));
-//! // The node greets its peer, and wants to be woken when it ought to have heard of it.
+//! // The node greets its peer, asks its store what it lacks, and wants to be woken when it ought
+//! // to have heard of the peer.
 //! assert!(matches!(node.output(), Some(Output::Send { message: Message::Hello(_), .. })));
+//! assert!(matches!(node.output(), Some(Output::Do(Task::Lacking { .. }))));
 //! assert!(node.output().is_none());
 //! assert!(node.next().is_some());
 //! ```

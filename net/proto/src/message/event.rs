@@ -54,9 +54,7 @@ impl Packet {
     pub fn is_empty(&self) -> bool {
         self.event.is_empty()
     }
-}
 
-impl Packet {
     pub(super) fn check_count(&self) -> Result<(), &'static str> {
         if self.openings.len() > MAX_OPERATIONS { Err("openings") } else { Ok(()) }
     }
