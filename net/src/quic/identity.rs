@@ -59,12 +59,6 @@ pub(crate) fn from_spki(spki: &[u8]) -> Option<AuthorKey> {
     (!point.is_weak()).then_some(AuthorKey(*key))
 }
 
-/// The key as a host name: TLS names the host that is dialled, and 64 hexadecimal digits do not fit
-/// in the 63 characters of a label.
-pub(crate) fn host_name(key: AuthorKey) -> String {
-    data_encoding::BASE32_NOPAD.encode(&key.0).to_lowercase()
-}
-
 /// What came up in one handshake and TLS has no words for.
 #[derive(Debug, Default)]
 pub(crate) struct Witness {
@@ -164,12 +158,5 @@ mod tests {
         for weak in [[0; 32], one] {
             assert_eq!(from_spki(&to_spki(AuthorKey(weak))), None);
         }
-    }
-
-    #[test]
-    fn a_key_fits_in_a_host_name() {
-        let name = host_name(KEY);
-        assert_eq!(name.len(), 52);
-        assert!(rustls::pki_types::DnsName::try_from(name).is_ok());
     }
 }
