@@ -4,32 +4,45 @@ use minicbor::bytes::ByteArray;
 use minicbor::decode::{self, Decoder};
 use minicbor::encode::{self, Encoder, Write};
 
+pub mod bytes32 {
+    use super::*;
+
+    pub fn encode<C, W: Write>(
+        value: &[u8; 32],
+        e: &mut Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), encode::Error<W::Error>> {
+        e.bytes(value)?.ok()
+    }
+
+    pub fn decode<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<[u8; 32], decode::Error> {
+        d.decode::<ByteArray<32>>().map(Into::into)
+    }
+}
+
 /// Writes and reads a type of 32 bytes.
 macro_rules! fixed {
-    ($module:ident, $type:ty, $wrap:expr, $bytes:expr) => {
+    ($module:ident, $type:path) => {
         pub mod $module {
             use super::*;
 
             pub fn encode<C, W: Write>(
                 value: &$type,
                 e: &mut Encoder<W>,
-                _: &mut C,
+                ctx: &mut C,
             ) -> Result<(), encode::Error<W::Error>> {
-                e.bytes(&$bytes(value))?.ok()
+                bytes32::encode(&value.0, e, ctx)
             }
 
-            pub fn decode<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<$type, decode::Error> {
-                let bytes: ByteArray<32> = d.decode()?;
-                Ok($wrap(*bytes))
+            pub fn decode<C>(d: &mut Decoder<'_>, ctx: &mut C) -> Result<$type, decode::Error> {
+                bytes32::decode(d, ctx).map($type)
             }
         }
     };
 }
 
-fixed!(event, quipu_merge::EventId, quipu_merge::EventId, |id: &quipu_merge::EventId| id.0);
-fixed!(author, quipu_merge::AuthorKey, quipu_merge::AuthorKey, |key: &quipu_merge::AuthorKey| key
-    .0);
-fixed!(bytes32, [u8; 32], |bytes| bytes, |bytes: &[u8; 32]| *bytes);
+fixed!(event, quipu_merge::EventId);
+fixed!(author, quipu_merge::AuthorKey);
 
 /// Lists of what is written by one of the others.
 macro_rules! list {
@@ -85,34 +98,26 @@ pub mod block {
     }
 }
 
-pub mod seq {
-    use super::*;
+/// Writes and reads a type of one number.
+macro_rules! number {
+    ($module:ident, $type:path) => {
+        pub mod $module {
+            use super::*;
 
-    pub fn encode<C, W: Write>(
-        value: &quipu_merge::Seq,
-        e: &mut Encoder<W>,
-        _: &mut C,
-    ) -> Result<(), encode::Error<W::Error>> {
-        e.u64(value.0)?.ok()
-    }
+            pub fn encode<C, W: Write>(
+                value: &$type,
+                e: &mut Encoder<W>,
+                _: &mut C,
+            ) -> Result<(), encode::Error<W::Error>> {
+                e.u64(value.0)?.ok()
+            }
 
-    pub fn decode<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<quipu_merge::Seq, decode::Error> {
-        Ok(quipu_merge::Seq(d.u64()?))
-    }
+            pub fn decode<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<$type, decode::Error> {
+                d.u64().map($type)
+            }
+        }
+    };
 }
 
-pub mod micros {
-    use super::*;
-
-    pub fn encode<C, W: Write>(
-        value: &quipu_merge::Micros,
-        e: &mut Encoder<W>,
-        _: &mut C,
-    ) -> Result<(), encode::Error<W::Error>> {
-        e.u64(value.0)?.ok()
-    }
-
-    pub fn decode<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<quipu_merge::Micros, decode::Error> {
-        Ok(quipu_merge::Micros(d.u64()?))
-    }
-}
+number!(seq, quipu_merge::Seq);
+number!(micros, quipu_merge::Micros);
