@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use quipu_merge::{
-    Ancestor, Ancestors, AuthorKey, Body, BodyId, Keyring, MAX_AHEAD, OpeningId, Operation,
-    ParsedEvent, Reason, Refusal, SignedEvent, admit, check_body, check_follows,
+    Ancestor, Ancestors, AuthorKey, Body, BodyId, Keyring, MAX_AHEAD, MAX_BLOCK_LEN, OpeningId,
+    Operation, ParsedEvent, Reason, Refusal, SignedEvent, admit, check_body, check_follows,
 };
 use rayon::prelude::*;
 
@@ -30,6 +30,32 @@ pub struct Incoming {
     pub body: Option<Vec<u8>>,
     /// The openings that came along, by the index of their operation.
     pub openings: Vec<(u16, Vec<u8>)>,
+}
+
+impl Incoming {
+    /// Its length with all that came along, in bytes.
+    pub fn len(&self) -> usize {
+        let openings: usize = self.openings.iter().map(|(_, opening)| opening.len()).sum();
+        self.event.len() + self.body.as_ref().map_or(0, Vec::len) + openings
+    }
+
+    /// Whether nothing came.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// What has become of an event that was offered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is held from now on.
+    Admitted,
+    /// It was held before.
+    Known,
+    /// It waits.
+    Waits(WaitingReason),
+    /// It would wait, and there is no room: it has to be offered again.
+    Dropped(WaitingReason),
 }
 
 /// An event whose encoding and signature hold.
@@ -89,11 +115,14 @@ pub fn check_all(batch: Vec<Incoming>) -> Vec<Result<Checked, Refusal>> {
                 // Values come as bytes: only what the event names is let in.
                 let named = |(slot, block): &(u16, Vec<u8>)| {
                     let operation = body.data().get(usize::from(*slot));
-                    operation.and_then(Operation::value) == Some(OpeningId::of(block))
+                    block.len() <= MAX_BLOCK_LEN
+                        && operation.and_then(Operation::value) == Some(OpeningId::of(block))
                 };
                 let openings = incoming.openings.into_iter().filter(named);
                 let packed = openings.map(|(slot, block)| (slot, opening::pack(author, &block)));
-                checked.openings = packed.collect();
+                // They come in any order, and may come twice.
+                let packed: BTreeMap<_, _> = packed.collect();
+                checked.openings = packed.into_iter().collect();
             }
             Ok(checked)
         })
@@ -185,16 +214,28 @@ impl Ledger {
         report: &mut MergeReport,
     ) -> Result<(), MergeError> {
         self.in_bulk(|hold| {
-            let ids = batch.iter().flatten().map(|checked| checked.event.id()).collect();
-            hold.writer().look_ahead(self.latest(), ids)?;
-            let taken =
-                batch.into_iter().try_for_each(|checked| match self.offer(hold, checked, report) {
-                    Err(MergeError::Refused(_)) if rehearsed => Ok(()),
-                    result => result,
-                });
-            hold.writer().forget_ahead();
-            taken
+            self.offer_all(hold, batch, report, |outcome| match outcome {
+                Err(refusal) if !rehearsed => Err(refusal.into()),
+                _ => Ok(()),
+            })
         })
+    }
+
+    /// Offers checked events in this order, and tells `each` what has become of every one. Those that
+    /// were waiting for one follow it.
+    pub(crate) fn offer_all<E: From<StorageError>>(
+        &self,
+        hold: &mut Exclusive<'_>,
+        batch: Vec<Result<Checked, Refusal>>,
+        report: &mut MergeReport,
+        mut each: impl FnMut(Result<Outcome, Refusal>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let ids = batch.iter().flatten().map(|checked| checked.event.id()).collect();
+        hold.writer().look_ahead(self.latest(), ids)?;
+        let taken =
+            batch.into_iter().try_for_each(|checked| each(self.offer(hold, checked, report)?));
+        hold.writer().forget_ahead();
+        taken
     }
 
     /// Takes in one event, and then those that were waiting for it. Where it is refused, so are
@@ -204,33 +245,35 @@ impl Ledger {
         hold: &mut Exclusive<'_>,
         checked: Result<Checked, Refusal>,
         report: &mut MergeReport,
-    ) -> Result<(), MergeError> {
+    ) -> Result<Result<Outcome, Refusal>, StorageError> {
         let (refusal, for_good) = match checked {
             Err(refusal) => (refusal, true),
             Ok(checked) => match self.take_in_one(hold, &checked, report) {
-                Ok(true) => {
-                    let ready = Self::waiting_for(hold.writer(), checked.event.id());
-                    return self.release(hold, ready, report);
+                Ok(outcome) => {
+                    if outcome == Outcome::Admitted {
+                        let ready = Self::waiting_for(hold.writer(), checked.event.id());
+                        self.release(hold, ready, report)?;
+                    }
+                    return Ok(Ok(outcome));
                 }
-                Ok(false) => return Ok(()),
-                Err(MergeError::Refused(refusal)) => {
+                Err(error) => {
+                    let refusal = error.refusal()?;
                     let for_good = checked.is_for_good(&refusal);
                     (refusal, for_good)
                 }
-                Err(error) => return Err(error),
             },
         };
         report.refused += hold.writer().refuse(&self.db, refusal.event, for_good)?;
-        Err(refusal.into())
+        Ok(Err(refusal))
     }
 
-    /// Admits one event, or lets it wait. Tells whether it was admitted.
+    /// Admits one event, or lets it wait.
     fn take_in_one(
         &self,
         hold: &mut Exclusive<'_>,
         checked: &Checked,
         report: &mut MergeReport,
-    ) -> Result<bool, MergeError> {
+    ) -> Result<Outcome, MergeError> {
         // An event that waits may come again with less than it came with before.
         let completed =
             self.waiting_record(hold, checked.event.id())?.map(|record| checked.with(record));
@@ -238,18 +281,19 @@ impl Ledger {
     }
 
     /// Admits one event, with all that is at hand of it, or lets it wait. Where it has waited, it
-    /// leaves the pool in the batch that admits it.
+    /// leaves the pool in the batch that admits it. Fails with nothing but a refusal or an error of
+    /// the storage.
     pub(crate) fn admit_or_wait(
         &self,
         hold: &mut Exclusive<'_>,
         checked: &Checked,
         report: &mut MergeReport,
-    ) -> Result<bool, MergeError> {
+    ) -> Result<Outcome, MergeError> {
         let event = &checked.event;
         if hold.writer().known(self.latest(), event.id())?.is_some() {
             hold.writer().stop_waiting(&self.db, event.id())?;
             report.known_events += 1;
-            return Ok(false);
+            return Ok(Outcome::Known);
         }
         check_follows(event)?;
         let found = Ancestors::find(event.event(), |id| {
@@ -274,7 +318,9 @@ impl Ledger {
         if event.event().time.0 > now().0 + MAX_AHEAD {
             return self.let_wait(hold, checked, WaitingReason::Due(event.event().time), report);
         }
-        let (Ok(body), Some(body_bytes)) = (body, &checked.body_bytes) else { return Ok(false) };
+        let (Ok(body), Some(body_bytes)) = (body, &checked.body_bytes) else {
+            return Err(StorageError::damaged("an admitted event without a body").into());
+        };
         if hold.writer().changes_others(&admission.acts, admission.placement.forks) {
             hold.flush()?;
         }
@@ -307,7 +353,7 @@ impl Ledger {
         }
         report.new_events += 1;
         report.new_values += checked.openings.len() as u64;
-        Ok(true)
+        Ok(Outcome::Admitted)
     }
 
     fn let_wait(
@@ -316,8 +362,10 @@ impl Ledger {
         checked: &Checked,
         reason: WaitingReason,
         report: &mut MergeReport,
-    ) -> Result<bool, MergeError> {
-        report.dropped += hold.writer().wait(&self.db, checked, reason)?;
-        Ok(false)
+    ) -> Result<Outcome, MergeError> {
+        let writer = hold.writer();
+        report.dropped += writer.wait(&self.db, checked, reason.clone())?;
+        let waits = writer.pool.contains(checked.event.id());
+        Ok(if waits { Outcome::Waits(reason) } else { Outcome::Dropped(reason) })
     }
 }
