@@ -4,7 +4,8 @@ use quipu_merge::Refusal;
 
 use super::HeldEvent;
 use crate::error::StorageError;
-use crate::ingest::{Checked, Incoming, MergeReport, Outcome, check_all};
+use crate::incoming::{Checked, Incoming, check_all};
+use crate::ingest::{MergeReport, Outcome};
 use crate::ledger::{Ledger, now};
 
 /// Events whose encodings, hashes and signatures have been checked, in their order.

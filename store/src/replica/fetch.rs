@@ -4,7 +4,7 @@ use quipu_merge::{Dot, EventId};
 
 use crate::db::Walk;
 use crate::error::{ReadError, StorageError};
-use crate::ingest::Incoming;
+use crate::incoming::Incoming;
 use crate::ledger::Ledger;
 use crate::lookup::{self, Stored};
 use crate::merge::read_openings;
