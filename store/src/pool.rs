@@ -160,6 +160,11 @@ impl Pool {
             .collect()
     }
 
+    /// When the first of those is due that wait for nothing but their time.
+    pub fn next_due(&self) -> Option<Micros> {
+        self.due.first().map(|(time, _)| Micros(time.0.saturating_sub(MAX_AHEAD)))
+    }
+
     /// Lets an event wait, in the place of what waited of it before. Tells which others have to
     /// leave for it; `None` where it finds no room, and nothing has changed.
     ///

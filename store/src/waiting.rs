@@ -116,6 +116,12 @@ impl Ledger {
         Ok(report.new_events)
     }
 
+    /// When the next event is due that waits for nothing but its time, if one does: then
+    /// [`Self::admit_due`] admits it, and so does [`Self::admit`].
+    pub fn next_due(&self) -> Option<Micros> {
+        self.lock_writer().pool.next_due()
+    }
+
     /// What waits of an event, if it waits.
     pub(crate) fn waiting_record(
         &self,

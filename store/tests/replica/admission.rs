@@ -108,6 +108,7 @@ fn what_is_dated_ahead_waits_and_counts_as_held() {
     assert!(report.new.is_empty());
     let waits = Ok(Outcome::Waits(WaitingReason::Due(quipu_merge::Micros(due))));
     assert_eq!(report.outcomes[3], waits);
+    assert_eq!(ledger.next_due(), Some(quipu_merge::Micros(due - MAX_AHEAD)));
     let offered = [branch(&after), branch(&ahead), branch(&stuck), branch(&stuck_too)];
     let plan = |ledger: &Ledger| -> Vec<EventId> {
         ledger.plan(&offered).unwrap().into_iter().flat_map(|want| want.up_to).collect()
