@@ -227,9 +227,10 @@ impl Ledger {
 
     /// Makes known to readers and to those who wait that a group has been written.
     fn announce(&self, published: Published, turn: &Turn<'_>) {
-        let commit = published.commit;
+        let (commit, new) = (published.commit, published.new.clone());
         self.publish(Arc::new(published));
         self.commits.writes.fetch_add(1, Ordering::SeqCst);
+        self.followers.tell(&new);
         turn.advance(commit);
     }
 

@@ -280,6 +280,17 @@ pub enum MergeError {
     Storage(#[from] StorageError),
 }
 
+impl MergeError {
+    /// The refusal, where it is one; otherwise an error of the storage.
+    pub(crate) fn refusal(self) -> Result<Refusal, StorageError> {
+        match self {
+            Self::Refused(refusal) => Ok(refusal),
+            Self::Storage(error) => Err(error),
+            other => Err(StorageError::damaged(other.to_string())),
+        }
+    }
+}
+
 impl From<ReadError> for MergeError {
     fn from(error: ReadError) -> Self {
         match error {

@@ -113,7 +113,7 @@ impl<W: Write> Output<W> {
         self.block(event.id().into(), record.event)?;
         self.block(event.event().body.into(), record.body)?;
         self.report.events += 1;
-        for (_, opening) in read_openings(snapshot, openings, dot)? {
+        for (_, opening) in read_openings(snapshot, openings, dot, usize::MAX)? {
             self.block(quipu_merge::OpeningId::of(&opening).into(), &opening)?;
             let Some(link) = blocks::link_of(&opening) else { continue };
             blocks::for_each(link, |id| {

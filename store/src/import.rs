@@ -15,7 +15,8 @@ use quipu_merge::{
 
 use crate::blocks::{self, BlockSink};
 use crate::error::{MergeError, OpenError, StorageError};
-use crate::ingest::{BATCH, Checked, Incoming, MergeOptions, MergeReport, check_all};
+use crate::incoming::{Checked, Incoming, check_all};
+use crate::ingest::{BATCH, MergeOptions, MergeReport};
 use crate::ledger::{Ledger, Options};
 use crate::load;
 use crate::lookup::{self, Known};

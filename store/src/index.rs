@@ -78,6 +78,7 @@ impl Writer {
         self.write_values(db, new, dot, &erased)?;
         self.write_keys(db, new, &known, void, &erased)?;
         self.follow(new.event, &known);
+        self.news.note(new.event);
         Ok(known)
     }
 

@@ -1,103 +1,32 @@
-//! Taking in foreign events: checking them on all cores, admitting them one after the other.
+//! Taking in foreign events: admitting them one after the other.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use quipu_merge::{
-    Ancestor, Ancestors, AuthorKey, Body, BodyId, Keyring, MAX_AHEAD, OpeningId, Operation,
-    ParsedEvent, Reason, Refusal, SignedEvent, admit, check_body, check_follows,
-};
-use rayon::prelude::*;
+use quipu_merge::{Ancestor, Ancestors, AuthorKey, MAX_AHEAD, Refusal, admit, check_follows};
 
 use crate::commit::Exclusive;
 use crate::error::{MergeError, ReadError, StorageError};
+use crate::incoming::Checked;
 use crate::index::NewEvent;
 use crate::ledger::{Ledger, now};
 use crate::missing;
-use crate::opening;
-use crate::record::WaitingRecord;
 use crate::schema::Family;
 use crate::waiting::{WaitingInfo, WaitingReason};
 
 /// How many events are checked and written together.
 pub const BATCH: usize = 512;
 
-/// An event as it comes from outside.
-#[derive(Clone, Debug, Default)]
-pub struct Incoming {
-    /// The encoding of the event.
-    pub event: Vec<u8>,
-    /// The encoding of its body, if it came along.
-    pub body: Option<Vec<u8>>,
-    /// The openings that came along, by the index of their operation.
-    pub openings: Vec<(u16, Vec<u8>)>,
-}
-
-/// An event whose encoding and signature hold.
-#[derive(Clone, Debug)]
-pub struct Checked {
-    /// The event.
-    pub event: SignedEvent,
-    /// Its body, if it came along; what is wrong with it counts only when its turn comes.
-    pub body: Option<Result<Body, Refusal>>,
-    /// The encoding of its body.
-    pub body_bytes: Option<Vec<u8>>,
-    /// Its openings as they are stored, as far as they came along, by the index of their operation.
-    pub openings: Vec<(u16, Vec<u8>)>,
-}
-
-impl Checked {
-    /// Reads the body of an event whose signature holds. The openings are in their stored form.
-    pub fn new(
-        event: SignedEvent,
-        body_bytes: Option<Vec<u8>>,
-        openings: Vec<(u16, Vec<u8>)>,
-    ) -> Self {
-        let body = body_bytes.as_deref().map(|bytes| check_body(&event, bytes));
-        Self { event, body, body_bytes, openings }
-    }
-
-    /// The bytes that came as its body, where they are those that it names.
-    pub fn named_body(&self) -> Option<&Vec<u8>> {
-        self.body_bytes.as_ref().filter(|bytes| BodyId::of(bytes) == self.event.event().body)
-    }
-
-    /// Whether a refusal concerns every copy of the event: bytes that are not the body that it names
-    /// say nothing about it.
-    pub fn is_for_good(&self, refusal: &Refusal) -> bool {
-        refusal.reason != Reason::Body || self.body_bytes.is_none() || self.named_body().is_some()
-    }
-
-    /// The same event with what has been waiting of it, where that is more.
-    fn with(&self, waiting: WaitingRecord) -> Self {
-        let body =
-            self.body_bytes.clone().filter(|_| matches!(self.body, Some(Ok(_)))).or(waiting.body);
-        let openings: BTreeMap<_, _> =
-            waiting.openings.into_iter().chain(self.openings.clone()).collect();
-        Self::new(self.event.clone(), body, openings.into_iter().collect())
-    }
-}
-
-/// Checks encodings, hashes and signatures on all cores, in order.
-pub fn check_all(batch: Vec<Incoming>) -> Vec<Result<Checked, Refusal>> {
-    batch
-        .into_par_iter()
-        .map_init(Keyring::default, |keys, incoming| {
-            let event = ParsedEvent::decode(&incoming.event)?.verify_with(keys)?;
-            let author = event.event().author;
-            let mut checked = Checked::new(event, incoming.body, Vec::new());
-            if let Some(Ok(body)) = &checked.body {
-                // Values come as bytes: only what the event names is let in.
-                let named = |(slot, block): &(u16, Vec<u8>)| {
-                    let operation = body.data().get(usize::from(*slot));
-                    operation.and_then(Operation::value) == Some(OpeningId::of(block))
-                };
-                let openings = incoming.openings.into_iter().filter(named);
-                let packed = openings.map(|(slot, block)| (slot, opening::pack(author, &block)));
-                checked.openings = packed.collect();
-            }
-            Ok(checked)
-        })
-        .collect()
+/// What has become of an event that was offered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is held from now on.
+    Admitted,
+    /// It was held before.
+    Known,
+    /// It waits.
+    Waits(WaitingReason),
+    /// It would wait, and there is no room: it has to be offered again.
+    Dropped(WaitingReason),
 }
 
 /// How to take in what another replica or a file has.
@@ -185,16 +114,28 @@ impl Ledger {
         report: &mut MergeReport,
     ) -> Result<(), MergeError> {
         self.in_bulk(|hold| {
-            let ids = batch.iter().flatten().map(|checked| checked.event.id()).collect();
-            hold.writer().look_ahead(self.latest(), ids)?;
-            let taken =
-                batch.into_iter().try_for_each(|checked| match self.offer(hold, checked, report) {
-                    Err(MergeError::Refused(_)) if rehearsed => Ok(()),
-                    result => result,
-                });
-            hold.writer().forget_ahead();
-            taken
+            self.offer_all(hold, batch, report, |outcome| match outcome {
+                Err(refusal) if !rehearsed => Err(refusal.into()),
+                _ => Ok(()),
+            })
         })
+    }
+
+    /// Offers checked events in this order, and tells `each` what has become of every one. Those that
+    /// were waiting for one follow it.
+    pub(crate) fn offer_all<E: From<StorageError>>(
+        &self,
+        hold: &mut Exclusive<'_>,
+        batch: Vec<Result<Checked, Refusal>>,
+        report: &mut MergeReport,
+        mut each: impl FnMut(Result<Outcome, Refusal>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let ids = batch.iter().flatten().map(|checked| checked.event.id()).collect();
+        hold.writer().look_ahead(self.latest(), ids)?;
+        let taken =
+            batch.into_iter().try_for_each(|checked| each(self.offer(hold, checked, report)?));
+        hold.writer().forget_ahead();
+        taken
     }
 
     /// Takes in one event, and then those that were waiting for it. Where it is refused, so are
@@ -204,33 +145,35 @@ impl Ledger {
         hold: &mut Exclusive<'_>,
         checked: Result<Checked, Refusal>,
         report: &mut MergeReport,
-    ) -> Result<(), MergeError> {
+    ) -> Result<Result<Outcome, Refusal>, StorageError> {
         let (refusal, for_good) = match checked {
             Err(refusal) => (refusal, true),
             Ok(checked) => match self.take_in_one(hold, &checked, report) {
-                Ok(true) => {
-                    let ready = Self::waiting_for(hold.writer(), checked.event.id());
-                    return self.release(hold, ready, report);
+                Ok(outcome) => {
+                    if outcome == Outcome::Admitted {
+                        let ready = Self::waiting_for(hold.writer(), checked.event.id());
+                        self.release(hold, ready, report)?;
+                    }
+                    return Ok(Ok(outcome));
                 }
-                Ok(false) => return Ok(()),
-                Err(MergeError::Refused(refusal)) => {
+                Err(error) => {
+                    let refusal = error.refusal()?;
                     let for_good = checked.is_for_good(&refusal);
                     (refusal, for_good)
                 }
-                Err(error) => return Err(error),
             },
         };
         report.refused += hold.writer().refuse(&self.db, refusal.event, for_good)?;
-        Err(refusal.into())
+        Ok(Err(refusal))
     }
 
-    /// Admits one event, or lets it wait. Tells whether it was admitted.
+    /// Admits one event, or lets it wait.
     fn take_in_one(
         &self,
         hold: &mut Exclusive<'_>,
         checked: &Checked,
         report: &mut MergeReport,
-    ) -> Result<bool, MergeError> {
+    ) -> Result<Outcome, MergeError> {
         // An event that waits may come again with less than it came with before.
         let completed =
             self.waiting_record(hold, checked.event.id())?.map(|record| checked.with(record));
@@ -238,18 +181,19 @@ impl Ledger {
     }
 
     /// Admits one event, with all that is at hand of it, or lets it wait. Where it has waited, it
-    /// leaves the pool in the batch that admits it.
+    /// leaves the pool in the batch that admits it. Fails with nothing but a refusal or an error of
+    /// the storage.
     pub(crate) fn admit_or_wait(
         &self,
         hold: &mut Exclusive<'_>,
         checked: &Checked,
         report: &mut MergeReport,
-    ) -> Result<bool, MergeError> {
+    ) -> Result<Outcome, MergeError> {
         let event = &checked.event;
         if hold.writer().known(self.latest(), event.id())?.is_some() {
             hold.writer().stop_waiting(&self.db, event.id())?;
             report.known_events += 1;
-            return Ok(false);
+            return Ok(Outcome::Known);
         }
         check_follows(event)?;
         let found = Ancestors::find(event.event(), |id| {
@@ -274,7 +218,9 @@ impl Ledger {
         if event.event().time.0 > now().0 + MAX_AHEAD {
             return self.let_wait(hold, checked, WaitingReason::Due(event.event().time), report);
         }
-        let (Ok(body), Some(body_bytes)) = (body, &checked.body_bytes) else { return Ok(false) };
+        let (Ok(body), Some(body_bytes)) = (body, &checked.body_bytes) else {
+            return Err(StorageError::damaged("an admitted event without a body").into());
+        };
         if hold.writer().changes_others(&admission.acts, admission.placement.forks) {
             hold.flush()?;
         }
@@ -307,7 +253,7 @@ impl Ledger {
         }
         report.new_events += 1;
         report.new_values += checked.openings.len() as u64;
-        Ok(true)
+        Ok(Outcome::Admitted)
     }
 
     fn let_wait(
@@ -316,8 +262,10 @@ impl Ledger {
         checked: &Checked,
         reason: WaitingReason,
         report: &mut MergeReport,
-    ) -> Result<bool, MergeError> {
-        report.dropped += hold.writer().wait(&self.db, checked, reason)?;
-        Ok(false)
+    ) -> Result<Outcome, MergeError> {
+        let writer = hold.writer();
+        report.dropped += writer.wait(&self.db, checked, reason.clone())?;
+        let waits = writer.pool.contains(checked.event.id());
+        Ok(if waits { Outcome::Waits(reason) } else { Outcome::Dropped(reason) })
     }
 }

@@ -22,6 +22,7 @@ use crate::loss;
 use crate::mark::{MARK_FILE, Tip};
 use crate::pool::Pool;
 use crate::repair;
+use crate::replica::Followers;
 use crate::schema::FORMAT;
 use crate::signer::Signer;
 use crate::unfinished::{Unfinished, is_unfinished};
@@ -289,6 +290,8 @@ pub struct Ledger {
     /// Who writes the groups of the writer.
     pub(crate) commits: Commits,
     published: RwLock<Arc<Published>>,
+    /// Who is told of what is published.
+    pub(crate) followers: Arc<Followers>,
     /// Events that were looked for lately.
     pub(crate) places: Places,
     /// The numbers of blocks, and who is using which.
@@ -333,6 +336,7 @@ impl Ledger {
             durability: options.durability,
             signer,
             copied: AtomicBool::new(copied),
+            followers: writer.news.followers.clone(),
             writer: Mutex::new(writer),
             commits: Commits::new(published.commit),
             published: RwLock::new(Arc::new(published)),

@@ -39,6 +39,7 @@ mod format;
 mod granted;
 mod identity;
 mod import;
+mod incoming;
 mod index;
 mod ingest;
 mod judge;
@@ -62,6 +63,7 @@ mod reclaim;
 mod record;
 mod refill;
 mod repair;
+mod replica;
 mod room;
 mod schema;
 mod signer;
@@ -88,7 +90,8 @@ pub use event::{EventInfo, Log, LogFilter};
 pub use export::{ExportError, ExportReport};
 pub use identity::Passphrase;
 pub use import::{MAX_FILE_BLOCKS, MAX_FILE_EVENTS};
-pub use ingest::{MergeOptions, MergeReport};
+pub use incoming::Incoming;
+pub use ingest::{MergeOptions, MergeReport, Outcome};
 pub use keys::{Element, KeyKind, RegisterWrite};
 pub use ledger::{Durability, Ledger, NewLedger, Options, is_store};
 pub use manage::{Rotation, RotationError};
@@ -98,6 +101,10 @@ pub use pins::{Pin, PinError};
 pub use pool::{MAX_WAITING, MAX_WAITING_BYTES};
 pub use prune::{PruneOptions, PruneReport};
 pub use repair::{RepairError, RepairOptions, RepairReport, Unplaced};
+pub use replica::{
+    AdmitReport, Branches, CheckedEvents, Feed, Follower, HeldEvent, Lacks, MAX_HELD,
+    MAX_MISSING_BLOCKS, MAX_OPENINGS_LEN, MissingValue, Notice, Portion, ValueSink, Want,
+};
 pub use snapshot::{LongError, Snapshot, Value};
 pub use status::Status;
 pub use transaction::{Committed, Expected, Transaction};

@@ -68,6 +68,7 @@ pub fn first(
         authority,
         verdicts,
         heads: Arc::from([]),
+        new: Arc::default(),
     };
     let mut writer = Writer::new(&published, Lanes::default(), None);
     writer.put(db, Family::Meta, meta::FORMAT, &FORMAT.to_be_bytes())?;
@@ -109,7 +110,8 @@ pub fn published(reader: Reader<'_>) -> Result<(Published, Lanes), StorageError>
     let verdicts = Arc::new(judge(&authority, &lanes));
     let heads =
         heads.into_iter().map(|dot| lookup::known_at(reader, dot)).collect::<Result<_, _>>()?;
-    let published = Published { commit, lanes: lanes.table().clone(), authority, verdicts, heads };
+    let (table, new) = (lanes.table().clone(), Arc::default());
+    let published = Published { commit, lanes: table, authority, verdicts, heads, new };
     Ok((published, lanes))
 }
 

@@ -7,7 +7,8 @@ use quipu_merge::{Cut, Dot, EventId, Lane, OpeningId, Refusal, Seq};
 use crate::blocks::{self, BlockSink};
 use crate::db::Walk;
 use crate::error::{MergeError, OpenError, StorageError};
-use crate::ingest::{BATCH, Checked, Incoming, MergeOptions, MergeReport, check_all};
+use crate::incoming::{Checked, Incoming, check_all};
+use crate::ingest::{BATCH, MergeOptions, MergeReport};
 use crate::ledger::{Ledger, Options};
 use crate::load;
 use crate::lookup::{self, Stored};
@@ -232,7 +233,7 @@ impl<'s> Reading<'s, '_> {
         to: &mut BlockSink<'_>,
     ) -> Result<Incoming, MergeError> {
         let record = stored.record()?;
-        let openings = read_openings(self.from, openings, dot)?;
+        let openings = read_openings(self.from, openings, dot, usize::MAX)?;
         for (_, opening) in &openings {
             OtherReplica(self.from).copy_blocks(to, opening)?;
         }
@@ -240,26 +241,31 @@ impl<'s> Reading<'s, '_> {
     }
 }
 
-/// The openings of an event that are at hand and not erased. `walk` is a cursor over all
-/// openings, which mostly stands where it is wanted: events are read in the order of their lanes.
+/// The openings of an event that are at hand and not erased, up to `max_len` bytes. `walk` is a
+/// cursor over all openings, which mostly stands where it is wanted: events are read in the order of
+/// their lanes.
 pub(crate) fn read_openings(
     from: &Snapshot<'_>,
     walk: &mut Walk<'_>,
     dot: Dot,
+    max_len: usize,
 ) -> Result<Vec<(u16, Vec<u8>)>, StorageError> {
     let damaged = || StorageError::damaged("a stored opening");
     let author = from.published().lanes.get(dot.lane).ok_or_else(damaged)?.author;
     let prefix = schema::dot_key(dot);
-    let mut openings = Vec::new();
+    let (mut openings, mut left) = (Vec::new(), max_len);
     if walk.item().is_none_or(|(key, _)| !key.starts_with(&prefix)) {
         walk.seek(&prefix)?;
     }
-    while let Some((key, page)) = walk.item()
+    'pages: while let Some((key, page)) = walk.item()
         && key.starts_with(&prefix)
     {
         for (slot, stored) in opening::read_page(page).ok_or_else(damaged)? {
             if !from.is_erased(dot, slot)? {
-                openings.push((slot, opening::unpack(author, stored).ok_or_else(damaged)?));
+                let opening = opening::unpack(author, stored).ok_or_else(damaged)?;
+                let Some(after) = left.checked_sub(opening.len()) else { break 'pages };
+                left = after;
+                openings.push((slot, opening));
             }
         }
         walk.next()?;

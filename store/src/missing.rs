@@ -56,10 +56,13 @@ pub fn incomplete(
 }
 
 /// A value of which something has been found, and its opening where that was missing.
-struct Found {
-    dot: Dot,
-    slot: u16,
-    opening: Option<Vec<u8>>,
+pub struct Found {
+    /// The event.
+    pub dot: Dot,
+    /// The index of the operation in its body.
+    pub slot: u16,
+    /// The opening in its stored form, if it was not here.
+    pub opening: Option<Vec<u8>>,
 }
 
 impl Ledger {
@@ -85,7 +88,7 @@ impl Ledger {
     pub(crate) fn fill_missing(&self, source: &mut impl ValueSource) -> Result<u64, MergeError> {
         let (mut after, mut added) = (meta::MISSING.to_vec(), 0);
         loop {
-            let wanted = self.missing_after(&mut after)?;
+            let wanted = self.missing_after(&mut after, BATCH)?;
             if wanted.is_empty() {
                 return Ok(added);
             }
@@ -98,14 +101,18 @@ impl Ledger {
         }
     }
 
-    /// The next marks, and where to go on after them.
-    fn missing_after(&self, after: &mut Vec<u8>) -> Result<Vec<(Dot, u16)>, StorageError> {
+    /// The next marks, up to `limit`, and where to go on after them.
+    pub(crate) fn missing_after(
+        &self,
+        after: &mut Vec<u8>,
+        limit: usize,
+    ) -> Result<Vec<(Dot, u16)>, StorageError> {
         let damaged = || StorageError::damaged("the mark of a missing value");
         let mut walk = self.latest().walk(Family::Meta, meta::MISSING)?;
         walk.seek(after)?;
         let mut wanted = Vec::new();
         while let Some((key, _)) = walk.item()
-            && wanted.len() < BATCH
+            && wanted.len() < limit
         {
             wanted.push(meta::parse_missing(key).ok_or_else(damaged)?);
             *after = [key, &[0]].concat();
@@ -138,7 +145,9 @@ impl Ledger {
         Ok(Some(Found { dot, slot, opening: Some(opening::pack(author, &opening)) }))
     }
 
-    fn add_found(&self, found: Vec<Found>) -> Result<u64, StorageError> {
+    /// Takes in what has been found, each value once and ascending, where it is still missing, and
+    /// looks whether it is whole. Tells how many got their opening by that, or are whole.
+    pub(crate) fn add_found(&self, found: Vec<Found>) -> Result<u64, StorageError> {
         self.in_bulk(|hold| {
             let (mut added, mut openings) = (0, Vec::with_capacity(found.len()));
             for Found { dot, slot, opening } in found {

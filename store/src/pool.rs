@@ -29,6 +29,8 @@ pub struct Entry {
     pub reason: WaitingReason,
     /// The length of its record.
     pub bytes: u64,
+    /// Whether its body is at hand.
+    pub has_body: bool,
     /// The number of the group that its record was put into.
     pub group: u64,
 }
@@ -85,8 +87,10 @@ impl Pool {
                 (true, Some(_)) => WaitingReason::Due(time),
             };
             let (author, bytes) = (parsed.event().author, value.len() as u64);
+            let has_body = record.body.is_some();
             // All of it is written: no group that is to be filled has this number.
-            pool.insert(EventId(event), Entry { author, time, reason, bytes, group: 0 });
+            let entry = Entry { author, time, reason, bytes, has_body, group: 0 };
+            pool.insert(EventId(event), entry);
             walk.next()?;
         }
         Ok(pool)
@@ -132,6 +136,21 @@ impl Pool {
         found
     }
 
+    /// The events that wait for something that has not come: for events that do not wait here
+    /// themselves, or for bodies, and all that wait for those. The others wait for their time.
+    pub fn lacking(&self) -> BTreeSet<EventId> {
+        let absent = self.by_missing.iter().filter(|(id, _)| !self.contains(**id));
+        let bodiless = self.waiting.iter().filter(|(_, entry)| !entry.has_body);
+        let mut open: Vec<_> = absent.flat_map(|(_, followers)| followers).copied().collect();
+        open.extend(bodiless.map(|(event, _)| *event));
+        let mut found: BTreeSet<_> = open.iter().copied().collect();
+        while let Some(event) = open.pop() {
+            let followers = self.by_missing.get(&event).into_iter().flatten().copied();
+            open.extend(followers.filter(|follower| found.insert(*follower)));
+        }
+        found
+    }
+
     /// The events that are due at `now`.
     pub fn due(&self, now: Micros) -> Vec<EventId> {
         self.due
@@ -139,6 +158,11 @@ impl Pool {
             .take_while(|(time, _)| time.0 <= now.0 + MAX_AHEAD)
             .map(|(_, id)| *id)
             .collect()
+    }
+
+    /// When the first of those is due that wait for nothing but their time.
+    pub fn next_due(&self) -> Option<Micros> {
+        self.due.first().map(|(time, _)| Micros(time.0.saturating_sub(MAX_AHEAD)))
     }
 
     /// Lets an event wait, in the place of what waited of it before. Tells which others have to

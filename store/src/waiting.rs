@@ -7,8 +7,9 @@ use quipu_merge::{AuthorKey, EventId, Micros, ParsedEvent};
 
 use crate::commit::Exclusive;
 use crate::db::Db;
-use crate::error::{MergeError, StorageError};
-use crate::ingest::{BATCH, Checked, MergeReport};
+use crate::error::StorageError;
+use crate::incoming::Checked;
+use crate::ingest::{BATCH, MergeReport, Outcome};
 use crate::ledger::{Ledger, now};
 use crate::pool::Entry;
 use crate::record::WaitingRecord;
@@ -55,8 +56,9 @@ impl Writer {
             // Other bytes would only stand in the way of the right ones.
             body: checked.named_body().cloned(),
             openings: checked.openings.clone(),
-        }
-        .encode();
+        };
+        let has_body = record.body.is_some();
+        let record = record.encode();
         let key = meta::waiting(event.0);
         if self.pool.contains(event)
             && db.latest().get(Family::Meta, &key)?.is_some_and(|before| *before == *record)
@@ -67,7 +69,8 @@ impl Writer {
         }
         let content = checked.event.event();
         let (bytes, group) = (record.len() as u64, self.group);
-        let entry = Entry { author: content.author, time: content.time, reason, bytes, group };
+        let (author, time) = (content.author, content.time);
+        let entry = Entry { author, time, reason, bytes, has_body, group };
         let Some(left) = self.pool.put(event, entry) else { return Ok(1) };
         for event in &left {
             self.delete(db, Family::Meta, &meta::waiting(event.0))?;
@@ -108,9 +111,15 @@ impl Ledger {
             return Ok(0);
         }
         let mut report = MergeReport::default();
-        self.in_bulk(|hold| self.release(hold, due, &mut report).map_err(storage))?;
+        self.in_bulk(|hold| self.release(hold, due, &mut report))?;
         self.sync_if_durable()?;
         Ok(report.new_events)
+    }
+
+    /// When the next event is due that waits for nothing but its time, if one does: then
+    /// [`Self::admit_due`] admits it, and so does [`Self::admit`].
+    pub fn next_due(&self) -> Option<Micros> {
+        self.lock_writer().pool.next_due()
     }
 
     /// What waits of an event, if it waits.
@@ -142,7 +151,7 @@ impl Ledger {
         hold: &mut Exclusive<'_>,
         first: Vec<EventId>,
         report: &mut MergeReport,
-    ) -> Result<(), MergeError> {
+    ) -> Result<(), StorageError> {
         let (mut ready, mut admitted) = (first, 0_usize);
         while let Some(event) = ready.pop() {
             let Some(record) = self.waiting_record(hold, event)? else { continue };
@@ -151,7 +160,7 @@ impl Ledger {
             // Its signature held when it was put there.
             let checked = Checked::new(parsed.verified_before(), record.body, record.openings);
             match self.admit_or_wait(hold, &checked, report) {
-                Ok(true) => {
+                Ok(Outcome::Admitted) => {
                     ready.extend(hold.writer().pool.waiting_for(event));
                     admitted += 1;
                     // Written by the batch, and not all of it at once, which would be kept in memory.
@@ -159,13 +168,12 @@ impl Ledger {
                         hold.flush()?;
                     }
                 }
-                Ok(false) => {}
+                Ok(_) => {}
                 // Whoever sent it is gone: it is dropped, and counted.
-                Err(MergeError::Refused(refusal)) => {
-                    let for_good = checked.is_for_good(&refusal);
+                Err(error) => {
+                    let for_good = checked.is_for_good(&error.refusal()?);
                     report.refused += hold.writer().refuse(&self.db, event, for_good)?;
                 }
-                Err(other) => return Err(other),
             }
         }
         Ok(())
@@ -174,13 +182,6 @@ impl Ledger {
     /// The events that wait for this one, which has just been admitted.
     pub(crate) fn waiting_for(writer: &Writer, event: EventId) -> Vec<EventId> {
         writer.pool.waiting_for(event)
-    }
-}
-
-fn storage(error: MergeError) -> StorageError {
-    match error {
-        MergeError::Storage(error) => error,
-        other => StorageError::damaged(other.to_string()),
     }
 }
 

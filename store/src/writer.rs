@@ -19,6 +19,7 @@ use crate::lookup::{self, Known, Recent, Stored};
 use crate::overlay::Overlay;
 use crate::pool::Pool;
 use crate::record::{self, put_dot, put_number};
+use crate::replica::{HeldEvent, News};
 use crate::schema::{Family, meta};
 
 /// What readers share: the ledger as of the last commit.
@@ -34,6 +35,8 @@ pub struct Published {
     pub verdicts: Arc<Verdicts>,
     /// The events that no other follows, ascending.
     pub heads: Arc<[Known]>,
+    /// The events that came with the commit, where somebody follows.
+    pub new: Arc<[HeldEvent]>,
 }
 
 /// Room that is made for a group beforehand, in bytes.
@@ -63,6 +66,8 @@ pub struct Writer {
     pub pool: Pool,
     /// Events that were not in the database when it was asked for them together.
     pub absent: HashSet<EventId>,
+    /// What has been taken in, for those who want to be told.
+    pub news: News,
     batch: WriteBatch,
     empty: bool,
     /// Records of the family `state` in the group.
@@ -88,6 +93,7 @@ impl Writer {
             erased_openings: BTreeMap::new(),
             pool: Pool::default(),
             absent: HashSet::new(),
+            news: News::default(),
             batch: WriteBatch::default(),
             empty: true,
             states: Overlay::default(),
@@ -268,6 +274,7 @@ impl Writer {
             authority: self.authority.clone(),
             verdicts: self.verdicts.clone(),
             heads: self.heads.clone(),
+            new: self.news.take_group(),
         };
         Ok((batch, published))
     }

@@ -70,6 +70,10 @@ fn child() {
             ledger.merge(&source, &mut |_, _| {}).unwrap();
             write(&ledger, u64::MAX);
         }
+        "admit" => {
+            admit(&ledger, &Ledger::open(path("QUIPU_SOURCE")).unwrap());
+            write(&ledger, u64::MAX);
+        }
         "import" => {
             ledger.import(File::open(path("QUIPU_SOURCE")).unwrap(), &mut |_, _| {}).unwrap();
             write(&ledger, u64::MAX);
@@ -140,6 +144,19 @@ fn blocks(ledger: &Ledger) {
         scope.spawn(collect);
         scope.spawn(write);
     });
+}
+
+/// Replicating as nodes do.
+fn admit(ledger: &Ledger, source: &Ledger) {
+    let wants = ledger.plan(&source.frontier().unwrap()).unwrap();
+    let mut feed = source.feed(&wants).unwrap();
+    loop {
+        let portion = feed.read(source, 50_000).unwrap();
+        ledger.admit(portion.events).unwrap();
+        if portion.last {
+            return;
+        }
+    }
 }
 
 /// Values dropped and brought back, while others are written.
@@ -290,9 +307,10 @@ fn random_kills() {
                 ("control", "own"),
                 ("merge", "merge"),
                 ("import", "import"),
+                ("admit", "admit"),
                 ("blocks", "own"),
                 ("prune", "merge"),
-            ][usize::try_from(random(&mut state, 7)).unwrap()];
+            ][usize::try_from(random(&mut state, 8)).unwrap()];
             let (store, promised) = round.entry(base).or_insert_with(|| {
                 let store = setting.path(&format!("{base}-{kills}"));
                 match base {
@@ -334,6 +352,8 @@ fn tasks(point: &str) -> &'static [(&'static str, u64)] {
             ("control", 4),
             ("merge", 1),
             ("import", 1),
+            ("admit", 0),
+            ("admit", 3),
         ],
         "after-key-saved" | "after-database-made" | "after-genesis" | "before-finished" => {
             &[("create", 0)]
@@ -391,10 +411,13 @@ fn every_crash_point() {
             let mut promised = Promised::default();
             promised.extend(events);
             promised.check(&store);
-            if task == "merge" || task == "import" {
+            if ["merge", "import", "admit"].contains(&task) {
                 let (ledger, source) =
                     (Ledger::open(&store).unwrap(), Ledger::open(setting.path("source")).unwrap());
-                ledger.merge(&source, &mut |_, _| {}).unwrap();
+                match task {
+                    "admit" => admit(&ledger, &source),
+                    _ => drop(ledger.merge(&source, &mut |_, _| {}).unwrap()),
+                }
                 assert!(ledger.verify(&mut |_, _| {}).unwrap().is_sound());
                 let clock = ledger.snapshot().unwrap().version().unwrap();
                 assert_eq!(clock.get(&source.author()), Some(&(SOURCE_EVENTS as u64 + 1)));

@@ -1,5 +1,7 @@
 //! What refers to a block.
 
+use std::collections::BTreeSet;
+
 use quipu_merge::{BlockId, Dot, Micros};
 
 use super::{Entry, entry_of, put_len, read_len};
@@ -114,6 +116,44 @@ impl<'r> Edges<'r> {
 /// Whether anything refers to a block.
 pub fn is_referred_to(reader: Reader<'_>, child: u64) -> Result<bool, StorageError> {
     Ok(Edges::between(reader, child, child)?.held(child)? != Held::No)
+}
+
+/// So many edges are followed from one block, and from all on the way together, when what refers to a
+/// block is looked for.
+const MAX_FOLLOWED: usize = 256;
+const MAX_FOLLOWED_IN_ALL: usize = 4096;
+
+/// Whether something for which `is_it` holds refers to a block, directly or through manifests. `is_it`
+/// is called with a block on the way and what refers to it. Of blocks to which very much refers, not
+/// all is looked at.
+pub fn find_parent(
+    reader: Reader<'_>,
+    block: u64,
+    mut is_it: impl FnMut(u64, Parent) -> Result<bool, StorageError>,
+) -> Result<bool, StorageError> {
+    let damaged = || StorageError::damaged("an edge between blocks");
+    let (mut open, mut seen, mut followed) = (vec![block], BTreeSet::from([block]), 0);
+    while let Some(child) = open.pop()
+        && followed < MAX_FOLLOWED_IN_ALL
+    {
+        let mut walk = reader.walk(Family::Edges, &child.to_be_bytes())?;
+        walk.first()?;
+        for _ in 0..MAX_FOLLOWED {
+            let Some((key, _)) = walk.item() else { break };
+            let (_, parent) = parse_edge(key).ok_or_else(damaged)?;
+            if is_it(child, parent)? {
+                return Ok(true);
+            }
+            if let Parent::Manifest(number) = parent
+                && seen.insert(number)
+            {
+                open.push(number);
+            }
+            followed += 1;
+            walk.next()?;
+        }
+    }
+    Ok(false)
 }
 
 /// The mark of a block that may be garbage.

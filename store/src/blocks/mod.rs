@@ -20,7 +20,7 @@ use quipu_merge::{BlockId, Codec, Content, Link, Manifest, Opening};
 
 pub use ahead::Ahead;
 pub use cascade::Cascade;
-pub use edges::{Edges, Garbage, Held, Parent, edge_key, is_referred_to, parse_edge};
+pub use edges::{Edges, Garbage, Held, Parent, edge_key, find_parent, is_referred_to, parse_edge};
 pub use numbers::{Blocks, remove_unfinished};
 pub use sink::BlockSink;
 
@@ -134,14 +134,20 @@ pub fn is_here(reader: Reader<'_>, id: BlockId) -> Result<bool, StorageError> {
 
 /// A block of a long value that is not here, if there is one. Only manifests are read.
 pub fn first_missing(reader: Reader<'_>, link: Link) -> Result<Option<BlockId>, StorageError> {
-    let mut missing = None;
+    Ok(missing(reader, link, 1)?.pop())
+}
+
+/// The blocks of a long value that are not here, up to `limit` of them, as far as manifests that are
+/// here tell. Only manifests are read.
+pub fn missing(reader: Reader<'_>, link: Link, limit: usize) -> Result<Vec<BlockId>, StorageError> {
+    let mut missing = Vec::new();
     for_each(link, |id| {
-        if missing.is_some() {
+        if missing.len() >= limit {
             return Ok(None);
         }
         let manifest = if id.codec == Codec::DagCbor { read(reader, id)? } else { None };
         if manifest.is_none() && !(id.codec == Codec::Raw && is_here(reader, id)?) {
-            missing = Some(id);
+            missing.push(id);
         }
         Ok::<_, StorageError>(manifest)
     })?;

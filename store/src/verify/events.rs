@@ -9,7 +9,8 @@ use quipu_merge::{
 use super::{Check, at};
 use crate::db::Walk;
 use crate::error::StorageError;
-use crate::ingest::{BATCH, Checked, Incoming, check_all};
+use crate::incoming::{Checked, Incoming, check_all};
+use crate::ingest::BATCH;
 use crate::lookup::{self, Stored};
 use crate::missing;
 use crate::opening;

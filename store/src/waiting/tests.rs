@@ -10,6 +10,7 @@ use quipu_merge::{
 };
 
 use super::*;
+use crate::error::MergeError;
 use crate::ledger::{Durability, NewLedger, Options};
 use crate::pool::{MAX_WAITING, MAX_WAITING_BYTES};
 
