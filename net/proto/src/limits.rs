@@ -31,6 +31,8 @@ pub const WINDOW: u64 = 4 << 20;
 pub const MAX_OFFERED: usize = 1 << 16;
 /// Events of one peer's gossip that are being admitted. What is more comes by synchronisation.
 pub const MAX_GOSSIP_PENDING: usize = 256;
+/// Questions of one peer for events that it was told of, being answered at once.
+pub const MAX_GRAFTING: usize = 4;
 /// Events that have been told of and not come, of one peer.
 pub const MAX_PROMISED: usize = 512;
 /// Events that were seen lately, to know what comes twice.

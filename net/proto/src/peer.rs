@@ -36,6 +36,8 @@ pub struct Peer {
     pub score: Score,
     /// Its events that are being admitted.
     pub pushed: usize,
+    /// Its questions for events that it was told of, which are being answered.
+    pub grafting: usize,
     /// The number of the last question whether it is there, and when that was asked.
     pub asked: (u64, Moment),
     /// When it was heard of last.
@@ -56,6 +58,7 @@ impl Peer {
             giving: Giving::default(),
             score: Score::default(),
             pushed: 0,
+            grafting: 0,
             asked: (0, now),
             heard: now,
         }

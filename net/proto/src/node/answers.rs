@@ -38,6 +38,7 @@ impl Node {
                 self.send_all(grafts);
             }
             (Purpose::Grafted(key), Answer::Fetched(packets)) => {
+                self.grafted(key);
                 self.send_all(packets.into_iter().map(|packet| (key, Message::Announce(packet))));
             }
             (Purpose::Listed, Answer::Lacking(items)) => self.values.listed(items),
@@ -59,6 +60,13 @@ impl Node {
                 }
             }
             (purpose, _) => self.failed(purpose, ticket, now),
+        }
+    }
+
+    /// A question for events that were told of has been answered.
+    fn grafted(&mut self, key: AuthorKey) {
+        if let Some(peer) = self.peers.get_mut(&key) {
+            peer.grafting = peer.grafting.saturating_sub(1);
         }
     }
 
@@ -162,7 +170,8 @@ impl Node {
             }
             Purpose::Took(_, item) => self.values.pause(item, now),
             Purpose::Listed => self.values.not_listed(),
-            Purpose::Overdue(_) | Purpose::Grafted(_) => {}
+            Purpose::Grafted(key) => self.grafted(key),
+            Purpose::Overdue(_) => {}
         }
     }
 }

@@ -5,7 +5,7 @@ use quipu_merge::{AuthorKey, Micros};
 use super::{Node, Output, Purpose};
 use crate::channel::Channel;
 use crate::exchange::{Nonsense, Step};
-use crate::limits::{MAX_GOSSIP_FRAME, MAX_GOSSIP_PENDING};
+use crate::limits::{MAX_GOSSIP_FRAME, MAX_GOSSIP_PENDING, MAX_GRAFTING};
 use crate::message::{Hello, Message, Packet, Ping};
 use crate::pull::Ended;
 use crate::score::Misbehaviour;
@@ -91,6 +91,52 @@ impl Node {
                 self.outputs.push_back(Output::Clock(key, ahead(pong.time, then)));
             }
             Message::Pong(_) => {}
+            Message::Compare(_)
+            | Message::Lanes(_)
+            | Message::Reconcile(_)
+            | Message::AskLanes(_)
+            | Message::Pull(_)
+            | Message::Batch(_)
+            | Message::End(_)
+            | Message::Credit(_) => self.sync_message(key, message, now)?,
+            Message::Announce(packet) => self.pushed(key, packet),
+            Message::Have(ids) => self.gossip.told(key, &ids.events, now),
+            Message::Graft(ids) => {
+                self.gossip.set_on_tree(key, true);
+                if peer.grafting >= MAX_GRAFTING {
+                    // What is not answered comes by synchronisation.
+                    return Ok(());
+                }
+                peer.grafting += 1;
+                let (ticket, events) = (self.tasks.ticket(Purpose::Grafted(key)), ids.events);
+                // One message each, of which the longest fits the channel.
+                let max_len = MAX_GOSSIP_FRAME as usize;
+                self.outputs.push_back(Output::Do(Task::Fetch { ticket, events, max_len }));
+            }
+            Message::Ask(ask) => peer.giving.asked(ask)?,
+            Message::Got(got) => self.values.got(key, got.item),
+            Message::Given(given) => {
+                if let Some((item, bytes)) = self.values.given(key, given, now)? {
+                    let ticket = self.tasks.ticket(Purpose::Took(key, item));
+                    self.outputs.push_back(Output::Do(Task::Take { ticket, item, bytes }));
+                }
+            }
+            Message::Prune => {
+                self.gossip.set_on_tree(key, false);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a message of synchronisation.
+    fn sync_message(
+        &mut self,
+        key: AuthorKey,
+        message: Message,
+        now: Moment,
+    ) -> Result<(), Misbehaviour> {
+        let Some(peer) = self.peers.get_mut(&key) else { return Ok(()) };
+        match message {
             Message::Compare(theirs) => {
                 let step = peer.exchange.compared(&theirs, &self.frontier, now);
                 self.compared(key, step)?;
@@ -121,26 +167,7 @@ impl Node {
                 self.pull_ended(key, ended)?;
             }
             Message::Credit(credit) => peer.serving.credit(credit)?,
-            Message::Announce(packet) => self.pushed(key, packet),
-            Message::Have(ids) => self.gossip.told(key, &ids.events, now),
-            Message::Graft(ids) => {
-                self.gossip.set_on_tree(key, true);
-                let (ticket, events) = (self.tasks.ticket(Purpose::Grafted(key)), ids.events);
-                // One message each, of which the longest fits the channel.
-                let max_len = MAX_GOSSIP_FRAME as usize;
-                self.outputs.push_back(Output::Do(Task::Fetch { ticket, events, max_len }));
-            }
-            Message::Ask(ask) => peer.giving.asked(ask)?,
-            Message::Got(got) => self.values.got(key, got.item),
-            Message::Given(given) => {
-                if let Some((item, bytes)) = self.values.given(key, given, now)? {
-                    let ticket = self.tasks.ticket(Purpose::Took(key, item));
-                    self.outputs.push_back(Output::Do(Task::Take { ticket, item, bytes }));
-                }
-            }
-            Message::Prune => {
-                self.gossip.set_on_tree(key, false);
-            }
+            _ => {}
         }
         Ok(())
     }
