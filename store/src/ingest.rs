@@ -225,10 +225,8 @@ impl Ledger {
             hold.flush()?;
         }
         let own = self.author() == event.event().author;
-        let prev = match event.event().prev {
-            Some(prev) => hold.writer().known(self.latest(), prev)?,
-            None => None,
-        };
+        let prev = event.event().prev.map(|prev| hold.writer().known(self.latest(), prev));
+        let prev = prev.transpose()?.flatten();
         let links = self.links(&checked.openings)?;
         let incomplete = missing::incomplete(self.latest(), body, &checked.openings)?;
         let writer = hold.writer();

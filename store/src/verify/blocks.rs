@@ -4,7 +4,7 @@
 use quipu_merge::{BlockId, Codec};
 
 use super::{Check, at, hex};
-use crate::blocks::{self, Entry, Parent};
+use crate::blocks::{self, Entry, Garbage, Parent};
 use crate::error::StorageError;
 use crate::opening;
 use crate::schema::{self, Family, meta};
@@ -36,6 +36,7 @@ pub fn check(check: &mut Check<'_, '_, '_>) -> Result<(), StorageError> {
     edges += values(check)?;
     edges += pins(check)?;
     check_edges(check, edges)?;
+    check_marks(check)?;
     check_index(check, indexed)
 }
 
@@ -108,6 +109,26 @@ fn garbage(check: &mut Check<'_, '_, '_>, number: u64, id: BlockId) -> Result<()
     {
         check.find(format!("block {id}: nothing refers to it, and no mark says so"));
     }
+    Ok(())
+}
+
+/// A mark of garbage has the number that the index has for its block: collecting relies on it.
+fn check_marks(check: &mut Check<'_, '_, '_>) -> Result<(), StorageError> {
+    check.each(Family::Meta, meta::GARBAGE, |check, key, mark| {
+        let number = key.strip_prefix(meta::GARBAGE).and_then(|number| number.try_into().ok());
+        let Some((number, mark)) = number.map(u64::from_be_bytes).zip(Garbage::decode(mark)) else {
+            check.find(format!("the mark {} of a block cannot be read", hex(key)));
+            return Ok(());
+        };
+        let indexed = blocks::number_of(check.reader(), mark.id);
+        if check.sound("the index of blocks", indexed)?.flatten() != Some(number) {
+            check.find(format!(
+                "block {}: its mark has a number that the index does not have",
+                mark.id
+            ));
+        }
+        Ok(())
+    })?;
     Ok(())
 }
 
