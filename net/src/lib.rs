@@ -43,10 +43,12 @@
 //! # }
 //! ```
 
+mod node;
 mod quic;
 
 pub use quipu_proto::Channel;
 
+pub use node::{NodeStatus, PeerAddress, PeerAddressError, PeerState, PeerStatus, Place};
 pub use quic::{
     AcceptError, Admission, BindError, CloseCode, ConnectError, Connection, ConnectionError,
     Endpoint, FrameLimits, Full, Limits, LimitsError, Link, MAX_REASON, MAX_REFUSALS, NodeKey,

@@ -1,0 +1,84 @@
+//! How a node and its peers are doing.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use quipu_merge::AuthorKey;
+
+use super::address::Place;
+
+/// How a node is doing. Counts are since it started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeStatus {
+    /// Its key.
+    pub key: AuthorKey,
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// For how long it has been running.
+    pub up: Duration,
+    /// Its peers, ascending by key: those that are connected, and those that it would like to be.
+    pub peers: Vec<PeerStatus>,
+    /// Events that came from peers and were admitted.
+    pub events_in: u64,
+    /// Events that were sent to peers.
+    pub events_out: u64,
+    /// What peers have done that honest ones do not do, by what it was; ascending.
+    pub misbehaviour: Vec<(&'static str, u64)>,
+    /// Connections that were refused: strangers, and those that failed to prove their key.
+    pub refused: u64,
+    /// Values that are known to be missing here and wanted, up to a thousand.
+    pub lacking: usize,
+}
+
+/// How it stands with one peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerStatus {
+    /// Its key.
+    pub key: AuthorKey,
+    /// Whether somebody asked for it to be kept; otherwise it was heard of, or dialled in.
+    pub kept: bool,
+    /// Where it may be reached, the best first.
+    pub places: Vec<Place>,
+    /// Whether it is there.
+    pub state: PeerState,
+    /// Bytes received from it and sent to it, on all connections since the node started.
+    pub received_bytes: u64,
+    /// See `received_bytes`.
+    pub sent_bytes: u64,
+    /// Events that came from it and were admitted.
+    pub events_in: u64,
+    /// Events that were sent to it.
+    pub events_out: u64,
+}
+
+/// Whether a peer is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PeerState {
+    /// It is.
+    Connected {
+        /// For how long.
+        since: Duration,
+        /// From where.
+        address: SocketAddr,
+        /// Whether it dialled.
+        inbound: bool,
+        /// For how long it has had other events than this node; zero when both were equal when they were
+        /// compared last.
+        lag: Duration,
+        /// The time that a question and its answer take.
+        round_trip: Duration,
+        /// How far its clock is ahead of this node's, in microseconds.
+        clock_ahead: i64,
+    },
+    /// It is being dialled.
+    Dialling,
+    /// It could not be reached, and is dialled again later.
+    Waiting {
+        /// When.
+        retry_in: Duration,
+        /// Why it could not be reached.
+        why: String,
+    },
+    /// It is not known where it is.
+    Away,
+}
