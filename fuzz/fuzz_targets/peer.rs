@@ -63,7 +63,9 @@ fn settle(node: &mut Node, now: u64) {
                 (ticket, Answer::Admitted { outcomes, new: Vec::new() })
             }
             Task::Read { ticket, .. } => (ticket, Answer::Read { packets: Vec::new(), last: true }),
-            Task::Lacking { ticket, .. } => (ticket, Answer::Lacking(Vec::new())),
+            Task::Lacking { ticket, .. } => {
+                (ticket, Answer::Lacking { items: Vec::new(), next: None })
+            }
             Task::Provide { ticket, .. } => (ticket, Answer::Provided(None)),
             Task::Take { ticket, .. } => (ticket, Answer::Taken(true)),
             Task::Missing { ticket, events } => (ticket, Answer::Missing(events)),

@@ -50,5 +50,5 @@ pub use message::{
 };
 pub use node::{Config, Input, Node, Output};
 pub use score::{MOST, Misbehaviour};
-pub use task::{Answer, FeedId, Outcome, Task, Ticket};
+pub use task::{Answer, FeedId, Outcome, Task, Ticket, ValuePlace};
 pub use time::Moment;

@@ -13,6 +13,15 @@ pub struct Ticket(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FeedId(pub u64);
 
+/// Which value: an operation of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ValuePlace {
+    /// The event.
+    pub event: EventId,
+    /// The index of the operation in its body.
+    pub slot: u16,
+}
+
 /// What is asked of the store. Every task with a ticket is answered once, in any order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Task {
@@ -55,13 +64,13 @@ pub enum Task {
         feed: FeedId,
     },
     /// What of values is not at hand and could be had: openings that did not come along, and blocks of
-    /// long values that are wanted here. Ascending.
+    /// long values that are wanted here. Value by value, in an order of the store's own.
     Lacking {
         /// Comes back with the answer.
         ticket: Ticket,
-        /// Go on after this.
-        after: Option<Item>,
-        /// So many at most.
+        /// Go on after this value, which an answer has named.
+        after: Option<ValuePlace>,
+        /// About so many: what one value lacks is not divided.
         limit: usize,
     },
     /// Something of a value.
@@ -119,8 +128,13 @@ pub enum Answer {
         /// Whether the run has ended.
         last: bool,
     },
-    /// To [`Task::Lacking`]. Fewer than the limit are all there are.
-    Lacking(Vec<Item>),
+    /// To [`Task::Lacking`].
+    Lacking {
+        /// What is lacking.
+        items: Vec<Item>,
+        /// The last value that was looked at, where there may be more after it.
+        next: Option<ValuePlace>,
+    },
     /// To [`Task::Provide`]; nothing where it is not at hand or has been erased.
     Provided(Option<Vec<u8>>),
     /// To [`Task::Take`]: whether it was what it ought to be.

@@ -11,7 +11,7 @@ use quipu_merge::{AuthorKey, BlockId};
 use crate::limits::{LIST_EVERY, MAX_ASKED, MAX_WANTED, PATIENCE, PEACE, RETRY_EVERY};
 use crate::message::{Ask, Given, Item, Message};
 use crate::score::Misbehaviour;
-use crate::task::{Task, Ticket};
+use crate::task::{Task, Ticket, ValuePlace};
 use crate::time::Moment;
 
 /// What is wanted of values, and of whom it is asked.
@@ -55,7 +55,7 @@ enum Listing {
     #[default]
     Done,
     /// Up to here.
-    UpTo(Option<Item>),
+    UpTo(Option<ValuePlace>),
     /// It is being asked.
     Asked(Ticket),
 }
@@ -63,10 +63,10 @@ enum Listing {
 impl Values {
     /// The store may lack more than it did.
     pub const fn look(&mut self) {
-        if matches!(self.listing, Listing::Done) {
-            self.listing = Listing::UpTo(None);
-        } else {
-            self.again = true;
+        match self.listing {
+            Listing::Done => self.listing = Listing::UpTo(None),
+            Listing::UpTo(None) => {}
+            Listing::UpTo(Some(_)) | Listing::Asked(_) => self.again = true,
         }
     }
 
@@ -83,10 +83,9 @@ impl Values {
     }
 
     /// The store has listed some of what it lacks.
-    pub fn listed(&mut self, items: Vec<Item>) {
-        let last = items.last().copied().filter(|_| items.len() >= MAX_WANTED);
-        self.listing = match last {
-            Some(_) => Listing::UpTo(last),
+    pub fn listed(&mut self, items: Vec<Item>, next: Option<ValuePlace>) {
+        self.listing = match next {
+            Some(_) => Listing::UpTo(next),
             None if std::mem::take(&mut self.again) => Listing::UpTo(None),
             None => Listing::Done,
         };
@@ -95,9 +94,10 @@ impl Values {
         }
     }
 
-    /// The store could not list it.
-    pub const fn not_listed(&mut self) {
-        self.listing = Listing::Done;
+    /// The store could not list it: it is asked again later.
+    pub fn not_listed(&mut self, now: Moment) {
+        self.listing = Listing::UpTo(None);
+        self.list_at = now.after(RETRY_EVERY);
     }
 
     /// Asks peers that are not being asked yet.

@@ -41,7 +41,7 @@ impl Node {
                 self.grafted(key);
                 self.send_all(packets.into_iter().map(|packet| (key, Message::Announce(packet))));
             }
-            (Purpose::Listed, Answer::Lacking(items)) => self.values.listed(items),
+            (Purpose::Listed, Answer::Lacking { items, next }) => self.values.listed(items, next),
             (Purpose::Given(key), Answer::Provided(bytes)) => {
                 let given =
                     self.peers.get_mut(&key).and_then(|peer| peer.giving.given(ticket, bytes));
@@ -169,7 +169,7 @@ impl Node {
                 self.send_all(given.map(|given| (key, given)));
             }
             Purpose::Took(_, item) => self.values.pause(item, now),
-            Purpose::Listed => self.values.not_listed(),
+            Purpose::Listed => self.values.not_listed(now),
             Purpose::Grafted(key) => self.grafted(key),
             Purpose::Overdue(_) => {}
         }

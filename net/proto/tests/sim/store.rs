@@ -10,6 +10,8 @@ use super::values::Values;
 
 /// So many events may wait for others.
 const MAX_WAITING: usize = 1000;
+/// So much of what is lacking is listed at once.
+const MAX_LISTED: usize = 4;
 
 pub struct Store {
     pub history: History,
@@ -102,8 +104,8 @@ impl Store {
                 None
             }
             Task::Lacking { ticket, after, limit } => {
-                let lacking = self.values.lacking().iter().filter(|item| Some(**item) > after);
-                Some((ticket, Answer::Lacking(lacking.take(limit).copied().collect())))
+                let (items, next) = self.values.list(after, limit.min(MAX_LISTED));
+                Some((ticket, Answer::Lacking { items, next }))
             }
             Task::Provide { ticket, item } => {
                 Some((ticket, Answer::Provided(self.values.get(item).cloned())))

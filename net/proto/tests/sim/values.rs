@@ -1,9 +1,10 @@
 //! The values of a store in memory: an opening for each value, and a block that it refers to.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use quipu_merge::{BlockId, Body, Codec, EventId, OpeningId, Operation};
-use quipu_proto::{Item, Packet};
+use quipu_proto::{Item, Packet, ValuePlace};
 
 use super::author;
 
@@ -63,6 +64,21 @@ impl Values {
     /// are here.
     pub const fn lacking(&self) -> &BTreeSet<Item> {
         &self.lacking
+    }
+
+    /// Some of it, value by value from the one after `after`, and where to go on.
+    pub fn list(&self, after: Option<ValuePlace>, limit: usize) -> (Vec<Item>, Option<ValuePlace>) {
+        let from = after.map_or(Bound::Unbounded, |after| Bound::Excluded(after.event));
+        let mut items = Vec::new();
+        for event in self.ids.range((from, Bound::Unbounded)).map(|(event, _)| *event) {
+            let block = self.here.get(&opening(event)).map(|opening| block(opening));
+            let of_value = [Some(opening(event)), block].into_iter().flatten();
+            items.extend(of_value.filter(|item| self.lacking.contains(item)));
+            if items.len() >= limit {
+                return (items, Some(ValuePlace { event, slot: 0 }));
+            }
+        }
+        (items, None)
     }
 
     /// A value of this node's own.
