@@ -14,6 +14,7 @@ use quipu_merge::AuthorKey;
 use crate::frontier::{Frontier, FrontierDigest, LaneTips};
 use crate::limits::{COMPARE_EVERY, MAX_IDS, MAX_LANES, MAX_OFFERED, MAX_RECONCILE, PATIENCE};
 use crate::message::{AskLanes, Compare, Lanes, Message, Reconcile};
+use crate::score::Misbehaviour;
 use crate::time::Moment;
 
 /// With so many authors at most, whole frontiers are told.
@@ -45,6 +46,25 @@ pub struct Exchange {
     not_before: Moment,
     /// Frontiers at which both were equal, latest first, with the version of the own one.
     agreed: VecDeque<(FrontierDigest, u64)>,
+    /// The own entries that the other may ask for, by their digests: each once.
+    to_tell: BTreeMap<[u8; 32], AuthorKey>,
+    /// When the last comparison started, and what it has come to.
+    started: Moment,
+    course: Course,
+}
+
+/// What a comparison, and getting what it has found, has come to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Course {
+    /// It has not come to its end.
+    #[default]
+    Open,
+    /// What the other is ahead in has been found.
+    Found,
+    /// Not all has been got that was found.
+    Short,
+    /// All has been got.
+    Level,
 }
 
 #[derive(Debug)]
@@ -89,6 +109,9 @@ impl Exchange {
             deadline: Moment::default(),
             not_before: Moment::default(),
             agreed: VecDeque::new(),
+            to_tell: BTreeMap::new(),
+            started: Moment::default(),
+            course: Course::Open,
         }
     }
 
@@ -113,11 +136,43 @@ impl Exchange {
     pub fn is_idle(&mut self, now: Moment) -> bool {
         if now >= self.deadline {
             self.state = State::Idle;
+            self.to_tell.clear();
         }
         matches!(self.state, State::Idle)
     }
 
+    /// Not all is got of what the other is ahead in.
+    pub fn fall_short(&mut self) {
+        if self.course != Course::Level {
+            self.course = Course::Short;
+        }
+    }
+
+    /// All has been got that was found. Tells when the comparison started, if this is news and
+    /// nothing fell short.
+    pub fn got_all(&mut self) -> Option<Moment> {
+        let news = self.course == Course::Found;
+        news.then(|| {
+            self.course = Course::Level;
+            self.started
+        })
+    }
+
+    /// Whether the last comparison has not led to having all that the other had.
+    pub fn is_short(&self) -> bool {
+        self.course != Course::Level
+    }
+
+    fn end(&mut self) {
+        self.state = State::Idle;
+        if self.course == Course::Open {
+            self.course = Course::Found;
+        }
+    }
+
     fn tell(&mut self, own: &Frontier, now: Moment) -> Message {
+        (self.started, self.course) = (now, Course::Open);
+        self.to_tell.clear();
         let known = self.agreed.iter().map(|(digest, _)| digest.0).collect();
         let compare =
             Compare { round: self.round, frontier: own.digest(), lanes: own.len() as u64, known };
@@ -148,6 +203,7 @@ impl Exchange {
         };
         if told.compare.frontier == theirs.frontier {
             self.agree(theirs.frontier, told.version);
+            self.end();
             return Ok(step);
         }
         let (lead, follow) =
@@ -164,6 +220,8 @@ impl Exchange {
             if self.leads {
                 let bytes = reconciling.negentropy.initiate().map_err(|_| Nonsense)?;
                 step.send.push(Message::Reconcile(Reconcile { round: self.round, bytes }));
+            } else {
+                self.to_tell.clone_from(&reconciling.entries);
             }
             self.state = State::Reconciling(Box::new(reconciling));
         }
@@ -186,10 +244,12 @@ impl Exchange {
             return Err(Nonsense);
         }
         if lanes.last {
-            self.state = match self.state {
-                State::Listening(answers) if answers > 1 => State::Listening(answers - 1),
-                _ => State::Idle,
-            };
+            match self.state {
+                State::Listening(answers) if answers > 1 => {
+                    self.state = State::Listening(answers - 1);
+                }
+                _ => self.end(),
+            }
         }
         let differs = |lane: &LaneTips| lane.tips != own.tips(lane.author);
         let offered = lanes.lanes.into_iter().filter(differs).collect();
@@ -221,25 +281,32 @@ impl Exchange {
         }
         let mine = state.have.iter().filter_map(|id| state.entry(&id.to_bytes(), own));
         let mut send: Vec<_> = lanes(round, mine).collect();
-        let need: Vec<_> = state.need.iter().map(|id| id.to_bytes()).collect();
+        let need: BTreeSet<_> = state.need.iter().map(|id| id.to_bytes()).collect();
+        let need: Vec<_> = need.into_iter().collect();
         send.extend(
             need.chunks(MAX_IDS)
                 .map(|entries| Message::AskLanes(AskLanes { round, entries: entries.to_vec() })),
         );
         let answers = need.len().div_ceil(MAX_IDS);
-        self.state = if answers == 0 { State::Idle } else { State::Listening(answers) };
+        if answers == 0 {
+            self.end();
+        } else {
+            self.state = State::Listening(answers);
+        }
         Ok(Step { send, offered: Vec::new() })
     }
 
-    /// The other asks for entries. It has told its own by then.
-    pub fn asked(&mut self, ask: &AskLanes, own: &Frontier) -> Vec<Message> {
-        if ask.round != self.round || ask.entries.is_empty() {
-            return Vec::new();
+    /// The other asks for entries that reconciliation has shown it. It has told its own by then.
+    pub fn asked(&mut self, ask: &AskLanes, own: &Frontier) -> Result<Vec<Message>, Misbehaviour> {
+        if ask.round != self.round {
+            return Ok(Vec::new());
         }
+        let authors: Option<Vec<_>> =
+            ask.entries.iter().map(|entry| self.to_tell.remove(entry)).collect();
+        let authors = authors.filter(|authors| !authors.is_empty()).ok_or(Misbehaviour::Flood)?;
         // What has changed since is told as it is now.
-        let wanted: BTreeSet<_> = ask.entries.iter().collect();
-        let entries = own.since(None).filter(|entry| wanted.contains(&entry.digest()));
-        lanes(self.round, entries).collect()
+        let entry = |author| LaneTips { author, tips: own.tips(author).to_vec() };
+        Ok(lanes(self.round, authors.into_iter().map(entry)).collect())
     }
 }
 

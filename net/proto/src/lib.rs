@@ -49,6 +49,7 @@ pub use message::{
     Want,
 };
 pub use node::{Config, Input, Node, Output};
+pub use peer::PeerInfo;
 pub use score::{MOST, Misbehaviour};
 pub use task::{Answer, FeedId, Outcome, Task, Ticket, ValuePlace};
 pub use time::Moment;

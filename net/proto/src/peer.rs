@@ -1,8 +1,11 @@
 //! What is known of one peer.
 
+use std::time::Duration;
+
 use quipu_merge::AuthorKey;
 
 use crate::exchange::Exchange;
+use crate::frontier::FrontierDigest;
 use crate::give::Giving;
 use crate::limits::{MAX_CONTROL_FRAME, PATIENCE, PROBE_EVERY};
 use crate::message::{Message, Version};
@@ -14,11 +17,36 @@ use crate::time::Moment;
 /// So many messages may overtake the greeting, which comes on a channel of its own.
 const MAX_EARLY: usize = 16;
 
+/// How it stands with a peer. Counts are since it connected.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PeerInfo {
+    /// The version that is spoken with it, once it has greeted.
+    pub version: Option<Version>,
+    /// Whether its frontier, as it told it last, is the own one.
+    pub level: bool,
+    /// Since when it may hold events that are not here; nothing where it is level.
+    pub unequal_since: Option<Moment>,
+    /// The time that the last question and its answer took.
+    pub round_trip: Option<Duration>,
+    /// Whether something is being got from it, or is to be.
+    pub pulling: bool,
+    /// Length of the messages that have come from it, in bytes.
+    pub received_bytes: u64,
+    /// Events that were admitted because of what it sent.
+    pub events_in: u64,
+    /// Events that it was sent.
+    pub events_out: u64,
+}
+
 /// A connected peer.
 #[derive(Debug)]
 pub struct Peer {
     /// The version that is spoken with it, once it has greeted.
     pub version: Option<Version>,
+    /// How it stands with it, as far as it is noted as it goes.
+    pub info: PeerInfo,
+    /// The frontier that it told last.
+    frontier: Option<FrontierDigest>,
     /// What came before its greeting.
     early: Vec<Message>,
     early_len: usize,
@@ -49,6 +77,8 @@ impl Peer {
     pub fn new(me: AuthorKey, key: AuthorKey, now: Moment) -> Self {
         Self {
             version: None,
+            info: PeerInfo::default(),
+            frontier: None,
             early: Vec::new(),
             early_len: 0,
             exchange: Exchange::new(me, key),
@@ -74,6 +104,30 @@ impl Peer {
     /// What came before the greeting.
     pub fn take_early(&mut self) -> Vec<Message> {
         std::mem::take(&mut self.early)
+    }
+
+    /// It has told its frontier. Where that differs, or something is missing, frontiers are to be
+    /// compared.
+    pub fn told(&mut self, theirs: FrontierDigest, own: FrontierDigest, now: Moment) {
+        self.note(theirs, own, now);
+        self.compare |= theirs != own;
+        self.compare |=
+            self.exchange.is_idle(now) && self.exchange.is_short() && self.pulling.is_idle();
+    }
+
+    /// Notes the frontier that it has told.
+    pub fn note(&mut self, theirs: FrontierDigest, own: FrontierDigest, now: Moment) {
+        self.frontier = Some(theirs);
+        self.info.unequal_since =
+            if theirs == own { None } else { self.info.unequal_since.or(Some(now)) };
+    }
+
+    /// How it stands with it, by the own frontier.
+    pub fn info(&self, own: FrontierDigest) -> PeerInfo {
+        let level = self.frontier == Some(own);
+        let unequal_since = self.info.unequal_since.filter(|_| !level);
+        let pulling = !self.pulling.is_idle();
+        PeerInfo { version: self.version, level, unequal_since, pulling, ..self.info }
     }
 
     /// When to ask whether it is still there.

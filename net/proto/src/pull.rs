@@ -59,13 +59,17 @@ pub enum Ended {
 }
 
 impl Pulling {
-    /// The peer is ahead in these.
-    pub fn offer(&mut self, lanes: Vec<LaneTips>) {
+    /// The peer is ahead in these. Tells whether there is room for all of them.
+    pub fn offer(&mut self, lanes: Vec<LaneTips>) -> bool {
+        let mut room = true;
         for lane in lanes {
             if self.offered.len() < MAX_OFFERED || self.offered.contains_key(&lane.author) {
                 self.offered.insert(lane.author, lane);
+            } else {
+                room = false;
             }
         }
+        room
     }
 
     /// Whether nothing is wanted or under way.
@@ -89,24 +93,28 @@ impl Pulling {
         Some(Task::Plan { ticket, offered })
     }
 
-    /// The store has said what is missing. `busy` is what others are being asked for.
+    /// The store has said what is missing. `busy` is what others are being asked for. Gives what is
+    /// to be sent, and tells whether that is all that is missing.
     pub fn planned(
         &mut self,
         ticket: Ticket,
         mut wants: Vec<Want>,
         busy: &BTreeSet<EventId>,
         now: Moment,
-    ) -> Option<Message> {
+    ) -> (Option<Message>, bool) {
         if !matches!(self.state, State::Planning(planning) if planning == ticket) {
-            return None;
+            return (None, true);
         }
         self.state = State::Idle;
+        let mut all = true;
         for want in &mut wants {
+            let before = want.up_to.len();
             want.up_to.retain(|id| !busy.contains(id));
+            all &= want.up_to.len() == before;
         }
         wants.retain(|want| !want.up_to.is_empty());
         if wants.is_empty() {
-            return None;
+            return (None, all);
         }
         self.last += 1;
         self.deadline = now.after(PATIENCE);
@@ -118,7 +126,7 @@ impl Pulling {
             ended: false,
             whole: false,
         });
-        Some(Message::Pull(Pull { pull: self.last, wants }))
+        (Some(Message::Pull(Pull { pull: self.last, wants })), all)
     }
 
     /// What the peer is being asked for.

@@ -100,6 +100,22 @@ impl Values {
         self.list_at = now.after(RETRY_EVERY);
     }
 
+    /// How much is known to be wanted.
+    pub fn lacking(&self) -> usize {
+        self.wanted.len()
+    }
+
+    /// Whether all has been listed, and of what is wanted nothing is under way, or to be had of one of
+    /// these.
+    pub fn are_settled(&self, peers: impl Iterator<Item = AuthorKey>) -> bool {
+        if self.listing != Listing::Done || self.again || self.paused_until.is_some() {
+            return false;
+        }
+        let mut wanted = self.wanted.values();
+        let peers: Vec<_> = peers.filter(|peer| !self.slow.contains_key(peer)).collect();
+        wanted.all(|wanted| !wanted.asked && peers.iter().all(|peer| wanted.without.contains(peer)))
+    }
+
     /// Asks peers that are not being asked yet.
     pub fn ask(
         &mut self,

@@ -21,10 +21,12 @@ impl Node {
         match (purpose, answer) {
             (Purpose::Plan(key), Answer::Plan(wants)) => self.planned(key, ticket, wants, now),
             (Purpose::Pulled(key), Answer::Admitted { outcomes, new }) => {
+                self.count_in(key, new.len());
                 self.hold(&new, Some(key), now);
                 self.pull_admitted(key, ticket, &outcomes, now);
             }
             (Purpose::Pushed(key, packet), Answer::Admitted { outcomes, new }) => {
+                self.count_in(key, new.len());
                 self.push_admitted(key, &packet, outcomes.first(), &new, now);
             }
             (Purpose::Read(key), Answer::Read { packets, last }) => {
@@ -70,14 +72,23 @@ impl Node {
         }
     }
 
+    /// Events have been admitted because of what a peer has sent.
+    fn count_in(&mut self, key: AuthorKey, events: usize) {
+        if let Some(peer) = self.peers.get_mut(&key) {
+            peer.info.events_in += events as u64;
+        }
+    }
+
     fn planned(&mut self, key: AuthorKey, ticket: Ticket, wants: Vec<Want>, now: Moment) {
         let others = self.peers.iter().filter(|(peer, _)| **peer != key);
         let busy: BTreeSet<EventId> =
             others.flat_map(|(_, peer)| peer.pulling.promised()).collect();
         let Some(peer) = self.peers.get_mut(&key) else { return };
-        if let Some(pull) = peer.pulling.planned(ticket, wants, &busy, now) {
-            self.send(key, pull);
+        let (pull, all) = peer.pulling.planned(ticket, wants, &busy, now);
+        if !all {
+            peer.exchange.fall_short();
         }
+        self.send_all(pull.map(|pull| (key, pull)));
     }
 
     /// Events are held from now on.
@@ -149,6 +160,7 @@ impl Node {
             Purpose::Plan(key) | Purpose::Pulled(key) => {
                 if let Some(peer) = self.peers.get_mut(&key) {
                     peer.pulling.stop();
+                    peer.exchange.fall_short();
                 }
             }
             Purpose::Pushed(key, packet) => {

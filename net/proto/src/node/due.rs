@@ -55,7 +55,11 @@ impl Node {
             let (number, frontier) = (peer.asked.0, self.frontier.digest());
             send.push(Message::Ping(Ping { number, frontier, time: wall }));
         }
-        peer.compare |= peer.pulling.give_up(now);
+        let stalled = peer.pulling.give_up(now);
+        if stalled {
+            peer.exchange.fall_short();
+            peer.compare = true;
+        }
         let plan = peer.pulling.plan(|| self.tasks.ticket(Purpose::Plan(key)));
         let read = peer.serving.read(|| self.tasks.ticket(Purpose::Read(key)));
         if peer.compare
@@ -65,8 +69,17 @@ impl Node {
             peer.compare = false;
             send.push(compare);
         }
+        if peer.pulling.is_idle()
+            && let Some(started) = peer.exchange.got_all()
+        {
+            peer.info.unequal_since = peer.info.unequal_since.map(|since| since.max(started));
+            self.outputs.push_back(Output::Level(key));
+        }
         let give = peer.giving.read(|| self.tasks.ticket(Purpose::Given(key)));
         self.outputs.extend(plan.into_iter().chain(read).chain(give).map(Output::Do));
         self.send_all(send.into_iter().map(|message| (key, message)));
+        if stalled {
+            self.compare_with_others(key);
+        }
     }
 }

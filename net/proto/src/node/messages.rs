@@ -1,5 +1,7 @@
 //! What peers say.
 
+use std::time::Duration;
+
 use quipu_merge::{AuthorKey, Micros};
 
 use super::{Node, Output, Purpose};
@@ -24,6 +26,7 @@ impl Node {
     ) {
         let Some(peer) = self.peers.get_mut(&key) else { return };
         peer.heard = now;
+        peer.info.received_bytes += bytes.len() as u64;
         let result = match Message::decode(channel, bytes) {
             Err(_) => Err(Misbehaviour::Malformed),
             Ok(None) => Ok(()),
@@ -78,16 +81,17 @@ impl Node {
         match message {
             Message::Hello(_) => return Err(Misbehaviour::NoGreeting),
             Message::Ping(ping) => {
-                peer.compare |= ping.frontier != self.frontier.digest();
                 let frontier = self.frontier.digest();
+                peer.told(ping.frontier, frontier, now);
                 let pong = Ping { number: ping.number, frontier, time: wall };
                 self.send(key, Message::Pong(pong));
             }
             Message::Pong(pong) if pong.number == peer.asked.0 => {
-                peer.compare |= pong.frontier != self.frontier.digest();
+                peer.told(pong.frontier, self.frontier.digest(), now);
+                let round_trip = now.0.saturating_sub(peer.asked.1.0);
+                peer.info.round_trip = Some(Duration::from_micros(round_trip));
                 // It was read between the question and the answer, say in the middle.
-                let way = now.0.saturating_sub(peer.asked.1.0) / 2;
-                let then = Micros(wall.0.saturating_sub(way));
+                let then = Micros(wall.0.saturating_sub(round_trip / 2));
                 self.outputs.push_back(Output::Clock(key, ahead(pong.time, then)));
             }
             Message::Pong(_) => {}
@@ -138,6 +142,7 @@ impl Node {
         let Some(peer) = self.peers.get_mut(&key) else { return Ok(()) };
         match message {
             Message::Compare(theirs) => {
+                peer.note(theirs.frontier, self.frontier.digest(), now);
                 let step = peer.exchange.compared(&theirs, &self.frontier, now);
                 self.compared(key, step)?;
             }
@@ -150,7 +155,7 @@ impl Node {
                 self.compared(key, step)?;
             }
             Message::AskLanes(ask) => {
-                let lanes = peer.exchange.asked(&ask, &self.frontier);
+                let lanes = peer.exchange.asked(&ask, &self.frontier)?;
                 self.send_all(lanes.into_iter().map(|message| (key, message)));
             }
             Message::Pull(pull) => {
@@ -179,8 +184,10 @@ impl Node {
     ) -> Result<(), Misbehaviour> {
         let Step { send, offered } = step.map_err(|Nonsense| Misbehaviour::Malformed)?;
         self.send_all(send.into_iter().map(|message| (key, message)));
-        if let Some(peer) = self.peers.get_mut(&key) {
-            peer.pulling.offer(offered);
+        if let Some(peer) = self.peers.get_mut(&key)
+            && !peer.pulling.offer(offered)
+        {
+            peer.exchange.fall_short();
         }
         Ok(())
     }
@@ -191,13 +198,21 @@ impl Node {
         key: AuthorKey,
         ended: Option<Ended>,
     ) -> Result<(), Misbehaviour> {
+        if ended.as_ref().is_some_and(|ended| *ended != Ended::Whole)
+            && let Some(peer) = self.peers.get_mut(&key)
+        {
+            peer.exchange.fall_short();
+        }
         if ended.is_some() {
-            // Others may lack what has come, or have what has not.
-            self.peers.iter_mut().filter(|(peer, _)| **peer != key).for_each(|(_, peer)| {
-                peer.compare = true;
-            });
+            self.compare_with_others(key);
         }
         if ended == Some(Ended::Short) { Err(Misbehaviour::Lie) } else { Ok(()) }
+    }
+
+    /// Others may lack what has come from a peer, or have what has not.
+    pub(super) fn compare_with_others(&mut self, key: AuthorKey) {
+        let others = self.peers.iter_mut().filter(|(peer, _)| **peer != key);
+        others.for_each(|(_, peer)| peer.compare = true);
     }
 
     fn pushed(&mut self, key: AuthorKey, packet: Packet) {

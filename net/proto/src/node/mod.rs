@@ -12,7 +12,7 @@ use crate::channel::Channel;
 use crate::frontier::{Frontier, FrontierDigest, LaneTips, Placed};
 use crate::gossip::{Gossip, ToPeer};
 use crate::message::{Hello, Item, Message, Packet, VERSION, Version};
-use crate::peer::Peer;
+use crate::peer::{Peer, PeerInfo};
 use crate::score::Misbehaviour;
 use crate::task::{Answer, Task, Ticket};
 use crate::time::Moment;
@@ -79,6 +79,9 @@ pub enum Output {
     },
     /// The store is to do something.
     Do(Task),
+    /// All that a peer held when the last comparison with it started has been dealt with: it is held
+    /// here, waits, or was refused.
+    Level(AuthorKey),
     /// A peer has done what an honest one does not do.
     Misbehaved(AuthorKey, Misbehaviour),
     /// A peer's wall clock was so far ahead of the own one, in microseconds, give or take half of
@@ -192,7 +195,32 @@ impl Node {
         self.peers.keys().copied()
     }
 
+    /// How it stands with a peer, if it is there.
+    pub fn peer(&self, key: &AuthorKey) -> Option<PeerInfo> {
+        self.peers.get(key).map(|peer| peer.info(self.frontier.digest()))
+    }
+
+    /// How much of values is known to be wanted and not here.
+    pub fn lacking(&self) -> usize {
+        self.values.lacking()
+    }
+
+    /// Whether nothing more of values is to be had for now: the store has listed all that it lacks
+    /// since something has changed, nothing of it is under way, and no peer is left to ask for the rest.
+    pub fn values_settled(&self) -> bool {
+        let greeted = self.peers.iter().filter(|(_, peer)| peer.version.is_some());
+        self.values.are_settled(greeted.map(|(key, _)| *key))
+    }
+
     fn send(&mut self, peer: AuthorKey, message: Message) {
+        let events = match &message {
+            Message::Announce(_) => 1,
+            Message::Batch(batch) => batch.events.len() as u64,
+            _ => 0,
+        };
+        if let Some(peer) = self.peers.get_mut(&peer) {
+            peer.info.events_out += events;
+        }
         self.outputs.push_back(Output::Send { peer, message });
     }
 
@@ -214,6 +242,9 @@ impl Node {
             self.outputs.extend(peer.serving.stop().map(Output::Do));
             self.gossip.leave(key);
             self.values.leave(key);
+            if !peer.pulling.is_idle() {
+                self.compare_with_others(key);
+            }
         }
     }
 

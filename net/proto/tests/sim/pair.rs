@@ -86,6 +86,38 @@ fn an_older_minor_version_gets_along_with_a_newer_one() {
 }
 
 #[test]
+fn it_is_told_when_all_of_a_peer_has_come() {
+    let mut world = pair();
+    world.load(0, &firsts(&world, 2..802));
+    let info = |world: &World, at: usize| {
+        let peer = author::author(1 - at);
+        world.members[at].node.as_ref().unwrap().peer(&peer)
+    };
+    assert_eq!(info(&world, 1), None);
+    while !world.level.contains(&(1, 0)) {
+        assert!(world.now < 8_000_000);
+        world.run_until(world.now + 100);
+    }
+    assert_eq!(world.members[1].store.len(), 801);
+    assert!(world.not_level.is_empty());
+    let node = world.members[1].node.as_ref().unwrap();
+    assert_eq!((node.lacking(), node.values_settled()), (0, false));
+    let behind = info(&world, 0).unwrap();
+    assert!(behind.unequal_since.is_some() && !behind.level);
+    world.run_until(world.now + 11_000_000);
+    assert!(world.members[1].node.as_ref().unwrap().values_settled());
+    let [one, other] = [0, 1].map(|at| info(&world, at).unwrap());
+    assert_eq!((one.events_out, other.events_in), (800, 800));
+    assert!(other.received_bytes > 800 * 300);
+    for info in [one, other] {
+        assert_eq!((info.level, info.unequal_since, info.pulling), (true, None, false));
+        let round_trip = info.round_trip.unwrap().as_micros();
+        assert!((1_000..100_000).contains(&round_trip), "{round_trip}");
+        assert_eq!(info.version, Some(VERSION));
+    }
+}
+
+#[test]
 fn another_major_version_is_sent_away() {
     let mut world = pair();
     world.speak(1, Version { major: VERSION.major + 1, minor: 0 });

@@ -146,6 +146,16 @@ impl Scenario {
         if let Some((one, other, what)) = world.wronged.first() {
             return Err(format!("node {one} sent honest node {other} away: {what:?}"));
         }
+        if let Some((one, other)) = world.not_level.first() {
+            return Err(format!("node {one} has not all that {other} had, and thinks so"));
+        }
+        for (one, other) in world.honest_links() {
+            if let Some(ends) =
+                [(one, other), (other, one)].iter().find(|ends| !world.level.contains(ends))
+            {
+                return Err(format!("node {} never noticed that it has all of {}", ends.0, ends.1));
+            }
+        }
         let honest: Vec<_> = (0..self.count).filter(|at| world.is_honest(*at)).collect();
         let states: Vec<_> = honest.iter().map(|at| state(world, *at)).collect();
         for (at, state) in honest.iter().zip(&states).skip(1) {

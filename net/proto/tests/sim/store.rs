@@ -73,6 +73,17 @@ impl Store {
         self.sync();
     }
 
+    /// How many events are held.
+    pub fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    /// Whether the first events of another are held or wait here, as far as that has not lost them.
+    pub fn knows(&self, other: &Self, first: usize) -> bool {
+        let mut first = other.order.iter().take(first);
+        first.all(|id| self.packets.contains_key(id) || self.waiting.contains_key(id))
+    }
+
     pub fn waits(&self) -> usize {
         self.waiting.len()
     }

@@ -48,6 +48,14 @@ pub struct World {
     /// Events that were pushed, and when the last was.
     pub pushed: u64,
     pub last_pushed: u64,
+    /// How many events a node held when it told its frontier, by its peer, itself and the number of
+    /// the comparison; and what of that the peer has heard last.
+    told: BTreeMap<(usize, usize, u64), usize>,
+    heard: BTreeMap<(usize, usize), usize>,
+    /// By whom it has been noticed since they were linked that it has all that the other had.
+    pub level: BTreeSet<(usize, usize)>,
+    /// Who noticed that wrongly, of whom.
+    pub not_level: Vec<(usize, usize)>,
     /// Honest peers that were taken for dishonest.
     pub wronged: Vec<(usize, usize, Misbehaviour)>,
 }
@@ -76,6 +84,15 @@ pub struct Member {
     /// Grows with each start: answers to an earlier life come to nobody.
     life: u64,
     wake: Option<u64>,
+    /// How many events the store held before each task whose answer is under way.
+    untold: BTreeMap<Ticket, usize>,
+}
+
+impl Member {
+    /// How many events the node has been told that the store holds.
+    fn told_of(&self) -> usize {
+        self.untold.values().min().copied().unwrap_or_else(|| self.store.len())
+    }
 }
 
 #[derive(Debug)]
@@ -102,6 +119,7 @@ impl World {
             slowness: 1,
             life: 0,
             wake: None,
+            untold: BTreeMap::new(),
         });
         let members = members.collect();
         let conditions = Conditions { delay: (500, random.between(1_000, 50_000)), lost_of: 0 };
@@ -122,6 +140,10 @@ impl World {
             bytes: 0,
             pushed: 0,
             last_pushed: 0,
+            told: BTreeMap::new(),
+            heard: BTreeMap::new(),
+            level: BTreeSet::new(),
+            not_level: Vec::new(),
             wronged: Vec::new(),
         };
         (0..count).for_each(|at| world.start(at));
@@ -165,6 +187,12 @@ impl World {
         self.members[at].byzantine.is_none()
     }
 
+    /// The links that are up between honest nodes.
+    pub fn honest_links(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
+        let links = self.links.keys().copied();
+        links.filter(|(one, other)| self.is_honest(*one) && self.is_honest(*other))
+    }
+
     /// An event of a node's own, by what follows the given tip of its author.
     pub fn write(&mut self, at: usize, prev: Option<EventId>, ahead: u64) -> Option<EventId> {
         if self.members[at].node.is_none() || self.members[at].store.full {
@@ -205,6 +233,7 @@ impl World {
         let node = Node::new(config, self.members[at].store.frontier());
         self.members[at].node = Some(node);
         self.members[at].wake = None;
+        self.members[at].untold.clear();
     }
 
     fn later(&mut self, delay: u64, event: Event) {
@@ -222,6 +251,11 @@ impl World {
                     let held = self.held.entry((from, to)).or_default();
                     return held.push((generation, channel, bytes));
                 }
+                if let Ok(Some(Message::Compare(compare))) = Message::decode(channel, &bytes)
+                    && let Some(held) = self.told.remove(&(to, from, compare.round))
+                {
+                    self.heard.insert((to, from), held);
+                }
                 let peer = author::author(from);
                 self.transcript.update(&self.now.to_be_bytes());
                 self.transcript.update(&bytes);
@@ -229,6 +263,7 @@ impl World {
             }
             Event::Done { at, life, ticket, answer } => {
                 if self.members[at].life == life {
+                    self.members[at].untold.remove(&ticket);
                     self.input(at, Input::Done(ticket, answer));
                 }
             }
@@ -263,6 +298,11 @@ impl World {
 
     fn unlink(&mut self, (one, other): (usize, usize)) {
         if self.links.remove(&(one, other)).is_some() {
+            for ends in [(one, other), (other, one)] {
+                self.level.remove(&ends);
+                self.heard.remove(&ends);
+                self.told.retain(|(to, from, _), _| (*to, *from) != ends);
+            }
             self.input(one, Input::Disconnected(author::author(other)));
             self.input(other, Input::Disconnected(author::author(one)));
         }
@@ -301,6 +341,10 @@ impl World {
                 if matches!(message, Message::Announce(_)) {
                     (self.pushed, self.last_pushed) = (self.pushed + 1, self.now);
                 }
+                if let Message::Compare(compare) = &message {
+                    let held = self.members[at].told_of();
+                    self.told.insert((to, at, compare.round), held);
+                }
                 let honest = (message.channel(), message.encode());
                 let sent = match self.members[at].byzantine {
                     Some(kind) => kind.twist(message, &mut self.random),
@@ -313,9 +357,11 @@ impl World {
             Output::Do(task) => {
                 let wall = self.wall(at);
                 let member = &mut self.members[at];
+                let before = member.store.len();
                 let done = member.store.run(task, wall, &mut self.verifier);
                 let (life, slowness) = (member.life, member.slowness);
                 if let Some((ticket, answer)) = done {
+                    member.untold.insert(ticket, before);
                     let delay = self.random.between(50, 500) * slowness;
                     self.later(delay, Event::Done { at, life, ticket, answer });
                 }
@@ -330,7 +376,17 @@ impl World {
                 }
                 self.unlink(ends(at, other));
             }
+            Output::Level(peer) => self.is_level(at, author::number_of(peer)),
             Output::Misbehaved(..) | Output::Clock(..) => {}
+        }
+    }
+
+    /// A node thinks that it has all that another had when that told its frontier last.
+    fn is_level(&mut self, at: usize, peer: usize) {
+        self.level.insert((at, peer));
+        let held = self.heard.get(&(at, peer)).copied().unwrap_or(usize::MAX);
+        if self.is_honest(peer) && !self.members[at].store.knows(&self.members[peer].store, held) {
+            self.not_level.push((at, peer));
         }
     }
 
