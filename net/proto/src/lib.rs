@@ -20,6 +20,7 @@
 //! assert!(node.next().is_some());
 //! ```
 
+mod addresses;
 mod channel;
 mod exchange;
 mod frontier;
@@ -30,6 +31,7 @@ mod message;
 mod node;
 mod peer;
 mod pull;
+mod rate;
 mod score;
 mod serve;
 mod task;
@@ -42,11 +44,12 @@ pub use exchange::FULL_LANES;
 pub use frontier::{Frontier, FrontierDigest, LaneTips, Placed, Tip};
 pub use limits::{
     MAX_ANNOUNCED_LEN, MAX_BATCH_LEN, MAX_BLOCKS_FRAME, MAX_CONTROL_FRAME, MAX_GOSSIP_FRAME,
-    MAX_IDS, MAX_LANES, MAX_OPENINGS_LEN, MAX_SYNC_FRAME, WINDOW,
+    MAX_IDS, MAX_KNOWN, MAX_LANES, MAX_OPENINGS_LEN, MAX_PLACE_LEN, MAX_PLACES, MAX_SYNC_FRAME,
+    MAX_TOLD_PEERS, WINDOW,
 };
 pub use message::{
-    Ask, Given, Got, Hello, Ids, Item, Malformed, Message, Packet, PacketOpening, VERSION, Version,
-    Want,
+    Ask, Given, Got, Hello, Ids, Item, KnownPeer, Malformed, Message, Packet, PacketOpening, Peers,
+    VERSION, Version, Want,
 };
 pub use node::{Config, Input, Node, Output};
 pub use peer::PeerInfo;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::rate::Rate;
+
 /// Length of a message on the control channel, in bytes.
 pub const MAX_CONTROL_FRAME: u32 = 64 << 10;
 /// Length of a message on the channel of gossip, in bytes: an event with all but its values.
@@ -45,6 +47,21 @@ pub const MAX_ASKED: usize = 8;
 
 /// What a peer has asked for that was not at hand, and is told of when it comes.
 pub const MAX_OWED: usize = 1024;
+
+/// Peers in one answer to who is known.
+pub const MAX_TOLD_PEERS: usize = 64;
+/// Places of one peer.
+pub const MAX_PLACES: usize = 4;
+/// Length of a place, in bytes.
+pub const MAX_PLACE_LEN: usize = 256;
+/// Length of all places in one answer, in bytes: it fits a message on the control channel.
+pub const MAX_PLACES_LEN: usize = 48 << 10;
+/// Peers of which a node knows where they are. What is more is passed over.
+pub const MAX_KNOWN: usize = 4096;
+/// Between two questions to one peer whom it knows.
+pub const ASK_PEERS_EVERY: Duration = Duration::from_secs(60);
+/// How often a peer may ask that: twice as often, and some may have been held up on their way.
+pub const ASK_PEERS_RATE: Rate = Rate { every: Duration::from_secs(30), burst: 4 };
 
 /// Between two questions to the store what values it lacks.
 pub const LIST_EVERY: Duration = Duration::from_millis(50);

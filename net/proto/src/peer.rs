@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use quipu_merge::AuthorKey;
 
+use crate::addresses::Introductions;
 use crate::exchange::Exchange;
 use crate::frontier::FrontierDigest;
 use crate::give::Giving;
@@ -60,6 +61,8 @@ pub struct Peer {
     pub serving: Serving,
     /// The values that it asks for.
     pub giving: Giving,
+    /// Who else is there.
+    pub introductions: Introductions,
     /// What it has done wrong.
     pub score: Score,
     /// Its events that are being admitted.
@@ -86,6 +89,7 @@ impl Peer {
             pulling: Pulling::default(),
             serving: Serving::default(),
             giving: Giving::default(),
+            introductions: Introductions::default(),
             score: Score::default(),
             pushed: 0,
             grafting: 0,

@@ -6,6 +6,7 @@
 mod event;
 mod frontier;
 mod greeting;
+mod peers;
 mod pull;
 mod value;
 
@@ -14,6 +15,7 @@ use minicbor::{Decode, Encode};
 pub use event::{Ids, Packet, PacketOpening};
 pub use frontier::{AskLanes, Compare, Lanes, Reconcile};
 pub use greeting::{Hello, Ping, VERSION, Version};
+pub use peers::{KnownPeer, Peers, is_place};
 pub use pull::{Batch, Credit, End, Pull, Want};
 pub use value::{Ask, Given, Got, Item};
 
@@ -37,6 +39,12 @@ pub enum Message {
     /// The answer, with the same number.
     #[n(2)]
     Pong(#[n(0)] Ping),
+    /// Asks whom the other knows, and where. Since 1.1.
+    #[n(3)]
+    AskPeers,
+    /// The answer. Since 1.1.
+    #[n(4)]
+    Peers(#[n(0)] Peers),
     /// Starts comparing frontiers, or answers to that.
     #[n(10)]
     Compare(#[n(0)] Compare),
@@ -88,7 +96,9 @@ impl Message {
     /// The channel that it is sent on.
     pub const fn channel(&self) -> Channel {
         match self {
-            Self::Hello(_) | Self::Ping(_) | Self::Pong(_) => Channel::Control,
+            Self::Hello(_) | Self::Ping(_) | Self::Pong(_) | Self::AskPeers | Self::Peers(_) => {
+                Channel::Control
+            }
             Self::Announce(_) | Self::Have(_) | Self::Graft(_) | Self::Prune => Channel::Gossip,
             Self::Ask(_) | Self::Given(_) | Self::Got(_) => Channel::Blocks,
             _ => Channel::Sync,
@@ -120,6 +130,9 @@ impl Message {
             return Err(Malformed(format!("a message of another channel on {channel:?}")));
         }
         message.check_counts().map_err(|what| Malformed(format!("too many {what}")))?;
+        if let Self::Peers(peers) = &message {
+            peers.check().map_err(|what| Malformed(what.to_owned()))?;
+        }
         Ok(Some(message))
     }
 
@@ -147,7 +160,7 @@ impl Message {
 
 #[cfg(test)]
 mod tests {
-    use quipu_merge::Micros;
+    use quipu_merge::{AuthorKey, Micros};
 
     use super::*;
     use crate::frontier::FrontierDigest;
@@ -181,6 +194,25 @@ mod tests {
         let prune = Message::Prune.encode();
         assert_eq!(Message::decode(Channel::Gossip, &prune).unwrap(), Some(Message::Prune));
         assert!(Message::decode(Channel::Sync, &prune).is_err());
+    }
+
+    #[test]
+    fn places_are_bounded_and_text_is_checked() {
+        let read = |counts: &[usize], place: &str| {
+            let known = |count: &usize| KnownPeer {
+                key: AuthorKey([1; 32]),
+                places: vec![place.to_owned(); *count],
+            };
+            let message = Message::Peers(Peers { peers: counts.iter().map(known).collect() });
+            Message::decode(Channel::Control, &message.encode())
+        };
+        assert!(read(&[4; 64], "host:1").is_ok());
+        assert!(read(&[1; 65], "host:1").is_err());
+        assert!(read(&[5], "host:1").is_err());
+        assert!(read(&[1], "http://host:1").is_err());
+        let long = format!("{}:1", "a".repeat(254));
+        assert!(read(&[4; 48], &long).is_ok());
+        assert!(read(&[4; 49], &long).is_err());
     }
 
     #[test]

@@ -14,7 +14,8 @@ impl Node {
             let compare = peer.compare && peer.version.is_some() && peer.pulling.is_idle();
             let compare = compare.then(|| peer.exchange.may_start_at());
             let probe = peer.version.map(|_| peer.probe_at());
-            [Some(peer.gone_at()), probe, compare, peer.pulling.stalls_at()]
+            let ask = peer.introductions.ask_at();
+            [Some(peer.gone_at()), probe, compare, peer.pulling.stalls_at(), ask]
         });
         peers.flatten().chain(self.gossip.next()).chain(self.values.next()).min()
     }
@@ -55,6 +56,7 @@ impl Node {
             let (number, frontier) = (peer.asked.0, self.frontier.digest());
             send.push(Message::Ping(Ping { number, frontier, time: wall }));
         }
+        send.extend(peer.introductions.ask(now));
         let stalled = peer.pulling.give_up(now);
         if stalled {
             peer.exchange.fall_short();

@@ -62,7 +62,9 @@ impl Node {
         if peer.version.is_some() {
             return Err(Misbehaviour::NoGreeting);
         }
-        peer.version = Some(hello.version.min(self.config.version));
+        let version = hello.version.min(self.config.version);
+        peer.version = Some(version);
+        peer.introductions.greeted(version, now);
         let early = peer.take_early();
         self.gossip.join(key);
         self.outputs.push_back(Output::Clock(key, ahead(hello.time, wall)));
@@ -95,6 +97,17 @@ impl Node {
                 self.outputs.push_back(Output::Clock(key, ahead(pong.time, then)));
             }
             Message::Pong(_) => {}
+            Message::AskPeers => {
+                let ends = (self.config.me, key);
+                let peers = peer.introductions.asked(ends, &self.addresses, now)?;
+                self.send_all(peers.map(|peers| (key, peers)));
+            }
+            Message::Peers(peers) => {
+                let peers = peer.introductions.answered(self.config.me, peers)?;
+                if !peers.is_empty() {
+                    self.outputs.push_back(Output::Heard { from: key, peers });
+                }
+            }
             Message::Compare(_)
             | Message::Lanes(_)
             | Message::Reconcile(_)

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use quipu_merge::{AuthorKey, EventId, Micros};
 
+use crate::addresses::Addresses;
 use crate::channel::Channel;
 use crate::frontier::{Frontier, FrontierDigest, LaneTips, Placed};
 use crate::gossip::{Gossip, ToPeer};
@@ -56,6 +57,9 @@ pub enum Input {
     Done(Ticket, Answer),
     /// Events have been written here, in this order, and are held from now on.
     Written(Vec<(Placed, Packet)>),
+    /// Who is known, the node itself included, and where each may be reached: HOST:PORT, the best
+    /// first. Peers that ask are told, and nobody else is. It takes the place of what was known before.
+    Known(Vec<(AuthorKey, Vec<String>)>),
     /// It is later.
     Tick,
 }
@@ -82,6 +86,14 @@ pub enum Output {
     /// All that a peer held when the last comparison with it started has been dealt with: it is held
     /// here, waits, or was refused.
     Level(AuthorKey),
+    /// A peer says whom it knows, itself included, and where each may be reached: HOST:PORT, the best
+    /// first. Nothing of it has been tried.
+    Heard {
+        /// The peer.
+        from: AuthorKey,
+        /// Whom it knows.
+        peers: Vec<(AuthorKey, Vec<String>)>,
+    },
     /// A peer has done what an honest one does not do.
     Misbehaved(AuthorKey, Misbehaviour),
     /// A peer's wall clock was so far ahead of the own one, in microseconds, give or take half of
@@ -97,6 +109,7 @@ pub struct Node {
     peers: BTreeMap<AuthorKey, Peer>,
     gossip: Gossip,
     values: Values,
+    addresses: Addresses,
     tasks: Tasks,
     outputs: VecDeque<Output>,
 }
@@ -149,6 +162,7 @@ impl Node {
             peers: BTreeMap::new(),
             gossip: Gossip::default(),
             values,
+            addresses: Addresses::default(),
             tasks: Tasks::default(),
             outputs: VecDeque::new(),
         }
@@ -170,6 +184,7 @@ impl Node {
                     self.send_all(push);
                 }
             }
+            Input::Known(known) => self.addresses.set(known),
             Input::Tick => {}
         }
         self.do_what_is_due(now, wall);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use quipu_merge::{Body, Key, Micros, Operation, Seq};
+use quipu_merge::{AuthorKey, Body, Key, Micros, Operation, Seq};
 use quipu_proto::{Packet, VERSION, Version, WINDOW};
 
 use super::author;
@@ -35,8 +35,8 @@ fn equal_replicas_part_after_one_round_trip() {
     let events = firsts(&world, 2..1_002);
     [0, 1].into_iter().for_each(|at| world.load(at, &events));
     world.run_until(4_000_000);
-    // Both have greeted and told their frontiers.
-    assert_eq!(world.messages, 4);
+    // Both have greeted, told their frontiers, and asked who is known, with an answer.
+    assert_eq!(world.messages, 8);
     assert!(world.bytes < 1_024, "{} bytes", world.bytes);
 }
 
@@ -72,17 +72,39 @@ fn a_difference_from_what_was_equal_before_is_told_alone() {
     assert!(world.bytes - before < 3_000, "{} bytes", world.bytes - before);
 }
 
-#[test]
-fn an_older_minor_version_gets_along_with_a_newer_one() {
+/// What two nodes hear of others when they speak these versions, and each event reaches the other.
+fn versions_together(versions: [Version; 2]) -> Vec<(usize, usize, Vec<(AuthorKey, Vec<String>)>)> {
     let mut world = pair();
-    let newer = Version { minor: VERSION.minor + 1, ..VERSION };
-    world.speak(1, newer);
-    for at in [0, 1] {
+    for (at, version) in versions.into_iter().enumerate() {
+        world.speak(at, version);
+        world.know(at, &[(at, "host:1"), (1 - at, "host:2"), (7, "[::1]:7")]);
         world.write(at, None, 0);
     }
-    world.run_until(4_000_000);
+    world.run_until(100_000_000);
     assert_equal(&world);
     assert_eq!(world.members[0].store.history.len(), 3);
+    assert!(world.wronged.is_empty());
+    world.heard_of.sort();
+    world.heard_of
+}
+
+#[test]
+fn an_older_minor_version_gets_along_with_a_newer_one() {
+    let older = Version { minor: 0, ..VERSION };
+    let newer = Version { minor: VERSION.minor + 1, ..VERSION };
+    let told = |of: usize| {
+        let places = [(of, "host:1"), (7, "[::1]:7")];
+        places.map(|(at, place)| (author::author(at), vec![place.to_owned()])).to_vec()
+    };
+    // Each asks the other, and a minute later once more.
+    let heard = [(0, 1, told(1)), (0, 1, told(1)), (1, 0, told(0)), (1, 0, told(0))];
+    for versions in [[VERSION, VERSION], [VERSION, newer], [newer, VERSION]] {
+        assert_eq!(versions_together(versions), heard);
+    }
+    // Who does not know of such messages is not sent any.
+    for versions in [[VERSION, older], [older, VERSION], [older, older]] {
+        assert!(versions_together(versions).is_empty());
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use quipu_merge::{EventId, Micros};
+use quipu_merge::{AuthorKey, EventId, Micros};
 use quipu_proto::{
     Answer, Channel, Config, Input, Message, Misbehaviour, Moment, Node, Output, Packet, Ticket,
     VERSION, Version,
@@ -56,6 +56,8 @@ pub struct World {
     pub level: BTreeSet<(usize, usize)>,
     /// Who noticed that wrongly, of whom.
     pub not_level: Vec<(usize, usize)>,
+    /// What nodes were told of others: who, by whom, and what.
+    pub heard_of: Vec<(usize, usize, Vec<(AuthorKey, Vec<String>)>)>,
     /// Honest peers that were taken for dishonest.
     pub wronged: Vec<(usize, usize, Misbehaviour)>,
 }
@@ -144,6 +146,7 @@ impl World {
             heard: BTreeMap::new(),
             level: BTreeSet::new(),
             not_level: Vec::new(),
+            heard_of: Vec::new(),
             wronged: Vec::new(),
         };
         (0..count).for_each(|at| world.start(at));
@@ -171,6 +174,12 @@ impl World {
     pub fn speak(&mut self, at: usize, version: Version) {
         self.members[at].version = version;
         self.start(at);
+    }
+
+    /// A node knows where others are.
+    pub fn know(&mut self, at: usize, known: &[(usize, &str)]) {
+        let place = |(of, place): &(usize, &str)| (author::author(*of), vec![(*place).to_owned()]);
+        self.input(at, Input::Known(known.iter().map(place).collect()));
     }
 
     /// Lets time pass.
@@ -377,6 +386,9 @@ impl World {
                 self.unlink(ends(at, other));
             }
             Output::Level(peer) => self.is_level(at, author::number_of(peer)),
+            Output::Heard { from, peers } => {
+                self.heard_of.push((at, author::number_of(from), peers));
+            }
             Output::Misbehaved(..) | Output::Clock(..) => {}
         }
     }
