@@ -10,6 +10,7 @@
 
 mod author;
 mod byzantine;
+mod level;
 mod many;
 mod pair;
 mod random;

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use quipu_merge::{AuthorKey, Body, Key, Micros, Operation, Seq};
+use quipu_merge::{Body, Key, Micros, Operation, Seq};
 use quipu_proto::{Packet, VERSION, Version, WINDOW};
 
 use super::author;
-use super::world::World;
+use super::world::{Introduction, World};
 
 /// The first events of authors, all on top of genesis and beside each other.
 fn firsts(world: &World, authors: impl Iterator<Item = usize>) -> Vec<Packet> {
@@ -73,7 +73,7 @@ fn a_difference_from_what_was_equal_before_is_told_alone() {
 }
 
 /// What two nodes hear of others when they speak these versions, and each event reaches the other.
-fn versions_together(versions: [Version; 2]) -> Vec<(usize, usize, Vec<(AuthorKey, Vec<String>)>)> {
+fn versions_together(versions: [Version; 2]) -> Vec<Introduction> {
     let mut world = pair();
     for (at, version) in versions.into_iter().enumerate() {
         world.speak(at, version);
@@ -116,12 +116,12 @@ fn it_is_told_when_all_of_a_peer_has_come() {
         world.members[at].node.as_ref().unwrap().peer(&peer)
     };
     assert_eq!(info(&world, 1), None);
-    while !world.level.contains(&(1, 0)) {
+    while !world.levels.has_noticed(1, 0) {
         assert!(world.now < 8_000_000);
         world.run_until(world.now + 100);
     }
     assert_eq!(world.members[1].store.len(), 801);
-    assert!(world.not_level.is_empty());
+    assert!(world.levels.wrong.is_empty());
     let node = world.members[1].node.as_ref().unwrap();
     assert_eq!((node.lacking(), node.values_settled()), (0, false));
     let behind = info(&world, 0).unwrap();

@@ -146,14 +146,15 @@ impl Scenario {
         if let Some((one, other, what)) = world.wronged.first() {
             return Err(format!("node {one} sent honest node {other} away: {what:?}"));
         }
-        if let Some((one, other)) = world.not_level.first() {
+        if let Some((one, other)) = world.levels.wrong.first() {
             return Err(format!("node {one} has not all that {other} had, and thinks so"));
         }
         for (one, other) in world.honest_links() {
-            if let Some(ends) =
-                [(one, other), (other, one)].iter().find(|ends| !world.level.contains(ends))
+            let ends = [(one, other), (other, one)];
+            if let Some((at, peer)) =
+                ends.iter().find(|ends| !world.levels.has_noticed(ends.0, ends.1))
             {
-                return Err(format!("node {} never noticed that it has all of {}", ends.0, ends.1));
+                return Err(format!("node {at} never noticed that it has all of {peer}"));
             }
         }
         let honest: Vec<_> = (0..self.count).filter(|at| world.is_honest(*at)).collect();

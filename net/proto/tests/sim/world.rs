@@ -14,6 +14,7 @@ use quipu_proto::{
 
 use super::author::{self, Verifier};
 use super::byzantine::Byzantine;
+use super::level::Levels;
 use super::random::Random;
 use super::store::Store;
 
@@ -48,19 +49,15 @@ pub struct World {
     /// Events that were pushed, and when the last was.
     pub pushed: u64,
     pub last_pushed: u64,
-    /// How many events a node held when it told its frontier, by its peer, itself and the number of
-    /// the comparison; and what of that the peer has heard last.
-    told: BTreeMap<(usize, usize, u64), usize>,
-    heard: BTreeMap<(usize, usize), usize>,
-    /// By whom it has been noticed since they were linked that it has all that the other had.
-    pub level: BTreeSet<(usize, usize)>,
-    /// Who noticed that wrongly, of whom.
-    pub not_level: Vec<(usize, usize)>,
-    /// What nodes were told of others: who, by whom, and what.
-    pub heard_of: Vec<(usize, usize, Vec<(AuthorKey, Vec<String>)>)>,
+    pub levels: Levels,
+    /// What nodes were told of others.
+    pub heard_of: Vec<Introduction>,
     /// Honest peers that were taken for dishonest.
     pub wronged: Vec<(usize, usize, Misbehaviour)>,
 }
+
+/// What a node was told of others, by whom.
+pub type Introduction = (usize, usize, Vec<(AuthorKey, Vec<String>)>);
 
 /// A message, with the generation of its link.
 type Held = (u64, Channel, Vec<u8>);
@@ -142,10 +139,7 @@ impl World {
             bytes: 0,
             pushed: 0,
             last_pushed: 0,
-            told: BTreeMap::new(),
-            heard: BTreeMap::new(),
-            level: BTreeSet::new(),
-            not_level: Vec::new(),
+            levels: Levels::default(),
             heard_of: Vec::new(),
             wronged: Vec::new(),
         };
@@ -260,11 +254,7 @@ impl World {
                     let held = self.held.entry((from, to)).or_default();
                     return held.push((generation, channel, bytes));
                 }
-                if let Ok(Some(Message::Compare(compare))) = Message::decode(channel, &bytes)
-                    && let Some(held) = self.told.remove(&(to, from, compare.round))
-                {
-                    self.heard.insert((to, from), held);
-                }
+                self.levels.arrived((from, to), channel, &bytes);
                 let peer = author::author(from);
                 self.transcript.update(&self.now.to_be_bytes());
                 self.transcript.update(&bytes);
@@ -307,11 +297,7 @@ impl World {
 
     fn unlink(&mut self, (one, other): (usize, usize)) {
         if self.links.remove(&(one, other)).is_some() {
-            for ends in [(one, other), (other, one)] {
-                self.level.remove(&ends);
-                self.heard.remove(&ends);
-                self.told.retain(|(to, from, _), _| (*to, *from) != ends);
-            }
+            self.levels.parted(one, other);
             self.input(one, Input::Disconnected(author::author(other)));
             self.input(other, Input::Disconnected(author::author(one)));
         }
@@ -350,10 +336,7 @@ impl World {
                 if matches!(message, Message::Announce(_)) {
                     (self.pushed, self.last_pushed) = (self.pushed + 1, self.now);
                 }
-                if let Message::Compare(compare) = &message {
-                    let held = self.members[at].told_of();
-                    self.told.insert((to, at, compare.round), held);
-                }
+                self.levels.sent((at, to), &message, self.members[at].told_of());
                 let honest = (message.channel(), message.encode());
                 let sent = match self.members[at].byzantine {
                     Some(kind) => kind.twist(message, &mut self.random),
@@ -385,20 +368,17 @@ impl World {
                 }
                 self.unlink(ends(at, other));
             }
-            Output::Level(peer) => self.is_level(at, author::number_of(peer)),
+            Output::Level(peer) => {
+                let peer = author::number_of(peer);
+                if self.is_honest(peer) {
+                    let [own, theirs] = [at, peer].map(|at| &self.members[at].store);
+                    self.levels.noticed((at, peer), own, theirs);
+                }
+            }
             Output::Heard { from, peers } => {
                 self.heard_of.push((at, author::number_of(from), peers));
             }
             Output::Misbehaved(..) | Output::Clock(..) => {}
-        }
-    }
-
-    /// A node thinks that it has all that another had when that told its frontier last.
-    fn is_level(&mut self, at: usize, peer: usize) {
-        self.level.insert((at, peer));
-        let held = self.heard.get(&(at, peer)).copied().unwrap_or(usize::MAX);
-        if self.is_honest(peer) && !self.members[at].store.knows(&self.members[peer].store, held) {
-            self.not_level.push((at, peer));
         }
     }
 
