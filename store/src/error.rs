@@ -165,6 +165,9 @@ pub enum IdentityError {
         /// The author whose key belongs there.
         expected: AuthorKey,
     },
+    /// What was to be signed is not what TLS 1.3 has signed in a handshake.
+    #[error("the key signs events and handshakes of TLS 1.3, and this is neither")]
+    NotAHandshake,
     /// The system gives no random bytes.
     #[error("the system gives no random bytes: {0}")]
     Random(getrandom::Error),

@@ -4,9 +4,10 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use ed25519_dalek::SigningKey;
 use ed25519_dalek::pkcs8::{DecodePrivateKey, EncodePrivateKey};
+use ed25519_dalek::{Signer, SigningKey};
 use pkcs8::LineEnding;
 use quipu_merge::AuthorKey;
 use zeroize::Zeroizing;
@@ -18,6 +19,9 @@ pub const KEY_FILE: &str = "identity.pem";
 /// The file with a key that is to replace it.
 pub const FRESH_KEY_FILE: &str = "identity.pem.new";
 
+/// What comes first in all that TLS 1.3 has signed in a handshake (RFC 8446, section 4.4.3). What a
+/// ledger's author signs begins otherwise.
+const OF_HANDSHAKES: [u8; 64] = [b' '; 64];
 const MODE: u32 = 0o600;
 const MAX_KEY_FILE: u64 = 64 * 1024;
 const ENCRYPTED: &str = "-----BEGIN ENCRYPTED PRIVATE KEY-----";
@@ -123,6 +127,36 @@ impl Identity {
     fn from_key(key: SigningKey) -> Self {
         let author = AuthorKey(key.verifying_key().to_bytes());
         Self { key, author }
+    }
+}
+
+/// A replica's key for proving it in handshakes of TLS 1.3, and for nothing else. Everything that is
+/// signed there begins with 64 spaces, and nothing in a ledger does: so no signature that is made here is
+/// one of an event.
+#[derive(Clone)]
+pub struct HandshakeKey(pub(crate) Arc<Identity>);
+
+impl HandshakeKey {
+    /// The public key.
+    pub fn author(&self) -> AuthorKey {
+        self.0.author
+    }
+
+    /// Signs what a handshake has signed.
+    ///
+    /// # Errors
+    /// [`IdentityError::NotAHandshake`].
+    pub fn sign(&self, message: &[u8]) -> Result<[u8; 64], IdentityError> {
+        if !message.starts_with(&OF_HANDSHAKES) {
+            return Err(IdentityError::NotAHandshake);
+        }
+        Ok(self.0.key.sign(message).to_bytes())
+    }
+}
+
+impl std::fmt::Debug for HandshakeKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("HandshakeKey").field(&self.author()).finish()
     }
 }
 

@@ -56,7 +56,7 @@ impl Ledger {
         let order = source.new_events(self)?;
         self.rehearse(&mut source, &order)?;
         fail::fail_point!("after-rehearsal");
-        let before = self.before()?;
+        let before = self.baseline()?;
         let mut report = MergeReport { known_events: source.held, ..MergeReport::default() };
         let total = order.len() as u64;
         for (batch, number) in order.chunks(BATCH).zip(1..) {
@@ -72,7 +72,7 @@ impl Ledger {
         }
         report.new_values += self.fill(&mut source, options)?;
         self.sync()?;
-        Ok(self.finish(&before, report)?)
+        Ok(self.report_since(&before, report)?)
     }
 
     /// Tells what [`Self::import`] would take in, and takes in nothing.

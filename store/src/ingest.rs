@@ -62,28 +62,36 @@ pub struct MergeReport {
     pub new_void: u64,
 }
 
-/// What a report tells the difference of.
-pub(crate) struct Before {
+/// What there was before events were taken in, for [`Ledger::report_since`] to tell the difference.
+#[derive(Debug)]
+pub struct Baseline {
     conflicts: BTreeSet<String>,
     forks: BTreeSet<AuthorKey>,
     void: u64,
 }
 
 impl Ledger {
-    /// Notes what there is before taking in events.
-    pub(crate) fn before(&self) -> Result<Before, ReadError> {
+    /// Notes what there is before events are taken in.
+    ///
+    /// # Errors
+    /// The disk, the database or its content.
+    pub fn baseline(&self) -> Result<Baseline, ReadError> {
         let snapshot = self.snapshot()?;
-        Ok(Before {
+        Ok(Baseline {
             conflicts: snapshot.conflicts("")?.into_iter().collect(),
             forks: snapshot.forks()?.into_keys().collect(),
             void: self.count_void()?,
         })
     }
 
-    /// Completes a report by what is different now.
-    pub(crate) fn finish(
+    /// Completes a report by what waits now, and by the conflicts, forks and void events that there
+    /// are now and were not before.
+    ///
+    /// # Errors
+    /// The disk, the database or its content.
+    pub fn report_since(
         &self,
-        before: &Before,
+        before: &Baseline,
         report: MergeReport,
     ) -> Result<MergeReport, ReadError> {
         let snapshot = self.snapshot()?;

@@ -63,7 +63,7 @@ impl Ledger {
         progress: Progress<'_>,
     ) -> Result<MergeReport, MergeError> {
         self.check_same(source)?;
-        let before = self.before()?;
+        let before = self.baseline()?;
         self.admit_due()?;
         let missing = self.missing_from(from)?;
         let total = missing.iter().map(|(first, last)| last + 1 - first).sum();
@@ -89,7 +89,7 @@ impl Ledger {
         }
         report.new_values += self.fill(&mut OtherReplica(from), options)?;
         self.sync_if_durable()?;
-        Ok(self.finish(&before, report)?)
+        Ok(self.report_since(&before, report)?)
     }
 
     fn check_same(&self, source: &Self) -> Result<(), MergeError> {

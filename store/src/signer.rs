@@ -9,7 +9,7 @@ use quipu_merge::AuthorKey;
 use crate::author;
 use crate::db::Db;
 use crate::error::{IdentityError, OpenError, StorageError};
-use crate::identity::{Identity, KEY_FILE, Passphrase};
+use crate::identity::{HandshakeKey, Identity, KEY_FILE, Passphrase};
 use crate::ledger::Ledger;
 use crate::load;
 
@@ -32,9 +32,10 @@ struct State {
 
 impl Signer {
     /// Signs with a key that is at hand.
-    pub fn new(identity: Identity) -> Self {
+    pub fn new(identity: impl Into<Arc<Identity>>) -> Self {
+        let identity = identity.into();
         let author = identity.author();
-        let identity = Some(Arc::new(identity));
+        let identity = Some(identity);
         Self::start(State { author, expected: vec![author], passphrase: None, identity })
     }
 
@@ -91,6 +92,14 @@ impl Ledger {
     /// before, and this be tried again.
     pub fn unlock(&self, passphrase: Option<&Passphrase>) -> Result<(), IdentityError> {
         self.identity_by(passphrase).map(drop)
+    }
+
+    /// The key, to prove it to peers. It stays what it is when the replica's key is rotated.
+    ///
+    /// # Errors
+    /// Those of [`Self::unlock`].
+    pub fn handshake_key(&self) -> Result<HandshakeKey, IdentityError> {
+        self.identity().map(HandshakeKey)
     }
 
     /// The key to sign with.

@@ -26,6 +26,11 @@ pub struct Unfinished {
 impl Unfinished {
     /// Takes a directory that is new, empty, or left over from an attempt that ended early.
     pub fn start(dir: &Path) -> Result<Self, OpenError> {
+        Self::resume(dir, &[])
+    }
+
+    /// Does what [`Self::start`] does, and keeps these files of an earlier attempt.
+    pub fn resume(dir: &Path, kept: &[&str]) -> Result<Self, OpenError> {
         let failed = |error| OpenError::from(StorageError::file(dir)(error));
         let existed = dir.exists();
         fs::create_dir_all(dir).map_err(failed)?;
@@ -46,7 +51,7 @@ impl Unfinished {
             Err(TryLockError::Error(error)) => return Err(failed(error)),
         }
         if again {
-            clear(dir).map_err(failed)?;
+            clear(dir, kept).map_err(failed)?;
         }
         Ok(Self { dir: dir.to_owned(), existed, _lock: lock })
     }
@@ -54,7 +59,7 @@ impl Unfinished {
     /// Removes what has been made. What cannot be removed is in the way of the next attempt, which
     /// says so.
     pub fn abandon(self) {
-        let cleared = clear(&self.dir).and_then(|()| fs::remove_file(self.dir.join(MARK)));
+        let cleared = clear(&self.dir, &[]).and_then(|()| fs::remove_file(self.dir.join(MARK)));
         if cleared.is_ok() && !self.existed {
             let _ = fs::remove_dir(&self.dir);
         }
@@ -85,10 +90,11 @@ fn holds_only(dir: &Path, names: &[&str]) -> io::Result<bool> {
     Ok(true)
 }
 
-fn clear(dir: &Path) -> io::Result<()> {
+fn clear(dir: &Path, kept: &[&str]) -> io::Result<()> {
     remove(fs::remove_dir_all(dir.join(DATABASE)))?;
-    let files = [KEY_FILE, FRESH_KEY_FILE, MARK_FILE, LOSS_FILE];
-    files.into_iter().try_for_each(|file| remove(fs::remove_file(dir.join(file))))
+    let files = [KEY_FILE, FRESH_KEY_FILE, MARK_FILE, LOSS_FILE].into_iter();
+    let mut gone = files.filter(|file| !kept.contains(file));
+    gone.try_for_each(|file| remove(fs::remove_file(dir.join(file))))
 }
 
 fn remove(removed: io::Result<()>) -> io::Result<()> {

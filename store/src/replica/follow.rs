@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use quipu_merge::{AuthorKey, EventId, Seq, SignedEvent};
 
-use crate::error::StorageError;
+use super::Branches;
+use crate::error::{ReadError, StorageError};
 use crate::ledger::Ledger;
 
 /// An event that is held from now on.
@@ -56,13 +57,34 @@ impl Ledger {
     /// # Errors
     /// [`StorageError::Poisoned`], and errors of the disk.
     pub fn follow(&self, max_queued: usize) -> Result<Follower, StorageError> {
+        self.follow_after(max_queued, || Ok(())).map(|(follower, ())| follower)
+    }
+
+    /// Does what [`Self::follow`] does, and tells what is held: every event comes either with the
+    /// frontier or by the follower, and none by both.
+    ///
+    /// # Errors
+    /// Those of [`Self::follow`] and [`Self::frontier`].
+    pub fn follow_from_frontier(
+        &self,
+        max_queued: usize,
+    ) -> Result<(Follower, Vec<Branches>), ReadError> {
+        self.follow_after(max_queued, || self.frontier())
+    }
+
+    fn follow_after<T, E: From<StorageError>>(
+        &self,
+        max_queued: usize,
+        look: impl FnOnce() -> Result<T, E>,
+    ) -> Result<(Follower, T), E> {
         let queue = Arc::new(Queue { max_queued, ..Queue::default() });
         // Between two groups: of each one, it is told all or nothing.
-        self.making_room(|hold| {
+        let seen = self.making_room(|hold| {
+            let seen = look()?;
             hold.writer().news.followers.add(&queue);
-            Ok::<_, StorageError>(())
+            Ok::<_, E>(seen)
         })?;
-        Ok(Follower(queue))
+        Ok((Follower(queue), seen))
     }
 }
 

@@ -1,0 +1,91 @@
+//! A replica that has a key and nothing else yet: it is to get its first event from a peer, who may
+//! have to be told of its key before.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use quipu_merge::{AuthorKey, ParsedEvent};
+
+use crate::author;
+use crate::copied::Place;
+use crate::db::Db;
+use crate::error::{MergeError, OpenError};
+use crate::identity::{HandshakeKey, Identity, KEY_FILE};
+use crate::incoming::Incoming;
+use crate::ledger::{DATABASE, Ledger, Options};
+use crate::load;
+use crate::signer::Signer;
+use crate::unfinished::Unfinished;
+
+/// A directory with a key, which becomes a replica with [`Self::join`]. Dropped before, it keeps the key:
+/// [`Options::newcomer`] goes on with it.
+pub struct Newcomer {
+    dir: PathBuf,
+    options: Options,
+    identity: Arc<Identity>,
+    unfinished: Unfinished,
+}
+
+impl Options {
+    /// Makes a key in `dir`, which is new or empty, or takes the one that an earlier call has left
+    /// there.
+    ///
+    /// # Errors
+    /// [`OpenError::Exists`] where `dir` holds something else, [`OpenError::Locked`] where another
+    /// process is at it, [`OpenError::Identity`] where the key that is there cannot be read.
+    pub fn newcomer(&self, dir: impl AsRef<Path>) -> Result<Newcomer, OpenError> {
+        let dir = dir.as_ref();
+        let unfinished = Unfinished::resume(dir, &[KEY_FILE])?;
+        let passphrase = self.passphrase.as_ref();
+        let identity = Arc::new(if dir.join(KEY_FILE).exists() {
+            Identity::load(dir, passphrase)?
+        } else {
+            let identity = Identity::generate()?;
+            identity.save(dir, passphrase)?;
+            identity
+        });
+        Ok(Newcomer { dir: dir.to_owned(), options: self.clone(), identity, unfinished })
+    }
+}
+
+impl Newcomer {
+    /// The key that the replica will have.
+    pub fn author(&self) -> AuthorKey {
+        self.identity.author()
+    }
+
+    /// The key, to prove it to peers.
+    pub fn handshake_key(&self) -> HandshakeKey {
+        HandshakeKey(self.identity.clone())
+    }
+
+    /// Makes the replica, with the first event of its ledger alone.
+    ///
+    /// # Errors
+    /// [`OpenError::Merge`] where this is not the first event of any ledger, and errors of the disk.
+    /// The key stays.
+    pub fn join(self, genesis: &Incoming) -> Result<Ledger, OpenError> {
+        let signed = ParsedEvent::decode(&genesis.event).and_then(ParsedEvent::verify);
+        let signed = signed.map_err(MergeError::from)?;
+        let body = genesis.body.as_deref().unwrap_or_default();
+        let Self { dir, options, identity, unfinished } = self;
+        let db = Db::open(&dir.join(DATABASE), true, options.tuning())?;
+        load::first(&db, &signed, body)?;
+        Place::of(&dir)?.record(&db)?;
+        author::record(&db, identity.author())?;
+        let ledger = Ledger::start(&options, &dir, db, Signer::new(identity), false)?;
+        ledger.sync()?;
+        unfinished.finish()?;
+        Ok(ledger)
+    }
+}
+
+impl std::fmt::Debug for Newcomer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (dir, author) = (&self.dir, self.author());
+        f.debug_struct("Newcomer")
+            .field("dir", dir)
+            .field("author", &author)
+            .finish_non_exhaustive()
+    }
+}
