@@ -86,6 +86,17 @@ impl Frontier {
         Self { lanes: lanes.collect(), version: 0, digest: OnceCell::new() }
     }
 
+    /// Takes up the frontier of the replica anew.
+    pub fn replace(&mut self, lanes: impl IntoIterator<Item = LaneTips>) {
+        let changed = self.version + 1;
+        let mut new = Self::new(lanes);
+        for (author, lane) in &mut new.lanes {
+            let same = self.lanes.get(author).filter(|before| before.tips == lane.tips);
+            lane.changed = same.map_or(changed, |before| before.changed);
+        }
+        *self = Self { version: changed, ..new };
+    }
+
     /// Adds an event, which the replica holds from now on and did not before. The order does not
     /// matter.
     pub fn advance(&mut self, event: &Placed) {

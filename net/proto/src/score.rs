@@ -33,6 +33,21 @@ pub enum Misbehaviour {
 }
 
 impl Misbehaviour {
+    /// What it is called.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::OtherLedger => "another ledger",
+            Self::OtherVersion => "another version",
+            Self::NoGreeting => "no greeting",
+            Self::Malformed => "malformed message",
+            Self::BadEvent => "bad event",
+            Self::Bogus => "bogus value",
+            Self::Unasked => "unasked message",
+            Self::Lie => "lie about its frontier",
+            Self::Flood => "flood",
+        }
+    }
+
     /// How many points it costs.
     pub const fn points(self) -> u32 {
         match self {

@@ -92,7 +92,7 @@ impl Node {
     }
 
     /// Events are held from now on.
-    fn hold(&mut self, new: &[Placed], from: Option<AuthorKey>, now: Moment) {
+    pub(super) fn hold(&mut self, new: &[Placed], from: Option<AuthorKey>, now: Moment) {
         if !new.is_empty() {
             self.values.look();
         }

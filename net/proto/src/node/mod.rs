@@ -60,6 +60,10 @@ pub enum Input {
     /// Who is known, the node itself included, and where each may be reached: HOST:PORT, the best
     /// first. Peers that ask are told, and nobody else is. It takes the place of what was known before.
     Known(Vec<(AuthorKey, Vec<String>)>),
+    /// These events are held from now on, too many at once to be told of one by one.
+    Held(Vec<Placed>),
+    /// What is held has been read anew: it is all up to this frontier.
+    Frontier(Vec<LaneTips>),
     /// It is later.
     Tick,
 }
@@ -185,6 +189,15 @@ impl Node {
                 }
             }
             Input::Known(known) => self.addresses.set(known),
+            Input::Held(new) => {
+                self.hold(&new, None, now);
+                self.peers.values_mut().for_each(|peer| peer.compare = true);
+            }
+            Input::Frontier(lanes) => {
+                self.frontier.replace(lanes);
+                self.values.look();
+                self.peers.values_mut().for_each(|peer| peer.compare = true);
+            }
             Input::Tick => {}
         }
         self.do_what_is_due(now, wall);
@@ -203,6 +216,13 @@ impl Node {
     /// The frontier of the node.
     pub fn frontier(&self) -> FrontierDigest {
         self.frontier.digest()
+    }
+
+    /// Compares frontiers with a peer as soon as may be.
+    pub fn compare_with(&mut self, key: &AuthorKey) {
+        if let Some(peer) = self.peers.get_mut(key) {
+            peer.compare = true;
+        }
     }
 
     /// The peers that are there.
