@@ -48,7 +48,11 @@ mod quic;
 
 pub use quipu_proto::Channel;
 
-pub use node::{NodeStatus, PeerAddress, PeerAddressError, PeerState, PeerStatus, Place};
+pub use node::{
+    BookError, JoinError, KnownPeer, MAX_HEARD, MAX_PLACES, Node, NodeError, NodeOptions,
+    NodeStatus, PeerAddress, PeerAddressError, PeerBook, PeerState, PeerStatus, Place, StartError,
+    SyncError, Synced, join,
+};
 pub use quic::{
     AcceptError, Admission, BindError, CloseCode, ConnectError, Connection, ConnectionError,
     Endpoint, FrameLimits, Full, Limits, LimitsError, Link, MAX_REASON, MAX_REFUSALS, NodeKey,

@@ -1,7 +1,37 @@
 //! The node: replicates a ledger with its peers.
+//!
+//! `core` is the one task that decides, by asking the protocol (`quipu_proto`): `meeting` is about
+//! connections that come and go, `commands` about what the embedder asks for. `connected` and
+//! `outgoing` carry messages, `work` does what the store is asked for on threads of its own, `book` and
+//! `dialling` know where peers are and when to call them, `allowed` who may call. `handle` is what the
+//! embedder holds.
 
 mod address;
+mod allowed;
+mod book;
+mod clock;
+mod commands;
+mod connected;
+mod convert;
+mod core;
+mod dial;
+mod dialling;
+mod error;
+mod handle;
+mod join;
+mod key;
+mod meeting;
+mod options;
+mod outgoing;
+mod overview;
 mod status;
+mod syncing;
+mod work;
 
 pub use address::{PeerAddress, PeerAddressError, Place};
+pub use book::{BookError, KnownPeer, MAX_HEARD, MAX_PLACES, PeerBook};
+pub use error::{JoinError, StartError, SyncError};
+pub use handle::{Node, NodeError, Synced};
+pub use join::join;
+pub use options::NodeOptions;
 pub use status::{NodeStatus, PeerState, PeerStatus};

@@ -30,6 +30,23 @@ pub struct NodeStatus {
     pub lacking: usize,
 }
 
+impl NodeStatus {
+    /// A node that has just started.
+    pub(super) const fn new(key: AuthorKey, listen: SocketAddr) -> Self {
+        Self {
+            key,
+            listen,
+            up: Duration::ZERO,
+            peers: Vec::new(),
+            events_in: 0,
+            events_out: 0,
+            misbehaviour: Vec::new(),
+            refused: 0,
+            lacking: 0,
+        }
+    }
+}
+
 /// How it stands with one peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerStatus {
@@ -62,8 +79,8 @@ pub enum PeerState {
         address: SocketAddr,
         /// Whether it dialled.
         inbound: bool,
-        /// For how long it has had other events than this node; zero when both were equal when they were
-        /// compared last.
+        /// How long ago all that it had was known to be here; zero where it is known to have nothing
+        /// else. It is looked at every five seconds, and after each pull.
         lag: Duration,
         /// The time that a question and its answer take.
         round_trip: Duration,

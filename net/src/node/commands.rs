@@ -1,0 +1,95 @@
+//! What the handle asks the node for.
+
+use std::sync::MutexGuard;
+use std::time::Instant;
+
+use quipu_merge::{AuthorKey, EventId};
+use quipu_proto::Input;
+use tokio::sync::oneshot;
+
+use super::address::{PeerAddress, Place};
+use super::book::{BookError, PeerBook};
+use super::core::{Core, locked};
+use super::dial;
+use super::error::SyncError;
+use super::handle::Synced;
+use super::syncing::Syncing;
+
+/// What the handle asks for.
+pub enum Command {
+    Keep { key: AuthorKey, place: Option<Place>, reply: oneshot::Sender<Result<(), BookError>> },
+    Remove { key: AuthorKey, reply: oneshot::Sender<Result<bool, BookError>> },
+    Sync { peer: PeerAddress, reply: oneshot::Sender<Result<Synced, SyncError>> },
+    Want(Vec<(EventId, u16)>),
+    Stop,
+}
+
+/// What is done when the address book has been written, or could not be.
+type Saved = Box<dyn FnOnce(Result<(), BookError>) + Send>;
+
+impl Core {
+    pub(super) fn command(&mut self, command: Command) {
+        match command {
+            Command::Keep { key, place, reply } => {
+                match place {
+                    Some(place) => self.book().keep_at(&PeerAddress { key, place }),
+                    None => self.book().keep(key),
+                }
+                self.dialling.forget(key);
+                self.allowed.list(self.book().kept());
+                self.save_book(Some(Box::new(|saved| drop(reply.send(saved)))));
+            }
+            Command::Remove { key, reply } => {
+                let known = self.book().remove(key);
+                self.dialling.forget(key);
+                self.allowed.list(self.book().kept());
+                self.close_strangers();
+                self.save_book(Some(Box::new(move |saved| {
+                    drop(reply.send(saved.map(|()| known)))
+                })));
+            }
+            Command::Sync { peer, reply } => self.sync(peer, reply),
+            Command::Want(values) => {
+                self.work.want(values);
+                self.proto.look_for_values();
+                self.input(Input::Tick);
+            }
+            // Taken by the loop.
+            Command::Stop => {}
+        }
+    }
+
+    pub(super) fn sync(
+        &mut self,
+        peer: PeerAddress,
+        reply: oneshot::Sender<Result<Synced, SyncError>>,
+    ) {
+        let key = peer.key;
+        if !self.connected.contains_key(&key) {
+            self.dialling.begin(key, Instant::now());
+            self.dialled.spawn(dial::dial(self.endpoint.clone(), peer.clone()));
+        }
+        self.syncs.push(Syncing::start(peer, self.work.counts(), reply));
+        self.proto.compare_with(&key);
+        self.input(Input::Tick);
+    }
+
+    pub(super) fn book(&self) -> MutexGuard<'_, PeerBook> {
+        locked(&self.book)
+    }
+
+    /// Writes the address book.
+    pub(super) fn save_book(&mut self, then: Option<Saved>) {
+        let book = self.book.clone();
+        self.chores.spawn_blocking(move || {
+            // Whoever saves later saves what is newer.
+            let saved = locked(&book).save();
+            if let Err(error) = &saved {
+                tracing::error!(%error, "the address book cannot be written");
+            }
+            if let Some(then) = then {
+                then(saved);
+            }
+        });
+    }
+}

@@ -1,0 +1,47 @@
+//! The same things as the protocol and as the store name them.
+
+use quipu_proto::{LaneTips, Packet, PacketOpening, Placed, Tip, Want};
+use quipu_store::{Branches, HeldEvent, Incoming};
+
+/// An event that came from a peer.
+pub fn incoming(packet: Packet) -> Incoming {
+    let openings = packet.openings.into_iter().map(|opening| (opening.slot, opening.opening));
+    Incoming { event: packet.event, body: Some(packet.body), openings: openings.collect() }
+}
+
+/// An event on its way to a peer. Nothing where its body is not at hand: a peer could not admit it.
+pub fn packet(event: Incoming) -> Option<Packet> {
+    let openings = event.openings.into_iter();
+    let openings = openings.map(|(slot, opening)| PacketOpening { slot, opening }).collect();
+    Some(Packet { event: event.event, body: event.body?, openings })
+}
+
+/// Where an event stands.
+pub const fn placed(event: &HeldEvent) -> Placed {
+    let tip = Tip { seq: event.seq, id: event.id };
+    Placed { author: event.author, tip, prev: event.prev }
+}
+
+/// Tips as the protocol names them.
+pub fn lane_tips(branches: Branches) -> LaneTips {
+    let tips = branches.tips.into_iter().map(|(seq, id)| Tip { seq, id });
+    LaneTips { author: branches.author, tips: tips.collect() }
+}
+
+/// Tips as the store names them.
+pub fn branches(lane: LaneTips) -> Branches {
+    let tips = lane.tips.into_iter().map(|tip| (tip.seq, tip.id));
+    Branches { author: lane.author, tips: tips.collect() }
+}
+
+/// What is wanted, as it goes to a peer.
+pub fn want_to_send(want: quipu_store::Want) -> Want {
+    let held = want.held.into_iter().map(|(seq, id)| Tip { seq, id });
+    Want { up_to: want.up_to, held: held.collect() }
+}
+
+/// What a peer wants.
+pub fn want_of_peer(want: Want) -> quipu_store::Want {
+    let held = want.held.into_iter().map(|tip| (tip.seq, tip.id));
+    quipu_store::Want { up_to: want.up_to, held: held.collect() }
+}

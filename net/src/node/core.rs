@@ -1,0 +1,291 @@
+//! The node's one task that decides: it feeds the protocol and does what the protocol wants.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use quipu_merge::AuthorKey;
+use quipu_proto::{Config, FrontierDigest, Input, Message, Misbehaviour, Output};
+use quipu_store::{HandshakeKey, Ledger};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use super::address::Place;
+use super::allowed::Allowed;
+use super::book::PeerBook;
+use super::clock::{self, Clock};
+use super::commands::Command;
+use super::connected::{Arrival, Connected, Totals};
+use super::dial::{self, Dial};
+use super::dialling::Dialling;
+use super::error::{StartError, SyncError};
+use super::handle::blocking;
+use super::options::NodeOptions;
+use super::outgoing::Queued;
+use super::status::NodeStatus;
+use super::syncing::Syncing;
+use super::work::{Report, Work};
+use crate::{CloseCode, Endpoint};
+
+/// What waits for this task, of each kind. Whoever has more waits.
+const MAX_WAITING: usize = 256;
+/// How often the status is told, and roles are looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// A clock that differs by so much is warned of: half of what events may be dated ahead.
+const MAX_SKEW: Duration = Duration::from_secs(30);
+/// The node's state.
+pub struct Core {
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) endpoint: Arc<Endpoint>,
+    pub(super) clock: Clock,
+    pub(super) proto: quipu_proto::Node,
+    pub(super) work: Work,
+    pub(super) book: Arc<Mutex<PeerBook>>,
+    pub(super) dials: bool,
+    pub(super) dialling: Dialling,
+    pub(super) allowed: Arc<Allowed>,
+    pub(super) connected: BTreeMap<AuthorKey, Connected>,
+    pub(super) totals: BTreeMap<AuthorKey, Totals>,
+    pub(super) misbehaviour: BTreeMap<Misbehaviour, u64>,
+    pub(super) refused: u64,
+    /// Where others may reach this node.
+    pub(super) announced: Vec<Place>,
+    /// Whether what peers may be told has changed.
+    pub(super) tell_peers: bool,
+    pub(super) syncs: Vec<Syncing>,
+    pub(super) connections: u64,
+    pub(super) arrivals: mpsc::Sender<Arrival>,
+    pub(super) io: JoinSet<()>,
+    pub(super) dialled: JoinSet<Dial>,
+    pub(super) chores: JoinSet<()>,
+    status: watch::Sender<NodeStatus>,
+    looked: Instant,
+    /// The frontier up to which roles have been read.
+    roles_of: Option<FrontierDigest>,
+    inboxes: Option<Inboxes>,
+}
+
+/// Where it hears from others.
+struct Inboxes {
+    arrivals: mpsc::Receiver<Arrival>,
+    reports: mpsc::Receiver<Report>,
+    commands: mpsc::Receiver<Command>,
+    refusals: crate::Refusals,
+}
+
+impl Core {
+    /// Starts all that it needs.
+    pub async fn start(
+        ledger: Arc<Ledger>,
+        key: Arc<HandshakeKey>,
+        mut book: PeerBook,
+        options: NodeOptions,
+        commands: mpsc::Receiver<Command>,
+    ) -> Result<(Self, watch::Receiver<NodeStatus>), StartError> {
+        let allowed = Arc::new(Allowed::default());
+        let (me, id) = (key.author(), ledger.id());
+        options.join.iter().filter(|peer| peer.key != me).for_each(|peer| book.keep_at(peer));
+        allowed.list(book.kept());
+        let admission = {
+            let (allowed, accept) = (allowed.clone(), options.accept);
+            Arc::new(move |key| accept && key != me && allowed.admits(key))
+        };
+        let endpoint = Endpoint::bind(options.listen, key, admission, options.limits.clone())?;
+        let refusals = endpoint.refusals();
+        let (reports, reported) = mpsc::channel(MAX_WAITING);
+        let started = {
+            let (ledger, allowed, only) = (ledger.clone(), allowed.clone(), options.only.clone());
+            move || {
+                allowed.refresh(&ledger)?;
+                Work::start(ledger, reports, only)
+            }
+        };
+        let (work, frontier) = blocking(started).await?;
+        let (arrivals, arrived) = mpsc::channel(MAX_WAITING);
+        let (status, watching) = watch::channel(NodeStatus::new(me, endpoint.local_addr()));
+        let core = Self {
+            ledger,
+            endpoint: Arc::new(endpoint),
+            clock: Clock::start(),
+            proto: quipu_proto::Node::new(Config::new(me, id), frontier),
+            work,
+            book: Arc::new(Mutex::new(book)),
+            dials: options.dial,
+            dialling: Dialling::default(),
+            allowed,
+            connected: BTreeMap::new(),
+            totals: BTreeMap::new(),
+            misbehaviour: BTreeMap::new(),
+            refused: 0,
+            announced: options.announce,
+            tell_peers: true,
+            syncs: Vec::new(),
+            connections: 0,
+            arrivals,
+            io: JoinSet::new(),
+            dialled: JoinSet::new(),
+            chores: JoinSet::new(),
+            status,
+            looked: Instant::now(),
+            roles_of: None,
+            inboxes: Some(Inboxes { arrivals: arrived, reports: reported, commands, refusals }),
+        };
+        Ok((core, watching))
+    }
+
+    /// Runs until it is told to stop, or nobody is left who could tell it.
+    pub async fn run(mut self) {
+        let Some(mut inboxes) = self.inboxes.take() else { return };
+        let endpoint = self.endpoint.clone();
+        self.look_around();
+        loop {
+            let wake = tokio::time::Instant::from_std(self.wake_at());
+            tokio::select! {
+                Some(report) = inboxes.reports.recv() => self.reported(report),
+                Some(arrival) = inboxes.arrivals.recv() => self.heard(arrival),
+                Some(connection) = endpoint.accept() => self.arrived(connection, true),
+                Some(dialled) = self.dialled.join_next() => self.dialled(dialled.ok()),
+                Some(_) = inboxes.refusals.next() => self.refused += 1,
+                command = inboxes.commands.recv() => match command {
+                    None | Some(Command::Stop) => break,
+                    Some(command) => self.command(command),
+                },
+                () = tokio::time::sleep_until(wake) => self.input(Input::Tick),
+            }
+            self.look_around();
+        }
+        self.stop(inboxes).await;
+    }
+
+    async fn stop(mut self, inboxes: Inboxes) {
+        for sync in self.syncs.drain(..) {
+            sync.answer(Err(SyncError::Stopping));
+        }
+        self.endpoint.close(CloseCode::Done, "the node is stopping").await;
+        // Its threads wait for nobody then.
+        drop(inboxes);
+        self.dialled.shutdown().await;
+        self.io.shutdown().await;
+        while self.chores.join_next().await.is_some() {}
+        let work = self.work;
+        let _ = blocking(move || {
+            work.stop();
+            Ok::<_, std::convert::Infallible>(())
+        })
+        .await;
+    }
+
+    /// Gives the protocol an input, and does what it wants.
+    pub(super) fn input(&mut self, input: Input) {
+        self.proto.handle(input, self.clock.now(), clock::wall());
+        while let Some(output) = self.proto.output() {
+            self.do_output(output);
+        }
+    }
+
+    fn do_output(&mut self, output: Output) {
+        match output {
+            Output::Send { peer, message } => self.send(peer, &message),
+            Output::Do(task) => self.work.start_task(task),
+            Output::Disconnect { peer, why } => self.send_away(peer, why),
+            Output::Misbehaved(peer, what) => {
+                *self.misbehaviour.entry(what).or_default() += 1;
+                tracing::warn!(%peer, ?what, "a peer misbehaves");
+            }
+            Output::Clock(peer, ahead) => self.clock_told(peer, ahead),
+            Output::Heard { peers, .. } => self.heard_of(peers),
+            Output::Level(peer) => {
+                if let Some(connected) = self.connected.get_mut(&peer) {
+                    connected.level = Some(Instant::now());
+                }
+                self.syncs.iter_mut().for_each(|sync| sync.level(peer));
+            }
+        }
+    }
+
+    fn send(&mut self, peer: AuthorKey, message: &Message) {
+        let Some(connected) = self.connected.get(&peer) else { return };
+        if connected.send(message.channel(), message.encode()) == Queued::Stuck {
+            tracing::warn!(%peer, "a peer does not read what it is sent");
+            connected.close(CloseCode::Failed, "you do not read what you are sent");
+        }
+    }
+
+    fn clock_told(&mut self, peer: AuthorKey, ahead: i64) {
+        let Some(connected) = self.connected.get_mut(&peer) else { return };
+        connected.clock_ahead = ahead;
+        let off = u128::from(ahead.unsigned_abs()) > MAX_SKEW.as_micros();
+        if off && !connected.warned {
+            let seconds = ahead / 1_000_000;
+            tracing::warn!(
+                %peer,
+                ahead_seconds = seconds,
+                "the clocks differ: events dated more than a minute ahead wait until they are due"
+            );
+        }
+        connected.warned = off;
+    }
+
+    fn reported(&mut self, report: Report) {
+        match report {
+            Report::Done(ticket, answer) => self.input(Input::Done(ticket, answer)),
+            Report::Written(events) => self.input(Input::Written(events)),
+            Report::Held(events) => self.input(Input::Held(events)),
+            Report::Frontier(frontier) => self.input(Input::Frontier(frontier)),
+        }
+    }
+
+    /// Does what has become due besides the protocol.
+    fn look_around(&mut self) {
+        let settled = self.proto.values_settled();
+        for sync in self.syncs.extract_if(.., |sync| sync.is_done(settled)) {
+            let synced = sync.synced(self.work.counts());
+            sync.answer(Ok(synced));
+        }
+        self.tell_of_peers();
+        let now = Instant::now();
+        if self.dials {
+            let mut there: BTreeSet<_> = self.connected.keys().copied().collect();
+            there.insert(self.endpoint.key());
+            let book = locked(&self.book);
+            // Whoever may not connect is not to be had by dialling either.
+            let may = |key| self.allowed.admits(key);
+            for peer in self.dialling.due(&book, &there, may, now) {
+                self.dialled.spawn(dial::dial(self.endpoint.clone(), peer));
+            }
+        }
+        if now.duration_since(self.looked) >= LOOK_EVERY {
+            self.looked = now;
+            self.count_events();
+            self.status.send_replace(self.current_status());
+            self.look_at_roles();
+        }
+    }
+
+    /// When there is something to do, if nothing else happens.
+    fn wake_at(&self) -> Instant {
+        let look = self.looked + LOOK_EVERY;
+        let proto = self.proto.next().map(|moment| self.clock.instant(moment));
+        proto.map_or(look, |proto| proto.min(look))
+    }
+
+    fn look_at_roles(&mut self) {
+        self.close_strangers();
+        while self.chores.try_join_next().is_some() {}
+        let frontier = Some(self.proto.frontier());
+        if self.roles_of == frontier {
+            return;
+        }
+        self.roles_of = frontier;
+        let (ledger, allowed) = (self.ledger.clone(), self.allowed.clone());
+        self.chores.spawn_blocking(move || {
+            if let Err(error) = allowed.refresh(&ledger) {
+                tracing::error!(%error, "the roles cannot be read");
+            }
+        });
+    }
+}
+
+pub(super) fn locked(book: &Mutex<PeerBook>) -> MutexGuard<'_, PeerBook> {
+    book.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,98 @@
+//! What can go wrong with a node.
+
+use quipu_merge::EventId;
+use quipu_store::{IdentityError, OpenError, ReadError};
+
+use super::address::PeerAddress;
+use super::book::BookError;
+use crate::{BindError, ConnectError};
+
+/// A node cannot start. Nothing runs.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The address cannot be listened on.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The replica's key, with which it proves who it is, cannot be read.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The address book.
+    #[error(transparent)]
+    Book(#[from] BookError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] ReadError),
+}
+
+/// What a peer has could not be had, or not all of it. What has come stays.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SyncError {
+    /// The peer's host has no address.
+    #[error("{place}: {why}")]
+    Resolve {
+        /// The place that was given.
+        place: String,
+        /// What the system says.
+        why: String,
+    },
+    /// It cannot be reached, or does not let this node in.
+    #[error("{peer}: {why}")]
+    Connect {
+        /// Who was dialled.
+        peer: PeerAddress,
+        /// Why there is no connection.
+        why: Box<ConnectError>,
+    },
+    /// The connection ended before all had come.
+    #[error("the connection with {peer} ended before all had come: {why}")]
+    Ended {
+        /// With whom.
+        peer: PeerAddress,
+        /// Why.
+        why: String,
+    },
+    /// It serves another ledger.
+    #[error("{peer} serves another ledger")]
+    OtherLedger {
+        /// Who.
+        peer: PeerAddress,
+    },
+    /// The node is stopping.
+    #[error("the node is stopping")]
+    Stopping,
+}
+
+/// A replica could not be made from a peer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum JoinError {
+    /// The peer could not be talked to. The new replica's key is kept for the next attempt.
+    #[error(transparent)]
+    Sync(#[from] SyncError),
+    /// The peer does not send the first event of the ledger.
+    #[error("{peer} does not send the first event of ledger {ledger}")]
+    NoGenesis {
+        /// Who was asked.
+        peer: PeerAddress,
+        /// The ledger that it serves.
+        ledger: EventId,
+    },
+    /// It serves another ledger than the one that was asked for.
+    #[error("{peer} serves ledger {found}, not {expected}")]
+    OtherLedger {
+        /// Who was asked.
+        peer: PeerAddress,
+        /// What it serves.
+        found: EventId,
+        /// What was asked for.
+        expected: EventId,
+    },
+    /// The replica cannot be made here.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The node that fetches the rest cannot start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+}

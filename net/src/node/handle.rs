@@ -1,0 +1,161 @@
+//! The handle of a running node.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use quipu_merge::{AuthorKey, EventId};
+use quipu_store::Ledger;
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+
+use super::address::{PeerAddress, Place};
+use super::book::{BookError, PeerBook};
+use super::commands::Command;
+use super::core::Core;
+use super::error::{StartError, SyncError};
+use super::options::NodeOptions;
+use super::status::NodeStatus;
+
+/// Commands that wait for the node.
+const MAX_COMMANDS: usize = 64;
+
+/// A running node: it keeps a ledger equal with those of its peers.
+///
+/// It runs on the tokio runtime in which it was started, with the store's work on threads of its own.
+/// Dropping it stops it without waiting; [`Self::stop`] waits.
+#[derive(Debug)]
+pub struct Node {
+    key: AuthorKey,
+    address: SocketAddr,
+    commands: mpsc::Sender<Command>,
+    status: watch::Receiver<NodeStatus>,
+    core: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What one synchronisation with a peer has come to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Synced {
+    /// Events that were admitted meanwhile, whoever sent them.
+    pub new_events: u64,
+    /// Events that came and were held already.
+    pub known_events: u64,
+    /// Events that came and break a rule.
+    pub refused: u64,
+}
+
+impl Node {
+    /// Starts a node for a ledger.
+    ///
+    /// # Errors
+    /// The address, the replica's key, the address book or the store. Nothing runs then.
+    pub async fn start(ledger: Arc<Ledger>, options: NodeOptions) -> Result<Self, StartError> {
+        let read = {
+            let ledger = ledger.clone();
+            move || Ok::<_, StartError>((ledger.handshake_key()?, PeerBook::open(ledger.dir())?))
+        };
+        let (key, book) = blocking(read).await?;
+        let (commands, inbox) = mpsc::channel(MAX_COMMANDS);
+        let (core, status) = Core::start(ledger, Arc::new(key), book, options, inbox).await?;
+        let now = status.borrow().clone();
+        let core = Mutex::new(Some(tokio::spawn(core.run())));
+        Ok(Self { key: now.key, address: now.listen, commands, status, core })
+    }
+
+    /// The node's key.
+    pub const fn key(&self) -> AuthorKey {
+        self.key
+    }
+
+    /// The UDP address that it listens on.
+    pub const fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// How it and its peers are doing, at most a quarter of a second ago.
+    pub fn status(&self) -> NodeStatus {
+        self.status.borrow().clone()
+    }
+
+    /// Reads [`Self::status`] whenever it is asked for, also after the node has stopped.
+    pub fn watch_status(&self) -> impl Fn() -> NodeStatus + Send + Sync + use<> {
+        let status = self.status.clone();
+        move || status.borrow().clone()
+    }
+
+    /// Keeps a peer in the address book: it may connect from now on, and is dialled where a place is
+    /// given.
+    ///
+    /// # Errors
+    /// The address book cannot be written. The peer is kept until the node stops.
+    pub async fn keep_peer(&self, key: AuthorKey, place: Option<Place>) -> Result<(), NodeError> {
+        self.ask(|reply| Command::Keep { key, place, reply }).await?.map_err(NodeError::Book)
+    }
+
+    /// Forgets a peer. It is disconnected, unless the ledger lets it in. Tells whether it was known.
+    ///
+    /// # Errors
+    /// The address book cannot be written. The peer is forgotten until the node stops.
+    pub async fn remove_peer(&self, key: AuthorKey) -> Result<bool, NodeError> {
+        self.ask(|reply| Command::Remove { key, reply }).await?.map_err(NodeError::Book)
+    }
+
+    /// Gets all that a peer has and this node has not, values included as far as they are to be had
+    /// from it. What others write meanwhile may come as well.
+    ///
+    /// # Errors
+    /// It cannot be reached, or the connection ended before. What has come stays.
+    pub async fn sync_with(&self, peer: PeerAddress) -> Result<Synced, SyncError> {
+        let asked = self.ask(|reply| Command::Sync { peer, reply }).await;
+        asked.map_err(|_| SyncError::Stopping)?
+    }
+
+    /// Fetches values that somebody reads, whatever the node is to have: by the events that wrote
+    /// them and the indices of their operations. They come when a peer has them.
+    pub fn fetch(&self, values: Vec<(EventId, u16)>) {
+        // Where so much is asked for at once, it is asked for again by whoever still waits.
+        let _ = self.commands.try_send(Command::Want(values));
+    }
+
+    /// Ends all connections, and waits until nothing runs any more.
+    pub async fn stop(&self) {
+        let _ = self.commands.send(Command::Stop).await;
+        let core = self.core.lock().await.take();
+        if let Some(core) = core
+            && core.await.is_err()
+        {
+            tracing::error!("the node panicked");
+        }
+    }
+
+    async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<T>) -> Command,
+    ) -> Result<T, NodeError> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(command(reply)).await.map_err(|_| NodeError::Stopped)?;
+        answer.await.map_err(|_| NodeError::Stopped)
+    }
+}
+
+/// A node could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NodeError {
+    /// It has stopped.
+    #[error("the node has stopped")]
+    Stopped,
+    /// The address book.
+    #[error(transparent)]
+    Book(BookError),
+}
+
+/// Runs something that waits for the disk where nobody else waits for it.
+pub async fn blocking<T: Send + 'static, E: Send + 'static>(
+    work: impl FnOnce() -> Result<T, E> + Send + 'static,
+) -> Result<T, E> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        // It was not cancelled, since nobody has its handle.
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}

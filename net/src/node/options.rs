@@ -1,0 +1,48 @@
+//! How a node is to run.
+
+use std::net::SocketAddr;
+
+use super::address::{PeerAddress, Place};
+use crate::Limits;
+
+/// How a node is to run. Begin with [`NodeOptions::new`] and change what should differ.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct NodeOptions {
+    /// The UDP address that it listens on.
+    pub listen: SocketAddr,
+    /// Whether others may dial it.
+    pub accept: bool,
+    /// Peers to be connected to: they are entered in the address book.
+    pub join: Vec<PeerAddress>,
+    /// Where others may reach it, which peers tell each other. Without it they tell from where it
+    /// dialled them, which is the same socket.
+    pub announce: Vec<Place>,
+    /// Only blocks of long values below these keys are fetched; of all unless set. Events come all the
+    /// same, and other values when they are read.
+    pub only: Option<Vec<String>>,
+    /// Whether it dials peers by itself: those of the address book, and those that it hears of.
+    pub dial: bool,
+    /// What peers may make it hold.
+    pub limits: Limits,
+}
+
+impl NodeOptions {
+    /// A node that listens, dials, and wants everything.
+    pub fn new(listen: SocketAddr) -> Self {
+        Self {
+            listen,
+            accept: true,
+            join: Vec::new(),
+            announce: Vec::new(),
+            only: None,
+            dial: true,
+            limits: Limits::default(),
+        }
+    }
+
+    /// A node that only talks to whom it is told to.
+    pub fn visitor(listen: SocketAddr) -> Self {
+        Self { accept: false, dial: false, ..Self::new(listen) }
+    }
+}

@@ -1,0 +1,13 @@
+//! Nodes with real stores over loopback.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that panics has done its work"
+)]
+
+mod joining;
+mod live;
+mod support;
