@@ -11,6 +11,7 @@ use quipu_store::KeyKind;
 use crate::commands;
 use crate::context::Context;
 use crate::exit::Failure;
+use crate::route::Route;
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Yellow.on_default().bold())
@@ -134,11 +135,28 @@ pub enum Command {
     Pin(commands::pin::Args),
     Identity(commands::identity::Args),
     Upgrade(commands::upgrade::Args),
+    Serve(commands::serve::Args),
     Completions(commands::completions::Args),
     Man(commands::man::Args),
 }
 
 impl Command {
+    /// What it needs to have open.
+    pub fn route(&self) -> Route<'_> {
+        match self {
+            Self::Init(_)
+            | Self::Restore(_)
+            | Self::Serve(_)
+            | Self::Completions(_)
+            | Self::Man(_) => Route::Here,
+            Self::Clone(args) => Route::Source(&args.source),
+            Self::Backup(args) => args.route(),
+            Self::Verify(args) => args.route(),
+            Self::Upgrade(_) => Route::Alone,
+            _ => Route::Store,
+        }
+    }
+
     /// Does it.
     pub fn run(self, context: &mut Context) -> Result<(), Failure> {
         match self {
@@ -176,6 +194,7 @@ impl Command {
             Self::Pin(args) => commands::pin::run(&args, context),
             Self::Identity(args) => commands::identity::run(args, context),
             Self::Upgrade(args) => commands::upgrade::run(&args, context),
+            Self::Serve(args) => commands::serve::run(&args, context),
             Self::Completions(args) => commands::completions::run(&args, context),
             Self::Man(args) => commands::man::run(&args, context),
         }

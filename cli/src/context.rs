@@ -1,38 +1,71 @@
 //! Where the store is, and how it is opened.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, IsTerminal, Read};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use quipu_merge::{Cut, CutExpression};
 use quipu_store::{
     IdentityError, Ledger, OpenError, Options, Passphrase, ReadError, Snapshot, is_store,
 };
+use zeroize::Zeroizing;
 
 use crate::args::Global;
+use crate::console::{Console, Stdin};
+use crate::daemon::Forward;
 use crate::exit::Failure;
 use crate::output::{self, Output};
 
 /// The directory that holds a store beside other things, as `.git` does.
 pub const STORE_DIR: &str = ".quipu";
 
-const PASSPHRASE: &str = "QUIPU_PASSPHRASE";
 const MAX_PASSPHRASE: u64 = 4096;
+/// How long to wait for whoever has the store open: a command that ends, or a daemon that starts.
+const PATIENCE: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// What all commands work with.
 pub struct Context {
     pub out: Output,
+    console: Arc<Console>,
+    /// The ledger that is open already, in a daemon.
+    served: Option<Arc<Ledger>>,
     store: Option<PathBuf>,
     passphrase_file: Option<PathBuf>,
 }
 
 impl Context {
-    pub fn new(global: Global) -> Self {
+    pub fn new(global: Global, console: Arc<Console>, served: Option<Arc<Ledger>>) -> Self {
         Self {
-            out: Output::new(global.json),
+            out: Output::new(global.json, console.clone()),
+            console,
+            served,
             store: global.store,
             passphrase_file: global.passphrase_file,
         }
+    }
+
+    /// Whom the command works for.
+    pub const fn console(&self) -> &Arc<Console> {
+        &self.console
+    }
+
+    /// The user's stdin.
+    pub fn stdin(&self) -> Stdin {
+        Stdin(self.console.clone())
+    }
+
+    /// Where a path of the user leads.
+    pub fn path(&self, written: &Path) -> PathBuf {
+        self.console.paths.find(written)
+    }
+
+    /// Has a daemon run the command.
+    pub fn forward(&self, forward: Forward) -> Result<u8, Failure> {
+        forward.run(&self.console, self.store.as_deref())
     }
 
     /// Where a new store goes: the directory given, or `--store`, or `.quipu` here.
@@ -40,45 +73,91 @@ impl Context {
         dir.or_else(|| self.store.clone()).unwrap_or_else(|| PathBuf::from(STORE_DIR))
     }
 
-    /// The store's directory.
+    /// The store's directory, as the user names it.
     pub fn find_store(&self) -> Result<PathBuf, Failure> {
         if let Some(dir) = &self.store {
-            return Ok(store_in(dir).unwrap_or_else(|| dir.clone()));
+            return Ok(self.store_in(dir).unwrap_or_else(|| dir.clone()));
         }
-        let here = std::env::current_dir().map_err(Failure::file("."))?;
-        let found = here.ancestors().find_map(store_in);
+        let here = self.console.paths.dir().map_err(Failure::file("."))?;
+        let found = here.ancestors().find_map(|dir| self.store_in(dir));
         found.ok_or(Failure::NoLedger(here))
     }
 
+    /// The store that a source is or holds, or `None` where it is a file.
+    pub fn source_store(&self, source: &Path) -> Result<Option<PathBuf>, Failure> {
+        match self.store_in(source) {
+            None if self.path(source).is_dir() => {
+                Err(OpenError::NotFound(source.to_owned()).into())
+            }
+            found => Ok(found),
+        }
+    }
+
+    /// The store that `dir` is, or holds.
+    fn store_in(&self, dir: &Path) -> Option<PathBuf> {
+        let mut dirs = [dir.to_owned(), dir.join(STORE_DIR)].into_iter();
+        dirs.find(|dir| is_store(&self.path(dir)))
+    }
+
     /// Opens the store to read. Its key is not needed.
-    pub fn open(&self) -> Result<Ledger, Failure> {
+    pub fn open(&self) -> Result<Arc<Ledger>, Failure> {
         let ledger = self.open_as_is()?;
         warn_of_loss(&ledger);
         Ok(ledger)
     }
 
-    fn open_as_is(&self) -> Result<Ledger, Failure> {
+    fn open_as_is(&self) -> Result<Arc<Ledger>, Failure> {
         let dir = self.find_store()?;
-        match Ledger::open(&dir) {
+        match self.open_with(&dir, &Options::new()) {
             // It was made before a store knew its author without the key, and needs it just once.
-            Err(OpenError::Identity(error @ IdentityError::PassphraseNeeded)) => {
+            Err(Failure::Open(OpenError::Identity(error @ IdentityError::PassphraseNeeded))) => {
                 let given = self.passphrase()?;
-                let passphrase = given.map_or_else(|| ask_for(&dir, error), Ok)?;
-                Ok(Options::new().passphrase(passphrase).open(dir)?)
+                let passphrase = given.map_or_else(|| self.ask_for(&dir, error), Ok)?;
+                self.open_with(&dir, &Options::new().passphrase(passphrase))
             }
-            other => Ok(other?),
+            other => other,
         }
     }
 
+    /// Opens a store whose events are read once, in order, for which little memory is enough.
+    pub fn open_source(&self, dir: &Path) -> Result<Arc<Ledger>, Failure> {
+        self.open_with(dir, &Options::new().cache(8 << 20).write_buffer(1 << 20))
+    }
+
+    /// Opens the store in `dir`, or takes the one that is open. For one that is locked it waits a
+    /// little; [`Failure::Served`] where a daemon answers then.
+    fn open_with(&self, dir: &Path, options: &Options) -> Result<Arc<Ledger>, Failure> {
+        let path = self.path(dir);
+        if let Some(ledger) = self.served_in(&path) {
+            self.console.paths.show(ledger.dir(), dir);
+            return Ok(ledger.clone());
+        }
+        let since = Instant::now();
+        loop {
+            match options.open(&path) {
+                Err(OpenError::Locked(_)) if Forward::to(&path).is_some() => {
+                    return Err(Failure::Served(dir.to_owned()));
+                }
+                Err(OpenError::Locked(_)) if since.elapsed() < PATIENCE => thread::sleep(PAUSE),
+                opened => return Ok(Arc::new(opened?)),
+            }
+        }
+    }
+
+    /// The ledger that is open already, if it is the one in this directory.
+    fn served_in(&self, dir: &Path) -> Option<&Arc<Ledger>> {
+        self.served.as_ref().filter(|ledger| is_same(dir, ledger.dir()))
+    }
+
     /// Opens the store to take in what others wrote: its key is not needed either.
-    pub fn open_to_merge(&self) -> Result<Ledger, Failure> {
+    pub fn open_to_merge(&self) -> Result<Arc<Ledger>, Failure> {
         let ledger = self.open()?;
         warn_of_copy(&ledger);
         Ok(ledger)
     }
 
     /// Opens the store to write events: with its key, and a warning where that may fork the author.
-    pub fn open_to_write(&self) -> Result<Ledger, Failure> {
+    pub fn open_to_write(&self) -> Result<Arc<Ledger>, Failure> {
         let ledger = self.open_to_merge()?;
         self.unlock(&ledger)?;
         Ok(ledger)
@@ -90,7 +169,7 @@ impl Context {
         let given = self.passphrase()?;
         match ledger.unlock(given.as_ref()) {
             Err(error @ IdentityError::PassphraseNeeded) => {
-                Ok(ledger.unlock(Some(&ask_for(ledger.dir(), error)?))?)
+                Ok(ledger.unlock(Some(&self.ask_for(ledger.dir(), error)?))?)
             }
             other => Ok(other?),
         }
@@ -99,7 +178,7 @@ impl Context {
     /// Options for a new store: its key is encrypted where a passphrase is given or asked for.
     pub fn new_options(&self, encrypt: bool) -> Result<Options, Failure> {
         let passphrase = match self.passphrase()? {
-            None if encrypt => Some(ask_twice("Passphrase for the new key: ")?),
+            None if encrypt => Some(self.ask_twice("Passphrase for the new key: ")?),
             given => given,
         };
         Ok(passphrase.map_or_else(Options::new, |passphrase| Options::new().passphrase(passphrase)))
@@ -109,19 +188,59 @@ impl Context {
     pub fn passphrase_or_ask(&self, prompt: &str) -> Result<Passphrase, Failure> {
         match self.passphrase()? {
             Some(passphrase) => Ok(passphrase),
-            None => ask_twice(prompt),
+            None => self.ask_twice(prompt),
         }
     }
 
     /// The passphrase from the file or the environment.
     fn passphrase(&self) -> Result<Option<Passphrase>, Failure> {
         match &self.passphrase_file {
-            Some(path) => read_passphrase(path).map(Some),
-            None => Ok(std::env::var(PASSPHRASE)
-                .ok()
-                .filter(|text| !text.is_empty())
-                .map(Passphrase::new)),
+            Some(path) => self.read_passphrase(path).map(Some),
+            None => Ok(self.console.passphrase()),
         }
+    }
+
+    /// Reads a passphrase from the first line of a file.
+    pub fn read_passphrase(&self, path: &Path) -> Result<Passphrase, Failure> {
+        let path = self.path(path);
+        let file = File::open(&path).map_err(Failure::file(&path))?;
+        let mut line = String::new();
+        let read = BufReader::new(file.take(MAX_PASSPHRASE)).read_line(&mut line);
+        read.map_err(Failure::file(&path))?;
+        line.truncate(line.trim_end_matches(['\n', '\r']).len());
+        if line.is_empty() {
+            let why = format!("{}: no passphrase in its first line", path.display());
+            return Err(Failure::Passphrase(why));
+        }
+        Ok(Passphrase::new(line))
+    }
+
+    /// Asks for the passphrase of a store on the terminal; without one, the error stays.
+    pub fn ask_for(&self, dir: &Path, error: IdentityError) -> Result<Passphrase, Failure> {
+        if !self.console.stderr_is_terminal() {
+            return Err(error.into());
+        }
+        let mut text = self.ask_text(&format!("Passphrase of {}: ", dir.display()))?;
+        Ok(Passphrase::new(std::mem::take(&mut text)))
+    }
+
+    /// Asks for a new passphrase on the terminal, twice.
+    pub fn ask_twice(&self, prompt: &str) -> Result<Passphrase, Failure> {
+        let mut first = self.ask_text(prompt)?;
+        if first.is_empty() {
+            return Err(Failure::Passphrase("an empty passphrase protects nothing".to_owned()));
+        }
+        if self.ask_text("The same again: ")? != first {
+            return Err(Failure::Passphrase("the two passphrases differ".to_owned()));
+        }
+        Ok(Passphrase::new(std::mem::take(&mut first)))
+    }
+
+    fn ask_text(&self, prompt: &str) -> Result<Zeroizing<String>, Failure> {
+        let prompt = self.console.paths.as_written(prompt.to_owned());
+        self.console.ask(&prompt).map_err(|error| {
+            Failure::Passphrase(format!("the passphrase cannot be asked for here: {error}"))
+        })
     }
 }
 
@@ -147,26 +266,12 @@ fn warn_of_loss(ledger: &Ledger) {
     }
 }
 
-/// The store that `dir` is, or holds.
-fn store_in(dir: &Path) -> Option<PathBuf> {
-    if is_store(dir) {
-        return Some(dir.to_owned());
+/// Whether two paths lead to the same place.
+pub fn is_same(one: &Path, other: &Path) -> bool {
+    match (one.canonicalize(), other.canonicalize()) {
+        (Ok(one), Ok(other)) => one == other,
+        _ => false,
     }
-    let inner = dir.join(STORE_DIR);
-    is_store(&inner).then_some(inner)
-}
-
-/// The store that a source is or holds, or `None` where it is a file.
-pub fn source_store(source: &Path) -> Result<Option<PathBuf>, Failure> {
-    match store_in(source) {
-        None if source.is_dir() => Err(OpenError::NotFound(source.to_owned()).into()),
-        found => Ok(found),
-    }
-}
-
-/// Opens a store whose events are read once, in order, for which little memory is enough.
-pub fn open_source(dir: &Path) -> Result<Ledger, OpenError> {
-    Options::new().cache(8 << 20).write_buffer(1 << 20).open(dir)
 }
 
 /// The ledger now, or at a cut.
@@ -184,45 +289,4 @@ pub fn snapshot<'l>(
 /// The cut that an expression names; none means everything.
 pub fn find_cut(snapshot: &Snapshot<'_>, at: Option<&CutExpression>) -> Result<Cut, ReadError> {
     at.map_or(Ok(Cut::Everything), |expression| snapshot.find_cut(expression))
-}
-
-/// Reads a passphrase from the first line of a file.
-pub fn read_passphrase(path: &Path) -> Result<Passphrase, Failure> {
-    let file = File::open(path).map_err(Failure::file(path))?;
-    let mut line = String::new();
-    BufReader::new(file.take(MAX_PASSPHRASE)).read_line(&mut line).map_err(Failure::file(path))?;
-    line.truncate(line.trim_end_matches(['\n', '\r']).len());
-    if line.is_empty() {
-        return Err(Failure::Passphrase(format!(
-            "{}: no passphrase in its first line",
-            path.display()
-        )));
-    }
-    Ok(Passphrase::new(line))
-}
-
-/// Asks for the passphrase of a store on the terminal; without one, the error stays.
-pub fn ask_for(dir: &Path, error: IdentityError) -> Result<Passphrase, Failure> {
-    if !std::io::stderr().is_terminal() {
-        return Err(error.into());
-    }
-    ask_text(&format!("Passphrase of {}: ", dir.display())).map(Passphrase::new)
-}
-
-/// Asks for a new passphrase on the terminal, twice.
-pub fn ask_twice(prompt: &str) -> Result<Passphrase, Failure> {
-    let first = ask_text(prompt)?;
-    if first.is_empty() {
-        return Err(Failure::Passphrase("an empty passphrase protects nothing".to_owned()));
-    }
-    if ask_text("The same again: ")? != first {
-        return Err(Failure::Passphrase("the two passphrases differ".to_owned()));
-    }
-    Ok(Passphrase::new(first))
-}
-
-fn ask_text(prompt: &str) -> Result<String, Failure> {
-    rpassword::prompt_password(prompt).map_err(|error| {
-        Failure::Passphrase(format!("the passphrase cannot be asked for here: {error}"))
-    })
 }

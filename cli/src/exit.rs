@@ -2,7 +2,6 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use quipu_store::{
     BackupError, CutError, ExportError, IdentityError, LongError, MergeError, OpenError, PinError,
@@ -10,7 +9,8 @@ use quipu_store::{
 };
 use serde::Serialize;
 
-use crate::output::{self, Output};
+use crate::context::Context;
+use crate::output;
 
 /// Why a command has failed.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +48,18 @@ pub enum Failure {
     /// A passphrase is needed and cannot be asked for.
     #[error("{0}")]
     Passphrase(String),
+    /// The store is open in a daemon, and the command cannot be run there.
+    #[error("{}: a daemon serves this store", .0.display())]
+    Served(PathBuf),
+    /// A daemon does not do what it is asked for.
+    #[error("{0}")]
+    Daemon(String),
+    /// A daemon was killed, or had to stop.
+    #[error("the daemon has ended before the command was done")]
+    DaemonEnded,
+    /// Nobody wants the command to be done any more.
+    #[error("the client has gone")]
+    Gone,
     /// Stdout does not take more.
     #[error("stdout: {0}")]
     Output(#[from] io::Error),
@@ -77,6 +89,8 @@ pub enum Failure {
     Repair(RepairError),
 }
 
+/// The exit code of a command that has done what it was to do.
+pub const DONE: u8 = 0;
 const FAILED: u8 = 1;
 const USAGE: u8 = 2;
 const NOT_FOUND: u8 = 3;
@@ -112,9 +126,13 @@ impl Failure {
             Self::Backup(error) => backup_code(error),
             Self::Repair(error) => repair_code(error),
             Self::Line { .. } => REFUSED,
+            Self::Served(_) => LOCKED,
             Self::File { .. }
             | Self::UnsafePath { .. }
             | Self::Passphrase(_)
+            | Self::Daemon(_)
+            | Self::DaemonEnded
+            | Self::Gone
             | Self::Output(_)
             | Self::Identity(_)
             | Self::Storage(_)
@@ -133,6 +151,7 @@ impl Failure {
             Self::Open(OpenError::Locked(_)) => {
                 Some("a store has one process at a time: wait for the other, or end it")
             }
+            Self::Served(_) => Some("stop the daemon first: the store must be closed for this"),
             Self::Open(OpenError::Identity(error)) | Self::Identity(error) => identity_hint(error),
             Self::Open(OpenError::Grant(error)) => grant_hint(error),
             Self::Write(error) => write_hint(error),
@@ -403,11 +422,15 @@ fn identity_hint(error: &IdentityError) -> Option<&'static str> {
 }
 
 /// Reports how a command has ended, and gives its exit code.
-pub fn finish(result: Result<(), Failure>, out: &mut Output) -> ExitCode {
-    let Err(failure) = result else { return ExitCode::SUCCESS };
+pub fn finish(result: Result<u8, Failure>, context: &mut Context) -> u8 {
+    let out = &mut context.out;
+    let failure = match result.and_then(|code| Ok(out.flush().map(|()| code)?)) {
+        Ok(code) => return code,
+        Err(failure) => failure,
+    };
     // Whoever reads has seen enough.
     if failure.is_broken_pipe() {
-        return ExitCode::SUCCESS;
+        return DONE;
     }
     if out.is_json()
         && let Some(refused) = failure.refused()
@@ -419,5 +442,5 @@ pub fn finish(result: Result<(), Failure>, out: &mut Output) -> ExitCode {
     if let Some(hint) = failure.hint() {
         output::hint(hint);
     }
-    ExitCode::from(failure.code())
+    failure.code()
 }

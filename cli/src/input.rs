@@ -2,8 +2,10 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use crate::console::Wanted;
+use crate::context::Context;
 use crate::exit::Failure;
 
 /// Where a value is read from, in options of a command.
@@ -37,22 +39,24 @@ impl ValueArgs {
 
 impl Source {
     /// Opens it for reading.
-    pub fn open(self) -> Result<Box<dyn Read>, Failure> {
+    pub fn open(self, context: &Context) -> Result<Box<dyn Read>, Failure> {
         Ok(match self {
             Self::Text(text) => Box::new(io::Cursor::new(text.into_bytes())),
-            Self::Stdin => Box::new(io::stdin().lock()),
-            Self::File(path) => Box::new(File::open(&path).map_err(Failure::file(&path))?),
+            Self::Stdin => Box::new(context.stdin()),
+            Self::File(path) => {
+                let path = context.path(&path);
+                let inner = File::open(&path).map_err(Failure::file(&path))?;
+                Box::new(Wanted { console: context.console().clone(), inner })
+            }
         })
     }
 }
 
 /// A file to read from any place; stdin is put into a temporary one first.
-pub fn seekable(path: &std::path::Path) -> Result<File, Failure> {
-    if path.as_os_str() != "-" {
-        return File::open(path).map_err(Failure::file(path));
+pub fn seekable(path: &Path, context: &Context) -> Result<File, Failure> {
+    if path.as_os_str() == "-" {
+        return context.console().spool();
     }
-    let mut spooled = tempfile::tempfile().map_err(Failure::file(std::env::temp_dir()))?;
-    io::copy(&mut io::stdin().lock(), &mut spooled).map_err(Failure::file("stdin"))?;
-    io::Seek::rewind(&mut spooled).map_err(Failure::file(std::env::temp_dir()))?;
-    Ok(spooled)
+    let path = context.path(path);
+    File::open(&path).map_err(Failure::file(path))
 }

@@ -3,25 +3,33 @@
 mod amount;
 mod args;
 mod commands;
+mod console;
 mod context;
+mod daemon;
 mod exit;
 mod input;
 mod long;
 mod output;
+mod paths;
 mod report;
+mod route;
 mod shown;
 mod tree;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Parser;
 
 use crate::args::Cli;
+use crate::console::{Console, Entered};
 use crate::context::Context;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let mut context = Context::new(cli.global);
-    let result = cli.command.run(&mut context).and_then(|()| Ok(context.out.flush()?));
-    exit::finish(result, &mut context.out)
+    let Ok(console) = Console::own().map(Arc::new) else { return ExitCode::FAILURE };
+    let _entered = Entered::new(console.clone());
+    let mut context = Context::new(cli.global, console, None);
+    let result = route::run(cli.command, &mut context);
+    ExitCode::from(exit::finish(result, &mut context))
 }

@@ -1,13 +1,19 @@
 //! Stdout for data, stderr for messages and progress.
 
 use std::fmt::Display;
-use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
+use std::io::{self, BufWriter, Write};
+use std::sync::Arc;
 use std::time::Duration;
 
-use anstream::{AutoStream, ColorChoice};
+use ::console::Term;
 use anstyle::{AnsiColor, Style};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
+
+use crate::console::{self, Console, Stdout};
+
+/// How often a bar moves in a second, at most.
+const REFRESH_RATE: u8 = 20;
 
 /// What a piece of text is, which decides how it looks.
 #[derive(Clone, Copy)]
@@ -40,11 +46,10 @@ pub struct Output {
 }
 
 impl Output {
-    pub fn new(json: bool) -> Self {
-        let stdout = io::stdout();
-        let colours = AutoStream::choice(&stdout) != ColorChoice::Never;
-        let terminal = stdout.is_terminal();
-        Self { stdout: BufWriter::with_capacity(64 * 1024, stdout), json, colours, terminal }
+    pub fn new(json: bool, console: Arc<Console>) -> Self {
+        let (colours, terminal) = (console.looks.stdout, console.stdout_is_terminal());
+        let stdout = BufWriter::with_capacity(64 * 1024, Stdout(console));
+        Self { stdout, json, colours, terminal }
     }
 
     /// Whether JSON is wanted.
@@ -84,6 +89,11 @@ impl Output {
         self.stdout.flush()
     }
 
+    /// To print what writes itself.
+    pub const fn writer(&mut self) -> &mut impl Write {
+        &mut self.stdout
+    }
+
     /// Colours a text, where colours are wanted.
     pub fn paint(&self, look: Look, text: impl Display) -> String {
         let style = look.style();
@@ -91,10 +101,15 @@ impl Output {
     }
 }
 
+fn say(text: String) {
+    if let Some(console) = console::current() {
+        console.say(text);
+    }
+}
+
 fn message(kind: &str, colour: AnsiColor, text: impl Display) {
     let style = colour.on_default().bold();
-    // Where stderr takes nothing there is nobody to tell.
-    let _ = writeln!(anstream::stderr(), "{style}{kind}:{style:#} {text}");
+    say(format!("{style}{kind}:{style:#} {text}\n"));
 }
 
 /// Tells what went wrong.
@@ -114,7 +129,7 @@ pub fn warning(text: impl Display) {
 
 /// Tells what has been done.
 pub fn note(text: impl Display) {
-    let _ = writeln!(anstream::stderr(), "{text}");
+    say(format!("{text}\n"));
 }
 
 /// Progress of long work: a bar on stderr where that is a terminal, and nothing otherwise.
@@ -122,11 +137,7 @@ pub struct Progress(ProgressBar);
 
 impl Progress {
     pub fn new(what: &'static str) -> Self {
-        let bar = if io::stderr().is_terminal() {
-            ProgressBar::no_length()
-        } else {
-            ProgressBar::hidden()
-        };
+        let bar = ProgressBar::with_draw_target(None, target());
         if let Ok(style) =
             ProgressStyle::with_template("{msg} {wide_bar} {human_pos}/{human_len} {eta}")
         {
@@ -141,6 +152,19 @@ impl Progress {
     pub fn report(&self, done: u64, total: u64) {
         self.0.set_length(total);
         self.0.set_position(done);
+    }
+}
+
+/// Where the bar of this thread's command is drawn.
+fn target() -> ProgressDrawTarget {
+    let handles = console::current()
+        .filter(|console| console.looks.progress)
+        .and_then(|console| Some((console.stderr().ok()?, console.stderr().ok()?)));
+    match handles {
+        Some((read, write)) => {
+            ProgressDrawTarget::term(Term::read_write_pair(read, write), REFRESH_RATE)
+        }
+        None => ProgressDrawTarget::hidden(),
     }
 }
 

@@ -10,6 +10,7 @@ use crate::amount::{count, size};
 use crate::context::Context;
 use crate::exit::Failure;
 use crate::output::{self, Output, Progress};
+use crate::route::Route;
 use crate::shown::{clean, time};
 
 /// Add a backup of the store to a directory, which may hold earlier ones.
@@ -35,6 +36,13 @@ pub struct Args {
     /// Make none, but compare every file of those that there are with its checksum.
     #[arg(long)]
     check: bool,
+}
+
+impl Args {
+    /// What is done with the backups alone needs no store.
+    pub const fn route(&self) -> Route<'_> {
+        if self.list || self.check { Route::Here } else { Route::Store }
+    }
 }
 
 /// A backup, as JSON.
@@ -93,9 +101,10 @@ pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
 fn make(dir: &Path, keep: Option<NonZeroUsize>, context: &mut Context) -> Result<(), Failure> {
     let ledger = context.open()?;
     let progress = Progress::new("backing up");
-    let made = ledger.backup(dir, &mut |done, total| progress.report(done, total))?;
+    let path = context.path(dir);
+    let made = ledger.backup(&path, &mut |done, total| progress.report(done, total))?;
     drop(progress);
-    let removed = keep.map_or(Ok(Vec::new()), |keep| purge_backups(dir, keep))?;
+    let removed = keep.map_or(Ok(Vec::new()), |keep| purge_backups(&path, keep))?;
     let (backup, added_bytes) = (BackupJson::new(&made.backup), made.added_bytes);
     let out = &mut context.out;
     if out.is_json() {

@@ -1,7 +1,7 @@
 //! `quipu put --batch`: operations from a file, one a line.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
 use data_encoding::{BASE64, BASE64_NOPAD};
@@ -18,6 +18,8 @@ use super::events::{Events, OPERATION_LEN};
 
 /// Longest line, in bytes.
 const MAX_LINE: usize = 16 << 20;
+/// How much is read at once.
+const PORTION: usize = 256 * 1024;
 
 /// Bytes as DAG-JSON has them.
 #[derive(Deserialize)]
@@ -133,12 +135,11 @@ fn body_len(line: &Line) -> usize {
 
 pub fn run(file: &Path, group: u32, context: &mut Context) -> Result<(), Failure> {
     let mut input: Box<dyn BufRead> = if file.as_os_str() == "-" {
-        Box::new(io::stdin().lock())
+        Box::new(BufReader::with_capacity(PORTION, context.stdin()))
     } else {
-        Box::new(BufReader::with_capacity(
-            256 * 1024,
-            File::open(file).map_err(Failure::file(file))?,
-        ))
+        let file = context.path(file);
+        let opened = File::open(&file).map_err(Failure::file(&file))?;
+        Box::new(BufReader::with_capacity(PORTION, opened))
     };
     let ledger = context.open_to_write()?;
     let json = context.out.is_json();

@@ -7,7 +7,7 @@ use quipu_merge::{CutExpression, Role};
 use quipu_store::{Ledger, MergeReport, Options};
 
 use crate::amount::count;
-use crate::context::{Context, find_cut, open_source, source_store, warn_of_copy};
+use crate::context::{Context, find_cut, warn_of_copy};
 use crate::exit::Failure;
 use crate::output::{self, Progress};
 
@@ -26,7 +26,7 @@ Examples:
   quipu clone ../alice then --at 2026-05-01T00:00:00Z")]
 pub struct Args {
     /// A store's directory, or a CAR file.
-    source: PathBuf,
+    pub source: PathBuf,
     /// Where to; `./.quipu` unless given.
     dir: Option<PathBuf>,
     /// Only this cut of the source.
@@ -41,11 +41,12 @@ pub struct Args {
 }
 
 pub fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
-    let dir = context.new_store(args.dir);
+    let written = context.new_store(args.dir);
+    let dir = context.path(&written);
     let options = context.new_options(args.encrypt)?;
-    let (ledger, report) = match source_store(&args.source)? {
+    let (ledger, report) = match context.source_store(&args.source)? {
         Some(source) => {
-            let source = open_source(&source)?;
+            let source = context.open_source(&source)?;
             match args.grant {
                 Some(role) => granted(&source, &dir, &options, role, context)?,
                 None => from_store(&source, &dir, &options, args.at.as_ref())?,
@@ -55,12 +56,12 @@ pub fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
             let why = "--grant needs a source that is a local store, with an admin's key";
             return Err(Failure::Usage(why.to_owned()));
         }
-        None => from_file(&args.source, &dir, &options, args.at.as_ref())?,
+        None => from_file(&context.path(&args.source), &dir, &options, args.at.as_ref())?,
     };
-    print_new(&ledger, &mut context.out)?;
+    print_new(&ledger, &written, &mut context.out)?;
     output::note(format_args!(
         "a new replica in {} with {}",
-        dir.display(),
+        written.display(),
         count(report.new_events, "event")
     ));
     for waiting in &report.waiting {

@@ -4,6 +4,7 @@ use std::io;
 
 use quipu_store::{Ledger, Transaction};
 
+use crate::console;
 use crate::exit::Failure;
 use crate::output::Output;
 
@@ -33,6 +34,9 @@ impl<'l, 'c> Events<'l, 'c> {
             return Ok(());
         }
         let operations = transaction.len() as u64;
+        if let Some(console) = console::current() {
+            console.check_gone()?;
+        }
         let committed = transaction.commit()?;
         self.events += 1;
         self.operations += operations;

@@ -11,7 +11,7 @@ use crate::amount::{count, size};
 use crate::args::At;
 use crate::context::{Context, find_cut};
 use crate::exit::Failure;
-use crate::output::{self, Progress};
+use crate::output::{self, Output, Progress};
 
 /// Write events and values to a CAR file, for `import` and `clone`.
 #[derive(clap::Args)]
@@ -56,8 +56,11 @@ pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
         })?;
         Ok((report, counted.bytes))
     };
-    let (report, bytes) =
-        if to_stdout { to_stdout_whole(&mut export)? } else { to_file(&args.file, &mut export)? };
+    let (report, bytes) = if to_stdout {
+        to_stdout_whole(&mut context.out, &mut export)?
+    } else {
+        to_file(&context.path(&args.file), &mut export)?
+    };
     let (events, blocks) = (report.events, report.blocks);
     if context.out.is_json() {
         let file = args.file.display().to_string();
@@ -71,13 +74,12 @@ pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
 
 type Export<'e> = &'e mut dyn FnMut(&mut dyn Write) -> Result<(ExportReport, u64), ExportError>;
 
-fn to_stdout_whole(export: Export<'_>) -> Result<(ExportReport, u64), Failure> {
-    let mut stdout = BufWriter::new(io::stdout().lock());
-    let report = export(&mut stdout).map_err(|error| match error {
+fn to_stdout_whole(out: &mut Output, export: Export<'_>) -> Result<(ExportReport, u64), Failure> {
+    let report = export(out.writer()).map_err(|error| match error {
         ExportError::Output(error) => Failure::Output(error),
         other => other.into(),
     })?;
-    stdout.flush()?;
+    out.flush()?;
     Ok(report)
 }
 

@@ -1,17 +1,19 @@
 //! `quipu get --dir`: a tree of files, restored.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::{OpenOptionsExt, symlink};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use quipu_store::{LongError, Snapshot, Value};
 use serde::Serialize;
 
 use crate::amount::{count, size};
 use crate::args::At;
+use crate::console::Console;
 use crate::context::{Context, snapshot};
 use crate::exit::Failure;
 use crate::long;
@@ -22,6 +24,7 @@ use crate::tree::{Mark, Prefix};
 /// Permissions before the umask takes some away, as `cp` and compilers ask for them.
 const PLAIN: u32 = 0o666;
 const EXECUTABLE: u32 = 0o777;
+const DIRECTORY: u32 = 0o777;
 
 /// A value that is not there to be restored.
 #[derive(Serialize)]
@@ -54,7 +57,8 @@ pub fn run(prefix: &OsStr, dir: &Path, at: &At, context: &mut Context) -> Result
         return Err(Failure::NotFound(format!("no register below {:?}", prefix.as_str())));
     }
     held.check_paths(&prefix)?;
-    make_empty(dir)?;
+    let place = context.path(dir);
+    make_empty(&place, context.console())?;
     let restored = Restored {
         dir: dir.display().to_string(),
         files: 0,
@@ -63,7 +67,8 @@ pub fn run(prefix: &OsStr, dir: &Path, at: &At, context: &mut Context) -> Result
         conflicts: Vec::new(),
         unavailable: Vec::new(),
     };
-    let mut work = Work { snapshot: &snapshot, prefix: &prefix, dir, restored };
+    let console = context.console().clone();
+    let mut work = Work { snapshot: &snapshot, prefix: &prefix, dir: &place, console, restored };
     work.all(&held)?;
     let (restored, total) = (work.restored, held.paths.len());
     for key in &restored.conflicts {
@@ -86,24 +91,29 @@ pub fn run(prefix: &OsStr, dir: &Path, at: &At, context: &mut Context) -> Result
 }
 
 /// Makes a directory, or sees to it that it is empty.
-fn make_empty(dir: &Path) -> Result<(), Failure> {
+fn make_empty(dir: &Path, console: &Console) -> Result<(), Failure> {
     match fs::read_dir(dir).map(|mut entries| entries.next().is_none()) {
         Ok(true) => Ok(()),
         Ok(false) => {
             let error = io::Error::new(ErrorKind::DirectoryNotEmpty, "it is not empty");
             Err(Failure::file(dir)(error))
         }
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            fs::create_dir_all(dir).map_err(Failure::file(dir))
-        }
+        Err(error) if error.kind() == ErrorKind::NotFound => make_dir(dir, console),
         Err(error) => Err(Failure::file(dir)(error)),
     }
+}
+
+/// Makes a directory and those above it, with the permissions that the user wants.
+fn make_dir(dir: &Path, console: &Console) -> Result<(), Failure> {
+    let mode = console.masked(DIRECTORY);
+    DirBuilder::new().recursive(true).mode(mode).create(dir).map_err(Failure::file(dir))
 }
 
 struct Work<'s, 'l> {
     snapshot: &'s Snapshot<'l>,
     prefix: &'s Prefix,
     dir: &'s Path,
+    console: Arc<Console>,
     restored: Restored,
 }
 
@@ -116,6 +126,7 @@ impl Work<'_, '_> {
         let (symlinks, files): (Vec<_>, Vec<_>) = held.paths.iter().partition(is_symlink);
         for (done, path) in (0..).zip(files.iter().chain(&symlinks)) {
             progress.report(done, total);
+            self.console.check_gone()?;
             let Some(value) = self.value(path)? else { continue };
             let place = self.place(path)?;
             if held.is_marked(path, Mark::Symlink) {
@@ -151,7 +162,7 @@ impl Work<'_, '_> {
     fn place(&self, path: &str) -> Result<PathBuf, Failure> {
         let place = self.dir.join(path);
         if let Some(above) = place.parent() {
-            fs::create_dir_all(above).map_err(Failure::file(above))?;
+            make_dir(above, &self.console)?;
         }
         Ok(place)
     }
@@ -163,7 +174,7 @@ impl Work<'_, '_> {
         value: &Value,
         executable: bool,
     ) -> Result<(), Failure> {
-        let mode = if executable { EXECUTABLE } else { PLAIN };
+        let mode = self.console.masked(if executable { EXECUTABLE } else { PLAIN });
         // It fails where anything has that name, a symlink that leads nowhere too.
         let file = OpenOptions::new().write(true).create_new(true).mode(mode).open(place);
         let mut file = file.map_err(Failure::file(place))?;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use quipu_merge::Role;
 use serde::Serialize;
 
-use crate::context::{Context, ask_twice, read_passphrase};
+use crate::context::Context;
 use crate::exit::Failure;
 use crate::output::{self, Look};
 use crate::shown::Names;
@@ -69,8 +69,8 @@ pub fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
             context.unlock(&ledger)?;
             let passphrase = match (remove, new_passphrase_file) {
                 (true, _) => None,
-                (false, Some(file)) => Some(read_passphrase(&file)?),
-                (false, None) => Some(ask_twice("New passphrase: ")?),
+                (false, Some(file)) => Some(context.read_passphrase(&file)?),
+                (false, None) => Some(context.ask_twice("New passphrase: ")?),
             };
             ledger.set_passphrase(passphrase.as_ref())?;
             output::note(if remove {

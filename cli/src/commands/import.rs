@@ -31,7 +31,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
-    let file = seekable(&args.file)?;
+    let file = seekable(&args.file, context)?;
     let ledger = if args.dry_run { context.open()? } else { context.open_to_merge()? };
     let report = take_in(&ledger, file, args.dry_run, args.refill)?;
     report::print(&report, args.dry_run, &mut context.out)

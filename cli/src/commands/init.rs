@@ -1,6 +1,6 @@
 //! `quipu init`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use quipu_merge::{AuthorKey, ForkPolicy, Policy};
 use quipu_store::{Ledger, NewLedger};
@@ -53,7 +53,7 @@ pub fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
         validators: if args.no_validators { Some(Vec::new()) } else { args.validators },
     };
     let ledger = context.new_options(args.encrypt)?.create(&dir, &new)?;
-    print_new(&ledger, &mut context.out)?;
+    print_new(&ledger, &dir, &mut context.out)?;
     output::note(format_args!("a new ledger in {}", dir.display()));
     Ok(())
 }
@@ -67,9 +67,9 @@ struct NewStore {
 }
 
 /// Prints what a new store is.
-pub fn print_new(ledger: &Ledger, out: &mut Output) -> Result<(), Failure> {
+pub fn print_new(ledger: &Ledger, dir: &Path, out: &mut Output) -> Result<(), Failure> {
     let new = NewStore {
-        dir: ledger.dir().display().to_string(),
+        dir: dir.display().to_string(),
         ledger: ledger.id().to_string(),
         name: ledger.genesis().name,
         key: ledger.author().to_string(),

@@ -1,11 +1,12 @@
 //! `quipu merge`
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use quipu_store::{Ledger, MergeOptions, MergeReport};
 
-use crate::context::{Context, open_source, source_store};
+use crate::context::{Context, is_same};
+use crate::daemon::fetch;
 use crate::exit::Failure;
 use crate::output::Progress;
 use crate::report;
@@ -44,26 +45,45 @@ impl From<Refill> for MergeOptions {
 
 pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
     let ledger = if args.dry_run { context.open()? } else { context.open_to_merge()? };
-    let report = match source_store(&args.source)? {
-        Some(source) if is_same(&source, ledger.dir()) => {
+    let report = match context.source_store(&args.source)? {
+        Some(source) if is_same(&context.path(&source), ledger.dir()) => {
             return Err(Failure::Usage("a store cannot be merged into itself".to_owned()));
         }
-        Some(source) => {
-            let source = open_source(&source)?;
-            let progress = Progress::new("merging");
-            if args.dry_run {
-                ledger.merge_preview(&source)?
-            } else {
-                let mut report = |done, total| progress.report(done, total);
-                ledger.merge_with(&source, args.refill.into(), &mut report)?
-            }
-        }
+        Some(source) => merge_store(&ledger, &source, args, context)?,
         None => {
-            let file = File::open(&args.source).map_err(Failure::file(&args.source))?;
+            let source = context.path(&args.source);
+            let file = File::open(&source).map_err(Failure::file(source))?;
             take_in(&ledger, file, args.dry_run, args.refill)?
         }
     };
     report::print(&report, args.dry_run, &mut context.out)
+}
+
+/// Takes in a store, or looks at what it would bring. One that is served is asked for an export.
+fn merge_store(
+    ledger: &Ledger,
+    source: &Path,
+    args: &Args,
+    context: &Context,
+) -> Result<MergeReport, Failure> {
+    let exported = || fetch(&context.path(source));
+    if let Some(file) = exported()? {
+        return take_in(ledger, file, args.dry_run, args.refill);
+    }
+    let source = match context.open_source(source) {
+        // Its daemon was starting.
+        Err(Failure::Served(_)) => {
+            let file = exported()?.ok_or(Failure::DaemonEnded)?;
+            return take_in(ledger, file, args.dry_run, args.refill);
+        }
+        opened => opened?,
+    };
+    let progress = Progress::new("merging");
+    if args.dry_run {
+        return Ok(ledger.merge_preview(&source)?);
+    }
+    let mut report = |done, total| progress.report(done, total);
+    Ok(ledger.merge_with(&source, args.refill.into(), &mut report)?)
 }
 
 /// Takes in a file, or looks at what it would bring.
@@ -79,11 +99,4 @@ pub fn take_in(
     let progress = Progress::new("importing");
     let mut report = |done, total| progress.report(done, total);
     Ok(ledger.import_with(file, refill.into(), &mut report)?)
-}
-
-fn is_same(one: &std::path::Path, other: &std::path::Path) -> bool {
-    match (one.canonicalize(), other.canonicalize()) {
-        (Ok(one), Ok(other)) => one == other,
-        _ => false,
-    }
 }

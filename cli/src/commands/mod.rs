@@ -36,6 +36,7 @@ pub mod redact;
 pub mod rem;
 pub mod resolve;
 pub mod restore;
+pub mod serve;
 pub mod show;
 pub mod status;
 pub mod upgrade;

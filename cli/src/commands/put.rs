@@ -63,7 +63,7 @@ pub fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
     let Some(source) = args.value.source() else {
         return Err(Failure::Usage("a VALUE, --file F or `-` (stdin) is needed".to_owned()));
     };
-    let input = source.open()?;
+    let input = source.open(context)?;
     let ledger = context.open_to_write()?;
     let mut transaction = ledger.transaction();
     if let Some(expected) = args.only_if {

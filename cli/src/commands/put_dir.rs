@@ -29,7 +29,7 @@ const PORTION: usize = 1 << 20;
 pub fn run(dir: &Path, prefix: &str, context: &mut Context) -> Result<(), Failure> {
     let prefix = Prefix::new(prefix)?;
     let ledger = context.open_to_write()?;
-    let found = scan(dir, &prefix)?;
+    let found = scan(&context.path(dir), &prefix)?;
     let snapshot = ledger.snapshot()?;
     let held = Held::read(&snapshot, &prefix)?;
     let json = context.out.is_json();

@@ -46,7 +46,10 @@ pub fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
         [_] => return Err(Failure::Condition(format!("the register {key:?} has no conflict"))),
         _ => {}
     }
-    let input = chosen(&snapshot, &key, &current, take.as_deref(), source)?;
+    let input = match (take, source) {
+        (Some(part), None) => taken(&snapshot, &key, &current, &part)?,
+        (_, source) => source.unwrap_or(Source::Text(String::new())).open(context)?,
+    };
     let committed = settle(&ledger, &key, &current, input)?;
     print_committed(&ledger, &committed, &mut context.out)
 }
@@ -63,16 +66,13 @@ fn settle(
     Ok(transaction.commit()?)
 }
 
-fn chosen(
+/// The value that an event wrote.
+fn taken(
     snapshot: &Snapshot<'_>,
     key: &str,
     current: &[RegisterWrite],
-    take: Option<&str>,
-    source: Option<Source>,
+    part: &str,
 ) -> Result<Box<dyn Read>, Failure> {
-    let (Some(part), None) = (take, &source) else {
-        return source.unwrap_or(Source::Text(String::new())).open();
-    };
     let event = snapshot.find_event(part)?;
     let Some(write) = current.iter().find(|write| write.event == event) else {
         let message = format!("{} wrote none of the values of {key:?}", shown::short_id(event));

@@ -1,8 +1,9 @@
 //! `quipu status`
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
-use quipu_store::{Ledger, Status};
+use quipu_store::Status;
 use serde::Serialize;
 
 use crate::amount::{count, size};
@@ -23,6 +24,8 @@ pub struct Args {}
 #[derive(Serialize)]
 struct StatusJson {
     dir: String,
+    /// Whether a daemon has the store open.
+    daemon: bool,
     ledger: String,
     name: String,
     policy: &'static str,
@@ -44,18 +47,26 @@ struct StatusJson {
     format: u32,
 }
 
+/// Where the store is, and who has it open.
+struct Place {
+    dir: PathBuf,
+    daemon: bool,
+}
+
 pub fn run(_: &Args, context: &mut Context) -> Result<(), Failure> {
     let ledger = context.open()?;
     let status = ledger.status()?;
+    let place = Place { dir: context.find_store()?, daemon: context.console().is_served() };
     if context.out.is_json() {
-        return Ok(context.out.json(&json(&ledger, &status))?);
+        return Ok(context.out.json(&json(&place, &status))?);
     }
-    print(&ledger, &status, &mut context.out)
+    print(&place, &status, &mut context.out)
 }
 
-fn json(ledger: &Ledger, status: &Status) -> StatusJson {
+fn json(place: &Place, status: &Status) -> StatusJson {
     StatusJson {
-        dir: ledger.dir().display().to_string(),
+        dir: place.dir.display().to_string(),
+        daemon: place.daemon,
         ledger: status.ledger.to_string(),
         name: status.name.clone(),
         policy: status.policy.word(),
@@ -78,12 +89,15 @@ fn json(ledger: &Ledger, status: &Status) -> StatusJson {
     }
 }
 
-fn print(ledger: &Ledger, status: &Status, out: &mut Output) -> Result<(), Failure> {
+fn print(place: &Place, status: &Status, out: &mut Output) -> Result<(), Failure> {
     let name =
         if status.name.is_empty() { "without a name".to_owned() } else { clean(&status.name) };
     let id = out.paint(Look::Id, status.ledger);
     out.line(format_args!("ledger     {id} {name}"))?;
-    out.line(format_args!("in         {} (format {})", ledger.dir().display(), status.format))?;
+    out.line(format_args!("in         {} (format {})", place.dir.display(), status.format))?;
+    if place.daemon {
+        out.line("served     by a daemon")?;
+    }
     out.line(format_args!(
         "policy     {}, forks: {}",
         status.policy.word(),

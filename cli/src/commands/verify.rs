@@ -9,6 +9,7 @@ use crate::amount::count;
 use crate::context::Context;
 use crate::exit::Failure;
 use crate::output::{Output, Progress};
+use crate::route::Route;
 use crate::shown::clean;
 
 mod repair;
@@ -37,6 +38,13 @@ pub struct Args {
     /// Make the database anew even where nothing is wrong.
     #[arg(long, requires = "repair")]
     force: bool,
+}
+
+impl Args {
+    /// A repair exchanges the database.
+    pub const fn route(&self) -> Route<'_> {
+        if self.repair { Route::Alone } else { Route::Store }
+    }
 }
 
 #[derive(Serialize)]

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{Args, VerifyJson};
 use crate::amount::count;
-use crate::context::{Context, ask_for};
+use crate::context::Context;
 use crate::exit::Failure;
 use crate::output::{self, Output, Progress};
 use crate::shown::{AuthorJson, clean};
@@ -80,7 +80,7 @@ pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
     let report = match repair(context.new_options(false)?) {
         // Only the key tells any more who the replica is.
         Err(RepairError::Identity(error @ IdentityError::PassphraseNeeded)) => {
-            repair(Options::new().passphrase(ask_for(&dir, error)?))
+            repair(Options::new().passphrase(context.ask_for(&dir, error)?))
         }
         other => other,
     }

@@ -1,0 +1,18 @@
+//! While a daemon serves a store, it runs the commands of others on it.
+//!
+//! A client hands over its stdin, stdout and stderr with what it was asked to do; the daemon runs the
+//! same code on them as the client would have run, with its own open store.
+
+mod client;
+mod commands;
+mod connection;
+mod message;
+mod notify;
+mod request;
+mod server;
+mod socket;
+
+pub use client::{Forward, fetch};
+pub use connection::Client;
+pub use server::{Daemon, serve};
+pub use socket::Socket;

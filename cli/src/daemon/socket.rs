@@ -1,0 +1,124 @@
+//! The socket in the store's directory.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, fchmod};
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with,
+};
+
+/// Its name.
+const SOCKET: &str = "socket";
+/// Its permissions: it is for the owner of the store.
+const MODE: Mode = Mode::from_bits_truncate(0o600);
+/// How many clients wait at most until the daemon takes them.
+const BACKLOG: i32 = 128;
+
+/// The daemon's end, which is removed when it is dropped.
+pub struct Socket {
+    path: PathBuf,
+    listener: UnixListener,
+}
+
+impl Socket {
+    /// Makes the socket of a store, which the caller has open: so whatever is there is left from a
+    /// daemon that has ended.
+    pub fn bind(store: &Path) -> io::Result<Self> {
+        let path = store.join(SOCKET);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let place = Place::of(store)?;
+        let socket =
+            socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+        // What is made by `bind` has the permissions of the socket itself, from the first.
+        fchmod(&socket, MODE)?;
+        bind(&socket, &place.address()?)?;
+        let bound = Self { path, listener: UnixListener::from(socket) };
+        listen(&bound.listener, BACKLOG)?;
+        Ok(bound)
+    }
+
+    /// Another handle of the listening end.
+    pub fn listener(&self) -> io::Result<UnixListener> {
+        self.listener.try_clone()
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Connects to the daemon that serves a store; `None` where none answers.
+pub fn connect(store: &Path) -> Option<UnixStream> {
+    let place = Place::of(store).ok()?;
+    let socket =
+        socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).ok()?;
+    rustix::net::connect(&socket, &place.address().ok()?).ok()?;
+    Some(UnixStream::from(socket))
+}
+
+/// Where a socket is, by a path that is short enough for an address.
+struct Place {
+    path: PathBuf,
+    /// What the path leads through.
+    _dir: Option<File>,
+}
+
+impl Place {
+    fn of(store: &Path) -> io::Result<Self> {
+        let path = store.join(SOCKET);
+        if SocketAddrUnix::new(&path).is_ok() {
+            return Ok(Self { path, _dir: None });
+        }
+        let dir = File::open(store)?;
+        let path = PathBuf::from(format!("/proc/self/fd/{}/{SOCKET}", dir.as_raw_fd()));
+        Ok(Self { path, _dir: Some(dir) })
+    }
+
+    fn address(&self) -> io::Result<SocketAddrUnix> {
+        Ok(SocketAddrUnix::new(&self.path)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn it_is_the_owners_and_goes_with_the_daemon() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(connect(dir.path()).is_none());
+        let socket = Socket::bind(dir.path()).unwrap();
+        let metadata = fs::symlink_metadata(dir.path().join(SOCKET)).unwrap();
+        assert_eq!(metadata.permissions().mode() & 0o7777, 0o600);
+        assert!(connect(dir.path()).is_some());
+        drop(socket);
+        assert!(!dir.path().join(SOCKET).exists());
+    }
+
+    #[test]
+    fn a_stale_one_is_replaced_and_a_long_path_is_no_hindrance() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = dir.path().join("a".repeat(120)).join("b".repeat(120));
+        fs::create_dir_all(&store).unwrap();
+        let socket = Socket::bind(&store).unwrap();
+        // As a killed daemon leaves it.
+        drop(socket.listener.try_clone().unwrap());
+        let Socket { listener, .. } = &socket;
+        rustix::net::shutdown(listener, rustix::net::Shutdown::Both).unwrap();
+        assert!(connect(&store).is_none());
+        let fresh = Socket::bind(&store).unwrap();
+        assert!(connect(&store).is_some());
+        drop(fresh);
+    }
+}
