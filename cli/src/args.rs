@@ -136,6 +136,8 @@ pub enum Command {
     Identity(commands::identity::Args),
     Upgrade(commands::upgrade::Args),
     Serve(commands::serve::Args),
+    Peers(commands::peers::Args),
+    Peer(commands::peer::Args),
     Completions(commands::completions::Args),
     Man(commands::man::Args),
 }
@@ -149,7 +151,7 @@ impl Command {
             | Self::Serve(_)
             | Self::Completions(_)
             | Self::Man(_) => Route::Here,
-            Self::Clone(args) => Route::Source(&args.source),
+            Self::Clone(args) => args.route(),
             Self::Backup(args) => args.route(),
             Self::Verify(args) => args.route(),
             Self::Upgrade(_) => Route::Alone,
@@ -195,6 +197,8 @@ impl Command {
             Self::Identity(args) => commands::identity::run(args, context),
             Self::Upgrade(args) => commands::upgrade::run(&args, context),
             Self::Serve(args) => commands::serve::run(&args, context),
+            Self::Peers(args) => commands::peers::run(&args, context),
+            Self::Peer(args) => commands::peer::run(args, context),
             Self::Completions(args) => commands::completions::run(&args, context),
             Self::Man(args) => commands::man::run(&args, context),
         }

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use crate::args::Global;
 use crate::console::{Console, Stdin};
-use crate::daemon::Forward;
+use crate::daemon::{Forward, Served};
 use crate::exit::Failure;
 use crate::output::{self, Output};
 
@@ -31,14 +31,14 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub struct Context {
     pub out: Output,
     console: Arc<Console>,
-    /// The ledger that is open already, in a daemon.
-    served: Option<Arc<Ledger>>,
+    /// What is open already, in a daemon.
+    served: Option<Arc<Served>>,
     store: Option<PathBuf>,
     passphrase_file: Option<PathBuf>,
 }
 
 impl Context {
-    pub fn new(global: Global, console: Arc<Console>, served: Option<Arc<Ledger>>) -> Self {
+    pub fn new(global: Global, console: Arc<Console>, served: Option<Arc<Served>>) -> Self {
         Self {
             out: Output::new(global.json, console.clone()),
             console,
@@ -51,6 +51,16 @@ impl Context {
     /// Whom the command works for.
     pub const fn console(&self) -> &Arc<Console> {
         &self.console
+    }
+
+    /// What the daemon has open that runs the command on its store, if one does.
+    pub fn served(&self) -> Option<&Arc<Served>> {
+        self.served.as_ref()
+    }
+
+    /// Where the store is.
+    pub fn store_path(&self) -> Result<PathBuf, Failure> {
+        Ok(self.path(&self.find_store()?))
     }
 
     /// The user's stdin.
@@ -146,7 +156,10 @@ impl Context {
 
     /// The ledger that is open already, if it is the one in this directory.
     fn served_in(&self, dir: &Path) -> Option<&Arc<Ledger>> {
-        self.served.as_ref().filter(|ledger| is_same(dir, ledger.dir()))
+        self.served
+            .as_ref()
+            .map(|served| &served.ledger)
+            .filter(|ledger| is_same(dir, ledger.dir()))
     }
 
     /// Opens the store to take in what others wrote: its key is not needed either.

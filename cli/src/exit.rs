@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use quipu_merge::AuthorKey;
+use quipu_net::{BookError, JoinError, NodeError, PeerAddress, StartError, SyncError};
 use quipu_store::{
     BackupError, CutError, ExportError, IdentityError, LongError, MergeError, OpenError, PinError,
     ReadError, RepairError, RotationError, StorageError, WriteError,
@@ -57,12 +59,26 @@ pub enum Failure {
     /// A daemon was killed, or had to stop.
     #[error("the daemon has ended before the command was done")]
     DaemonEnded,
+    /// The configuration of a daemon cannot be read.
+    #[error("{path}: {why}", path = path.display())]
+    Config { path: PathBuf, why: String },
+    /// A node does not let this replica in.
+    #[error("{peer} does not admit this replica's key, {key}")]
+    NotAdmitted { peer: PeerAddress, key: AuthorKey },
     /// Nobody wants the command to be done any more.
     #[error("the client has gone")]
     Gone,
     /// Stdout does not take more.
     #[error("stdout: {0}")]
     Output(#[from] io::Error),
+    #[error(transparent)]
+    Join(Box<JoinError>),
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    #[error(transparent)]
+    Book(#[from] BookError),
     #[error(transparent)]
     Open(#[from] OpenError),
     #[error(transparent)]
@@ -127,12 +143,18 @@ impl Failure {
             Self::Repair(error) => repair_code(error),
             Self::Line { .. } => REFUSED,
             Self::Served(_) => LOCKED,
+            Self::Join(error) => join_code(error),
             Self::File { .. }
             | Self::UnsafePath { .. }
             | Self::Passphrase(_)
             | Self::Daemon(_)
             | Self::DaemonEnded
             | Self::Gone
+            | Self::Config { .. }
+            | Self::NotAdmitted { .. }
+            | Self::Start(_)
+            | Self::Node(_)
+            | Self::Book(_)
             | Self::Output(_)
             | Self::Identity(_)
             | Self::Storage(_)
@@ -151,6 +173,7 @@ impl Failure {
             Self::Open(OpenError::Locked(_)) => {
                 Some("a store has one process at a time: wait for the other, or end it")
             }
+            Self::NotAdmitted { .. } => Some(NOT_ADMITTED),
             Self::Served(_) => Some("stop the daemon first: the store must be closed for this"),
             Self::Open(OpenError::Identity(error)) | Self::Identity(error) => identity_hint(error),
             Self::Open(OpenError::Grant(error)) => grant_hint(error),
@@ -185,6 +208,7 @@ impl Failure {
             Self::Open(OpenError::Grant(error)) => write_refused(error),
             Self::Write(error) => write_refused(error),
             Self::Backup(error) => backup_refused(error),
+            Self::Join(error) => join_refused(error),
             Self::Repair(RepairError::Source { source, .. }) => merge_refused(source),
             Self::Line { line, .. } => {
                 Some(Refused { error: "refused", reason: "body", event: None, line: Some(*line) })
@@ -243,6 +267,8 @@ impl From<BackupError> for Failure {
 
 const GRANT: &str = "an admin gives this replica's key a role with `quipu member grant KEY writer`";
 
+const NOT_ADMITTED: &str = "have an admin of the ledger run `quipu member grant KEY writer` with that key, or the node's operator `quipu peer add KEY` to let it read; then run the same command again";
+
 const NO_KEY: &str = "put the key file back that belongs there; without it the store can be read, and `quipu clone` makes a replica of it with a key of its own";
 
 const DAMAGED: &str = "`quipu verify --repair` derives everything anew from the events and keeps the damaged database; with `--from SOURCE`, another replica or a CAR file, it fetches what is lost";
@@ -263,6 +289,24 @@ struct Refused {
     event: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     line: Option<u64>,
+}
+
+fn join_code(error: &JoinError) -> u8 {
+    match error {
+        JoinError::Open(error) => open_code(error),
+        error if join_refused(error).is_some() => REFUSED,
+        _ => FAILED,
+    }
+}
+
+/// Why a node's ledger is refused.
+fn join_refused(error: &JoinError) -> Option<Refused> {
+    let event = match error {
+        JoinError::Sync(SyncError::OtherLedger { .. }) => None,
+        JoinError::OtherLedger { found, .. } => Some(found.to_string()),
+        _ => return None,
+    };
+    Some(Refused { error: "refused", reason: "genesis", event, line: None })
 }
 
 fn open_code(error: &OpenError) -> u8 {

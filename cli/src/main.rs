@@ -3,6 +3,7 @@
 mod amount;
 mod args;
 mod commands;
+mod config;
 mod console;
 mod context;
 mod daemon;
@@ -11,9 +12,11 @@ mod input;
 mod long;
 mod output;
 mod paths;
+mod remote;
 mod report;
 mod route;
 mod shown;
+mod source;
 mod tree;
 
 use std::process::ExitCode;

@@ -7,26 +7,32 @@ use quipu_merge::{CutExpression, Role};
 use quipu_store::{Ledger, MergeReport, Options};
 
 use crate::amount::count;
+use crate::config::Config;
 use crate::context::{Context, find_cut, warn_of_copy};
 use crate::exit::Failure;
 use crate::output::{self, Progress};
+use crate::remote;
+use crate::route::Route;
+use crate::source::Source;
 
 use super::init::print_new;
 
-/// Make a new replica with a key of its own, from a store or a CAR file.
+/// Make a new replica with a key of its own, from a store, a CAR file or a node.
 ///
 /// It writes no event, except that with --grant the source, a local store whose key is an
 /// admin's, gives the new key a role first. Where the cloning fails after that, only the grant is
-/// left.
+/// left. A node lets in only members and readers: where it does not know the new key, that is kept in
+/// DIR, and the same command goes on when it does.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   quipu clone ../alice bob --grant writer
   quipu clone backup.car restored
+  quipu clone quic://KEY@node-1.example.org:7420 shop
   quipu clone ../alice then --at 2026-05-01T00:00:00Z")]
 pub struct Args {
-    /// A store's directory, or a CAR file.
-    pub source: PathBuf,
+    /// A store's directory, a CAR file, or a node: quic://KEY@HOST:PORT.
+    source: Source,
     /// Where to; `./.quipu` unless given.
     dir: Option<PathBuf>,
     /// Only this cut of the source.
@@ -35,16 +41,47 @@ pub struct Args {
     /// Have the source grant the new key this role: writer, admin or validator.
     #[arg(long, value_name = "ROLE")]
     grant: Option<Role>,
+    /// Of a node, fetch only long values below these keys; others come when they are read while
+    /// `quipu serve` runs.
+    #[arg(long, value_name = "PREFIX", num_args = 1.., conflicts_with_all = ["at", "grant"])]
+    only: Option<Vec<String>>,
     /// Ask for a passphrase to encrypt the new key with.
     #[arg(long)]
     encrypt: bool,
+}
+
+impl Args {
+    /// Where the command runs.
+    pub fn route(&self) -> Route<'_> {
+        match &self.source {
+            Source::Path(path) => Route::Source(path),
+            Source::Peer(_) => Route::Here,
+        }
+    }
 }
 
 pub fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
     let written = context.new_store(args.dir);
     let dir = context.path(&written);
     let options = context.new_options(args.encrypt)?;
-    let (ledger, report) = match context.source_store(&args.source)? {
+    let path = match &args.source {
+        Source::Path(_) if args.only.is_some() => {
+            return Err(Failure::Usage("--only needs a node as the source".to_owned()));
+        }
+        Source::Path(path) => path,
+        Source::Peer(_) if args.at.is_some() || args.grant.is_some() => {
+            let why = "--at and --grant are for stores and files, not for a node";
+            return Err(Failure::Usage(why.to_owned()));
+        }
+        Source::Peer(peer) => {
+            let (ledger, report) = remote::clone(peer, &dir, &options, args.only.clone())?;
+            if let Some(only) = &args.only {
+                Config::write_only(only, &dir)?;
+            }
+            return print(&ledger, &report, &written, context);
+        }
+    };
+    let (ledger, report) = match context.source_store(path)? {
         Some(source) => {
             let source = context.open_source(&source)?;
             match args.grant {
@@ -56,9 +93,18 @@ pub fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
             let why = "--grant needs a source that is a local store, with an admin's key";
             return Err(Failure::Usage(why.to_owned()));
         }
-        None => from_file(&context.path(&args.source), &dir, &options, args.at.as_ref())?,
+        None => from_file(&context.path(path), &dir, &options, args.at.as_ref())?,
     };
-    print_new(&ledger, &written, &mut context.out)?;
+    print(&ledger, &report, &written, context)
+}
+
+fn print(
+    ledger: &Ledger,
+    report: &MergeReport,
+    written: &Path,
+    context: &mut Context,
+) -> Result<(), Failure> {
+    print_new(ledger, written, &mut context.out)?;
     output::note(format_args!(
         "a new replica in {} with {}",
         written.display(),

@@ -1,7 +1,7 @@
 //! `quipu merge`
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use quipu_store::{Ledger, MergeOptions, MergeReport};
 
@@ -9,19 +9,21 @@ use crate::context::{Context, is_same};
 use crate::daemon::fetch;
 use crate::exit::Failure;
 use crate::output::Progress;
-use crate::report;
+use crate::source::Source;
+use crate::{remote, report};
 
-/// Take in the events of another replica, or of a CAR file.
+/// Take in the events of another replica, of a CAR file, or of a node.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   quipu merge ../bob --dry-run        what would come
   quipu merge ../bob
   quipu merge bob.car
+  quipu merge quic://KEY@node-1.example.org:7420
   quipu merge ../bob --refill         and what has been pruned here")]
 pub struct Args {
-    /// A store's directory, or a CAR file.
-    source: PathBuf,
+    /// A store's directory, a CAR file, or a node: quic://KEY@HOST:PORT.
+    source: Source,
     /// Only tell what would come.
     #[arg(long)]
     dry_run: bool,
@@ -45,13 +47,24 @@ impl From<Refill> for MergeOptions {
 
 pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
     let ledger = if args.dry_run { context.open()? } else { context.open_to_merge()? };
-    let report = match context.source_store(&args.source)? {
+    let source = match &args.source {
+        Source::Path(path) => path,
+        Source::Peer(_) if args.dry_run || args.refill.refill => {
+            let why = "--dry-run and --refill are for stores and files, not for a node";
+            return Err(Failure::Usage(why.to_owned()));
+        }
+        Source::Peer(peer) => {
+            let report = remote::merge(&ledger, peer, context)?;
+            return report::print(&report, false, &mut context.out);
+        }
+    };
+    let report = match context.source_store(source)? {
         Some(source) if is_same(&context.path(&source), ledger.dir()) => {
             return Err(Failure::Usage("a store cannot be merged into itself".to_owned()));
         }
         Some(source) => merge_store(&ledger, &source, args, context)?,
         None => {
-            let source = context.path(&args.source);
+            let source = context.path(source);
             let file = File::open(&source).map_err(Failure::file(source))?;
             take_in(&ledger, file, args.dry_run, args.refill)?
         }

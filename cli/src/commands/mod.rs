@@ -28,6 +28,8 @@ pub mod log;
 pub mod man;
 pub mod member;
 pub mod merge;
+pub mod peer;
+pub mod peers;
 pub mod pin;
 pub mod prune;
 pub mod put;

@@ -1,27 +1,57 @@
 //! `quipu serve`
 
 use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use clap::ValueEnum;
+use quipu_net::{NodeOptions, PeerAddress, Place};
 use tracing_subscriber::filter::LevelFilter;
 
+use crate::config::Config;
 use crate::context::Context;
 use crate::daemon::{self, Daemon, Forward, Socket};
 use crate::exit::Failure;
+use crate::remote::anywhere;
 
-/// Keep the store open, and run on it the commands that others are asked for.
+/// Keep the store open and equal with those of its peers, and run on it the commands of others.
 ///
-/// Every command finds the daemon by the store, and works as it does without. SIGTERM or SIGINT ends
-/// it when the commands that run are done, or after ten seconds.
+/// Every command finds the daemon by the store, and works as it does without. It dials the peers that it
+/// is told to join, those of `quipu peer add`, and those that it hears of from them; without --listen
+/// nobody can dial it. SIGTERM or SIGINT ends it when the commands that run are done, or after ten
+/// seconds.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
-  quipu serve
-  quipu --store shop serve --log debug --log-format json
+  quipu serve --listen 0.0.0.0:7420
+  quipu serve --listen [::]:7420 --join quic://KEY@node-1.example.org:7420
+  quipu serve --config /etc/quipu.toml --log-format json
 
-It prints `ready` when commands are answered, and logs on stderr. systemd is told as well, where the
-unit has Type=notify.")]
+KEY is the other node's key, as `quipu identity show` prints it there. Options may also stand in the
+store's `config.toml`, or in the file that --config names:
+
+  listen = \"0.0.0.0:7420\"
+  join = [\"quic://KEY@node-1.example.org:7420\"]
+  only = [\"photos/\"]
+
+It prints `ready` when peers and commands are answered, and logs on stderr. systemd is told as well,
+where the unit has Type=notify.")]
 pub struct Args {
+    /// Let other nodes dial this one at this UDP address.
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<SocketAddr>,
+    /// Be connected to this peer: quic://KEY@HOST:PORT. It is remembered.
+    #[arg(long, value_name = "PEER", num_args = 1..)]
+    join: Vec<PeerAddress>,
+    /// Tell other nodes that this one may be reached at HOST:PORT, where they cannot tell.
+    #[arg(long, value_name = "HOST:PORT", num_args = 1..)]
+    announce: Vec<Place>,
+    /// Fetch only long values below these keys, and others when they are read.
+    #[arg(long, value_name = "PREFIX", num_args = 1..)]
+    only: Option<Vec<String>>,
+    /// Read the configuration from this file, not from the store's `config.toml`.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// What to log: off, error, warn, info, debug or trace.
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     log: LevelFilter,
@@ -44,11 +74,25 @@ pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
     if Forward::to(&dir).is_some() {
         return Err(Failure::Served(dir));
     }
+    let node = node_options(args, &Config::read(args.config.as_deref(), &dir)?);
+    // Others name it from where they are.
+    context.use_store(std::path::absolute(&dir).map_err(Failure::file(&dir))?);
     start_log(args)?;
     let ledger = context.open_to_write()?;
     let socket = Socket::bind(&dir).map_err(Failure::file(&dir))?;
     let out = &mut context.out;
-    daemon::serve(Daemon { ledger, socket }, || out.line("ready").and_then(|()| out.flush()))
+    daemon::serve(Daemon { ledger, socket, node }, || out.line("ready").and_then(|()| out.flush()))
+}
+
+/// What the command line says, then what the file says.
+fn node_options(args: &Args, config: &Config) -> NodeOptions {
+    let listen = args.listen.or(config.listen);
+    let mut options = NodeOptions::new(listen.unwrap_or_else(anywhere));
+    options.accept = listen.is_some();
+    options.join = args.join.iter().chain(&config.join).cloned().collect();
+    options.announce = args.announce.iter().chain(&config.announce).cloned().collect();
+    options.only = args.only.clone().or_else(|| config.only.clone());
+    options
 }
 
 fn start_log(args: &Args) -> Result<(), Failure> {

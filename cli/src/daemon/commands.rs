@@ -11,13 +11,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::{CommandFactory, FromArgMatches};
-use quipu_store::{Ledger, Passphrase};
+use quipu_store::Passphrase;
 use rustix::net::sockopt::socket_peercred;
 use tracing::{debug, error};
 
 use super::connection::Client;
 use super::message::{MAX_FRAME, Reply, send};
 use super::request::Request;
+use super::served::Served;
 use crate::args::Cli;
 use crate::console::{Console, Entered, Looks, Streams, User};
 use crate::context::Context;
@@ -28,12 +29,12 @@ use crate::route::Route;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Does what a client wants, and tells it how that has ended.
-pub fn attend(mut stream: UnixStream, ledger: &Arc<Ledger>) {
+pub fn attend(mut stream: UnixStream, served: &Arc<Served>) {
     let reply = match take(&stream) {
         Ok((request, streams)) => catch_unwind(AssertUnwindSafe(|| {
             stream.try_clone().map_or_else(
                 |error| Reply::Refused(error.to_string()),
-                |connection| run(request, streams, connection, ledger),
+                |connection| run(request, streams, connection, served),
             )
         }))
         .unwrap_or_else(|_| {
@@ -67,7 +68,7 @@ fn run(
     request: Request,
     streams: [OwnedFd; 3],
     connection: UnixStream,
-    ledger: &Arc<Ledger>,
+    served: &Arc<Served>,
 ) -> Reply {
     let started = Instant::now();
     let args = request.args.into_iter().map(|arg| OsString::from_vec(arg.into()));
@@ -98,7 +99,7 @@ fn run(
     let client = Client::new(connection, request.feeds);
     let console = Arc::new(Console::of(client, Streams::new(streams), looks, user));
     let _entered = Entered::new(console.clone());
-    let mut context = Context::new(cli.global, console, Some(ledger.clone()));
+    let mut context = Context::new(cli.global, console, Some(served.clone()));
     let code = exit::finish(cli.command.run(&mut context).map(|()| exit::DONE), &mut context);
     let elapsed = started.elapsed();
     debug!(command, code, ?elapsed, "a command is done");

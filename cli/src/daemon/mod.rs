@@ -9,10 +9,12 @@ mod connection;
 mod message;
 mod notify;
 mod request;
+mod served;
 mod server;
 mod socket;
 
 pub use client::{Forward, fetch};
 pub use connection::Client;
+pub use served::Served;
 pub use server::{Daemon, serve};
 pub use socket::Socket;

@@ -5,9 +5,10 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
 
+use quipu_net::{Node, NodeOptions};
 use quipu_store::Ledger;
 use tokio::net::UnixListener;
-use tokio::runtime;
+use tokio::runtime::{self, Handle};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
@@ -15,6 +16,7 @@ use tracing::{debug, info, warn};
 
 use super::commands::{attend, log_panics};
 use super::notify::{READY, STOPPING, notify};
+use super::served::Served;
 use super::socket::Socket;
 use crate::exit::Failure;
 
@@ -33,6 +35,8 @@ const STACK: usize = 8 << 20;
 pub struct Daemon {
     pub ledger: Arc<Ledger>,
     pub socket: Socket,
+    /// How its node is to run.
+    pub node: NodeOptions,
 }
 
 /// Whether the daemon goes on.
@@ -73,10 +77,15 @@ impl Daemon {
             listener.set_nonblocking(true)?;
             UnixListener::from_std(listener)
         });
-        parts.spawn(take_commands(listener.map_err(failed)?, self.ledger.clone(), stopping));
+        let listener = listener.map_err(failed)?;
+        let accept = self.node.accept;
+        let node = Node::start(self.ledger.clone(), self.node).await?;
+        let address = accept.then(|| node.local_addr());
+        let served = Arc::new(Served { ledger: self.ledger, node, runtime: Handle::current() });
+        parts.spawn(take_commands(listener, served.clone(), stopping));
         ready()?;
         tell(READY);
-        info!(store = %self.ledger.dir().display(), "ready");
+        info!(store = %served.ledger.dir().display(), key = %served.node.key(), ?address, "ready");
         let signal = tokio::select! {
             signal = signals.next() => signal,
             _ = parts.join_next() => return Err(failed("a part of the daemon has ended")),
@@ -85,8 +94,12 @@ impl Daemon {
         tell(STOPPING);
         drop(self.socket);
         let _ = stop.send(Stop::Soon);
+        let ending = async {
+            end(&mut parts, &stop).await;
+            served.node.stop().await;
+        };
         tokio::select! {
-            () = end(&mut parts, &stop) => Ok(()),
+            () = ending => Ok(()),
             _ = signals.next() => Err(failed("ended by a second signal, with commands running")),
         }
     }
@@ -109,7 +122,7 @@ async fn end(parts: &mut JoinSet<()>, stop: &watch::Sender<Stop>) {
 /// Takes commands from clients and runs them, until the daemon is to end and they are done.
 async fn take_commands(
     listener: UnixListener,
-    ledger: Arc<Ledger>,
+    served: Arc<Served>,
     mut stopping: watch::Receiver<Stop>,
 ) {
     let room = Arc::new(Semaphore::new(MAX_COMMANDS));
@@ -121,7 +134,7 @@ async fn take_commands(
         };
         match taken {
             Ok((client, place)) => {
-                commands.spawn(run_command(client, place, ledger.clone(), stopping.clone()));
+                commands.spawn(run_command(client, place, served.clone(), stopping.clone()));
             }
             Err(error) => {
                 warn!(%error, "a client cannot be taken");
@@ -148,11 +161,11 @@ async fn take_client(
 async fn run_command(
     client: UnixStream,
     _place: OwnedSemaphorePermit,
-    ledger: Arc<Ledger>,
+    served: Arc<Served>,
     mut stopping: watch::Receiver<Stop>,
 ) {
     let connection = client.try_clone();
-    let mut work = tokio::task::spawn_blocking(move || attend(client, &ledger));
+    let mut work = tokio::task::spawn_blocking(move || attend(client, &served));
     tokio::select! {
         _ = &mut work => return,
         _ = stopping.wait_for(|stop| *stop == Stop::Now) => {}

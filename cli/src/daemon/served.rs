@@ -1,0 +1,15 @@
+//! What a daemon has open.
+
+use std::sync::Arc;
+
+use quipu_net::Node;
+use quipu_store::Ledger;
+use tokio::runtime::Handle;
+
+/// What a daemon has open, for the commands that it runs.
+pub struct Served {
+    pub ledger: Arc<Ledger>,
+    pub node: Node,
+    /// Where the node runs: commands run on threads of their own, and wait for it there.
+    pub runtime: Handle,
+}

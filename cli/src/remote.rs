@@ -1,0 +1,101 @@
+//! Getting what a node has, with no daemon or through the one that serves the store.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::path::Path;
+use std::sync::Arc;
+
+use quipu_merge::AuthorKey;
+use quipu_net::{
+    ConnectError, JoinError, Node, NodeOptions, PeerAddress, PeerBook, SyncError, Synced, join,
+};
+use quipu_store::{Ledger, MergeReport, Options};
+use tokio::runtime::{Builder, Runtime};
+
+use crate::context::Context;
+use crate::exit::Failure;
+
+/// Takes in all that a node has.
+pub fn merge(
+    ledger: &Arc<Ledger>,
+    peer: &PeerAddress,
+    context: &Context,
+) -> Result<MergeReport, Failure> {
+    let before = ledger.baseline()?;
+    let missing = ledger.status()?.missing_values;
+    let synced = match context.served() {
+        Some(served) => served.runtime.block_on(served.node.sync_with(peer.clone())),
+        None => {
+            context.unlock(ledger)?;
+            runtime()?.block_on(visit(ledger.clone(), peer, None))?
+        }
+    };
+    let synced = synced.map_err(|error| not_admitted(error.into(), peer, ledger.author()))?;
+    ledger.sync()?;
+    let report = MergeReport {
+        new_events: synced.new_events,
+        known_events: synced.known_events,
+        refused: synced.refused,
+        new_values: missing.saturating_sub(ledger.status()?.missing_values),
+        ..MergeReport::default()
+    };
+    Ok(ledger.report_since(&before, report)?)
+}
+
+/// Makes a replica of the ledger that a node serves. It remembers the node.
+pub fn clone(
+    peer: &PeerAddress,
+    dir: &Path,
+    options: &Options,
+    only: Option<Vec<String>>,
+) -> Result<(Arc<Ledger>, MergeReport), Failure> {
+    let newcomer = options.newcomer(dir)?;
+    let key = newcomer.author();
+    let runtime = runtime()?;
+    let joined = runtime.block_on(join(newcomer, anywhere(), peer, None));
+    let ledger = Arc::new(joined.map_err(|error| not_admitted(error, peer, key))?);
+    let mut book = PeerBook::open(dir)?;
+    book.keep_at(peer);
+    book.save()?;
+    let synced = runtime.block_on(visit(ledger.clone(), peer, only))?;
+    let synced = synced.map_err(|error| Failure::Join(Box::new(error.into())))?;
+    ledger.sync()?;
+    let waiting = ledger.status()?.waiting;
+    // The first event came before.
+    let new_events = synced.new_events + 1;
+    Ok((ledger, MergeReport { new_events, waiting, ..MergeReport::default() }))
+}
+
+/// A node of one's own for as long as it takes.
+async fn visit(
+    ledger: Arc<Ledger>,
+    peer: &PeerAddress,
+    only: Option<Vec<String>>,
+) -> Result<Result<Synced, SyncError>, Failure> {
+    let mut options = NodeOptions::visitor(anywhere());
+    options.only = only;
+    let node = Node::start(ledger, options).await?;
+    let synced = node.sync_with(peer.clone()).await;
+    node.stop().await;
+    Ok(synced)
+}
+
+fn runtime() -> Result<Runtime, Failure> {
+    let started = Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    started.map_err(|error| Failure::Daemon(format!("no threads can be started: {error}")))
+}
+
+/// Any free port, from which addresses of both kinds can be reached where there are both.
+pub fn anywhere() -> SocketAddr {
+    let (both, old) = (SocketAddr::from(([0_u16; 8], 0)), SocketAddr::from(([0_u8; 4], 0)));
+    if UdpSocket::bind(both).is_ok() { both } else { old }
+}
+
+/// Tells with which key this replica came, where that is why it was turned away.
+fn not_admitted(error: JoinError, peer: &PeerAddress, key: AuthorKey) -> Failure {
+    match &error {
+        JoinError::Sync(SyncError::Connect { why, .. }) if **why == ConnectError::NotAllowed => {
+            Failure::NotAdmitted { peer: peer.clone(), key }
+        }
+        _ => Failure::Join(Box::new(error)),
+    }
+}
