@@ -44,6 +44,8 @@ pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
     if Forward::to(&dir).is_some() {
         return Err(Failure::Served(dir));
     }
+    // Others name it from where they are.
+    context.use_store(std::path::absolute(&dir).map_err(Failure::file(&dir))?);
     start_log(args)?;
     let ledger = context.open_to_write()?;
     let socket = Socket::bind(&dir).map_err(Failure::file(&dir))?;
