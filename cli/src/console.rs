@@ -1,10 +1,11 @@
 //! Where a command reads and writes: the streams of this process, or those of a client.
 
 use std::cell::RefCell;
-use std::fs::File;
+use std::fs::{DirBuilder, File};
 use std::io::{self, IsTerminal, Read, Seek, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anstream::{AutoStream, ColorChoice};
@@ -19,6 +20,8 @@ use crate::paths::Paths;
 const PASSPHRASE: &str = "QUIPU_PASSPHRASE";
 /// A pipe or a terminal that takes something takes as much as this at once.
 const PORTION: usize = 4096;
+/// Permissions of a directory before the mask takes some away.
+const DIRECTORY: u32 = 0o777;
 
 /// What the surroundings of the user want to see.
 #[derive(Clone, Copy)]
@@ -94,6 +97,11 @@ impl Console {
     /// The passphrase that the user's environment holds.
     pub fn passphrase(&self) -> Option<Passphrase> {
         self.passphrase.clone()
+    }
+
+    /// Makes a directory and those above it, with the permissions that the user wants.
+    pub fn make_dir(&self, dir: &Path) -> io::Result<()> {
+        DirBuilder::new().recursive(true).mode(self.masked(DIRECTORY)).create(dir)
     }
 
     /// Permissions without those that the user's mask takes away.

@@ -73,6 +73,11 @@ impl Context {
         self.console.paths.find(written)
     }
 
+    /// Works with this store from now on.
+    pub fn use_store(&mut self, dir: PathBuf) {
+        self.store = Some(dir);
+    }
+
     /// Has a daemon run the command.
     pub fn forward(&self, forward: Forward) -> Result<u8, Failure> {
         forward.run(&self.console, self.store.as_deref())

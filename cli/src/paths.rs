@@ -43,7 +43,8 @@ impl Paths {
     pub fn show(&self, path: &Path, written: &Path) {
         let (path, written) = (path.display().to_string(), written.display().to_string());
         let mut all = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        if path != written && !all.iter().any(|(known, _)| *known == path) {
+        if path.starts_with('/') && path != written && !all.iter().any(|(known, _)| *known == path)
+        {
             all.push((path, written));
             // The longest first: it may begin as another does.
             all.sort_by_key(|(path, _)| std::cmp::Reverse(path.len()));

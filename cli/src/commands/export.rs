@@ -59,7 +59,7 @@ pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
     let (report, bytes) = if to_stdout {
         to_stdout_whole(&mut context.out, &mut export)?
     } else {
-        to_file(&context.path(&args.file), &mut export)?
+        to_file(&args.file, context, &mut export)?
     };
     let (events, blocks) = (report.events, report.blocks);
     if context.out.is_json() {
@@ -84,8 +84,13 @@ fn to_stdout_whole(out: &mut Output, export: Export<'_>) -> Result<(ExportReport
 }
 
 /// Writes the file as a whole, or leaves what was there.
-fn to_file(path: &Path, export: Export<'_>) -> Result<(ExportReport, u64), Failure> {
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+fn to_file(
+    written: &Path,
+    context: &Context,
+    export: Export<'_>,
+) -> Result<(ExportReport, u64), Failure> {
+    let dir = written.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let (dir, path) = (&context.path(dir), &context.path(written));
     let fresh = tempfile::Builder::new()
         .prefix(".quipu-export-")
         .tempfile_in(dir)

@@ -1,10 +1,10 @@
 //! `quipu get --dir`: a tree of files, restored.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, symlink};
+use std::os::unix::fs::{OpenOptionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -24,7 +24,6 @@ use crate::tree::{Mark, Prefix};
 /// Permissions before the umask takes some away, as `cp` and compilers ask for them.
 const PLAIN: u32 = 0o666;
 const EXECUTABLE: u32 = 0o777;
-const DIRECTORY: u32 = 0o777;
 
 /// A value that is not there to be restored.
 #[derive(Serialize)]
@@ -98,15 +97,11 @@ fn make_empty(dir: &Path, console: &Console) -> Result<(), Failure> {
             let error = io::Error::new(ErrorKind::DirectoryNotEmpty, "it is not empty");
             Err(Failure::file(dir)(error))
         }
-        Err(error) if error.kind() == ErrorKind::NotFound => make_dir(dir, console),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            console.make_dir(dir).map_err(Failure::file(dir))
+        }
         Err(error) => Err(Failure::file(dir)(error)),
     }
-}
-
-/// Makes a directory and those above it, with the permissions that the user wants.
-fn make_dir(dir: &Path, console: &Console) -> Result<(), Failure> {
-    let mode = console.masked(DIRECTORY);
-    DirBuilder::new().recursive(true).mode(mode).create(dir).map_err(Failure::file(dir))
 }
 
 struct Work<'s, 'l> {
@@ -162,7 +157,7 @@ impl Work<'_, '_> {
     fn place(&self, path: &str) -> Result<PathBuf, Failure> {
         let place = self.dir.join(path);
         if let Some(above) = place.parent() {
-            make_dir(above, &self.console)?;
+            self.console.make_dir(above).map_err(Failure::file(above))?;
         }
         Ok(place)
     }

@@ -7,6 +7,8 @@
     reason = "a test that panics has done its work"
 )]
 
+pub mod daemon;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
