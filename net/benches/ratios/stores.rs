@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use quipu_merge::{Cut, Role};
+use quipu_merge::{Cut, Policy, Role};
 use quipu_net::{Node, NodeOptions, PeerAddress, Place};
 use quipu_store::{Durability, Ledger, NewLedger, Options};
 use tokio::runtime::{Builder, Runtime};
@@ -13,10 +13,11 @@ pub fn runtime() -> Runtime {
     Builder::new_multi_thread().enable_all().build().unwrap()
 }
 
-/// A ledger of so many events of one put each.
+/// An open ledger of so many events of one put each.
 pub fn fill(dir: &Path, events: usize) -> Arc<Ledger> {
     let options = Options::new().durability(Durability::Relaxed);
-    let ledger = options.create(dir, &NewLedger::default()).unwrap();
+    let new = NewLedger { policy: Policy::Open, ..NewLedger::default() };
+    let ledger = options.create(dir, &new).unwrap();
     (0..events).for_each(|number| put(&ledger, number));
     ledger.sync().unwrap();
     ledger.compact().unwrap();

@@ -1,5 +1,6 @@
 //! Bytes on the wire, as UDP carries them: all that QUIC adds included.
 
+use std::num::NonZero;
 use std::sync::Arc;
 
 use quipu_net::{Node, PeerState};
@@ -124,7 +125,7 @@ fn many_authors(dir: &std::path::Path, authors: usize) -> Arc<Ledger> {
         seed[..8].copy_from_slice(&(author as u64 + 1).to_be_bytes());
         let key = SigningKey::from_bytes(&seed);
         let author = AuthorKey(key.verifying_key().to_bytes());
-        let by = Operation::Inc { key: Key::new("n").unwrap(), by: 1 };
+        let by = Operation::Inc { key: Key::new("n").unwrap(), by: NonZero::<i64>::new(1).unwrap() };
         let body = Body::Data(vec![by]).encode().unwrap();
         let event = Event {
             author,
