@@ -12,6 +12,7 @@ use quipu_merge::{AuthorKey, EventId};
 
 use crate::limits::{MAX_ANNOUNCED_LEN, MAX_IDS, MAX_PROMISED, MAX_SEEN, PROMISE, TELL_EVERY};
 use crate::message::{Ids, Message, Packet};
+use crate::score::Misbehaviour;
 use crate::time::Moment;
 
 /// A message to a peer.
@@ -37,6 +38,8 @@ struct Link {
     tell_at: Moment,
     /// How much it was the first to tell of that has not come.
     promised: usize,
+    /// How much it has been told of and not asked for.
+    told: u64,
 }
 
 #[derive(Debug)]
@@ -51,7 +54,7 @@ impl Gossip {
     /// A peer is there.
     pub fn join(&mut self, peer: AuthorKey) {
         let (tell, tell_at) = (Vec::new(), Moment::default());
-        self.links.insert(peer, Link { on_tree: true, tell, tell_at, promised: 0 });
+        self.links.insert(peer, Link { on_tree: true, tell, tell_at, promised: 0, told: 0 });
     }
 
     /// A peer is gone.
@@ -152,6 +155,14 @@ impl Gossip {
             .is_some_and(|link| std::mem::replace(&mut link.on_tree, on_tree) != on_tree)
     }
 
+    /// A peer asks for events and wants new ones pushed. What it was told of it asks for once.
+    pub fn grafted(&mut self, peer: AuthorKey, events: usize) -> Result<(), Misbehaviour> {
+        let Some(link) = self.links.get_mut(&peer) else { return Ok(()) };
+        link.told = link.told.checked_sub(events as u64).ok_or(Misbehaviour::Flood)?;
+        link.on_tree = true;
+        Ok(())
+    }
+
     /// What was told of and has not come in time. It is not overdue again for a while.
     pub fn overdue(&mut self, now: Moment) -> Vec<EventId> {
         let mut overdue = Vec::new();
@@ -200,6 +211,7 @@ impl Gossip {
         for (peer, link) in &mut self.links {
             if !link.tell.is_empty() && link.tell_at <= now {
                 let events = std::mem::take(&mut link.tell);
+                link.told += events.len() as u64;
                 tellings.push((*peer, Message::Have(Ids { events })));
             }
         }

@@ -10,6 +10,7 @@
 
 mod author;
 mod byzantine;
+mod flood;
 mod level;
 mod many;
 mod pair;

@@ -44,6 +44,8 @@ pub struct World {
     arrivals: BTreeMap<(usize, usize, Channel), u64>,
     pub conditions: Conditions,
     pub transcript: blake3::Hasher,
+    /// What has arrived, where somebody wants to know: from whom, at whom, and how.
+    pub arrived: Option<Vec<Arrival>>,
     pub messages: u64,
     pub bytes: u64,
     /// Events that were pushed, and when the last was.
@@ -55,6 +57,9 @@ pub struct World {
     /// Honest peers that were taken for dishonest.
     pub wronged: Vec<(usize, usize, Misbehaviour)>,
 }
+
+/// From whom, at whom, and what.
+pub type Arrival = (usize, usize, Channel, Vec<u8>);
 
 /// What a node was told of others, by whom.
 pub type Introduction = (usize, usize, Vec<(AuthorKey, Vec<String>)>);
@@ -135,6 +140,7 @@ impl World {
             arrivals: BTreeMap::new(),
             conditions,
             transcript: blake3::Hasher::new(),
+            arrived: None,
             messages: 0,
             bytes: 0,
             pushed: 0,
@@ -255,6 +261,9 @@ impl World {
                     return held.push((generation, channel, bytes));
                 }
                 self.levels.arrived((from, to), channel, &bytes);
+                if let Some(arrived) = &mut self.arrived {
+                    arrived.push((from, to, channel, bytes.clone()));
+                }
                 let peer = author::author(from);
                 self.transcript.update(&self.now.to_be_bytes());
                 self.transcript.update(&bytes);
@@ -358,15 +367,12 @@ impl World {
                     self.later(delay, Event::Done { at, life, ticket, answer });
                 }
             }
-            Output::Disconnect { peer, why } => {
+            Output::Disconnect { peer, .. } => self.unlink(ends(at, author::number_of(peer))),
+            Output::Misbehaved(peer, what) => {
                 let other = author::number_of(peer);
-                if let Some(why) = why
-                    && self.is_honest(at)
-                    && self.is_honest(other)
-                {
-                    self.wronged.push((at, other, why));
+                if self.is_honest(at) && self.is_honest(other) {
+                    self.wronged.push((at, other, what));
                 }
-                self.unlink(ends(at, other));
             }
             Output::Level(peer) => {
                 let peer = author::number_of(peer);
@@ -378,7 +384,7 @@ impl World {
             Output::Heard { from, peers } => {
                 self.heard_of.push((at, author::number_of(from), peers));
             }
-            Output::Misbehaved(..) | Output::Clock(..) => {}
+            Output::Clock(..) => {}
         }
     }
 
