@@ -16,6 +16,7 @@ mod many;
 mod pair;
 mod random;
 mod scenario;
+mod seeds;
 mod store;
 mod values;
 mod world;
