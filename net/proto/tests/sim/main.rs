@@ -18,6 +18,7 @@ mod random;
 mod scenario;
 mod seeds;
 mod store;
+mod traffic;
 mod values;
 mod world;
 
