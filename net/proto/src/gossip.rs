@@ -27,6 +27,8 @@ pub struct Gossip {
     promises: BTreeMap<EventId, Promise>,
     /// The same, by when it is due.
     due: BTreeSet<(Moment, EventId)>,
+    /// When the first peer is to be told of something, or earlier.
+    tell_at: Option<Moment>,
 }
 
 #[derive(Debug)]
@@ -117,6 +119,7 @@ impl Gossip {
                 push.push((*peer, Message::Announce(packet.clone())));
             } else {
                 link.tell(id, now);
+                self.tell_at.get_or_insert(now.after(TELL_EVERY));
             }
         }
         push
@@ -126,6 +129,7 @@ impl Gossip {
     pub fn tell(&mut self, events: &[EventId], from: Option<AuthorKey>, now: Moment) {
         for (_, link) in self.links.iter_mut().filter(|(peer, _)| Some(**peer) != from) {
             events.iter().for_each(|id| link.tell(*id, now));
+            self.tell_at.get_or_insert(now.after(TELL_EVERY));
         }
     }
 
@@ -208,6 +212,9 @@ impl Gossip {
     /// What peers are to be told by now.
     pub fn tellings(&mut self, now: Moment) -> Vec<ToPeer> {
         let mut tellings = Vec::new();
+        if self.tell_at.is_none_or(|at| at > now) {
+            return tellings;
+        }
         for (peer, link) in &mut self.links {
             if !link.tell.is_empty() && link.tell_at <= now {
                 let events = std::mem::take(&mut link.tell);
@@ -215,14 +222,14 @@ impl Gossip {
                 tellings.push((*peer, Message::Have(Ids { events })));
             }
         }
+        let open = self.links.values().filter(|link| !link.tell.is_empty());
+        self.tell_at = open.map(|link| link.tell_at).min();
         tellings
     }
 
     /// When something is due.
     pub fn next(&self) -> Option<Moment> {
-        let tell =
-            self.links.values().filter(|link| !link.tell.is_empty()).map(|link| link.tell_at);
-        tell.chain(self.due.first().map(|(due, _)| *due)).min()
+        self.tell_at.into_iter().chain(self.due.first().map(|(due, _)| *due)).min()
     }
 }
 

@@ -208,6 +208,15 @@ impl Peer {
         self.asked.1.after(PROBE_EVERY)
     }
 
+    /// When there is something to do for it, if nothing else happens.
+    pub fn due(&self) -> Moment {
+        let compare = self.compare && self.version.is_some() && self.pulling.is_idle();
+        let compare = compare.then(|| self.exchange.may_start_at());
+        let probe = self.version.map(|_| self.probe_at());
+        let others = [probe, compare, self.pulling.stalls_at(), self.introductions.ask_at()];
+        others.into_iter().flatten().fold(self.gone_at(), Moment::min)
+    }
+
     /// When it counts as gone.
     pub fn gone_at(&self) -> Moment {
         self.heard.after(PATIENCE)

@@ -52,7 +52,7 @@ impl Node {
             (Purpose::Took(key, item), Answer::Taken(taken)) => {
                 self.values.taken(item, taken);
                 if taken {
-                    let peers = self.peers.iter_mut();
+                    let peers = self.peers.note_all();
                     let told =
                         peers.filter_map(|(key, peer)| Some((*key, peer.giving.came(item)?)));
                     let told: Vec<_> = told.collect();

@@ -229,7 +229,7 @@ impl Node {
 
     /// Others may lack what has come from a peer, or have what has not.
     pub(super) fn compare_with_others(&mut self, key: AuthorKey) {
-        let others = self.peers.iter_mut().filter(|(peer, _)| **peer != key);
+        let others = self.peers.all_mut().filter(|(peer, _)| **peer != key);
         others.for_each(|(_, peer)| peer.compare = true);
     }
 

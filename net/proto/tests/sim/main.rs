@@ -13,6 +13,8 @@ mod byzantine;
 mod flood;
 mod level;
 mod many;
+mod member;
+mod network;
 mod pair;
 mod random;
 mod scenario;

@@ -7,8 +7,9 @@ use std::path::Path;
 
 use quipu_proto::{Channel, Message};
 
+use super::network::Arrival;
 use super::pair::firsts;
-use super::world::{Arrival, World};
+use super::world::World;
 
 /// Length of the longest seed, in bytes.
 const MAX_LEN: usize = 16 << 10;

@@ -9,12 +9,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use quipu_merge::{AuthorKey, EventId, Micros};
 use quipu_proto::{
     Answer, Channel, Config, Input, Message, Misbehaviour, Moment, Node, Output, Packet, Ticket,
-    VERSION, Version,
+    Version,
 };
 
 use super::author::{self, Verifier};
-use super::byzantine::Byzantine;
 use super::level::Levels;
+use super::member::Member;
+use super::network::{Arrival, Conditions, Held, ends};
 use super::random::Random;
 use super::store::Store;
 
@@ -58,46 +59,8 @@ pub struct World {
     pub wronged: Vec<(usize, usize, Misbehaviour)>,
 }
 
-/// From whom, at whom, and what.
-pub type Arrival = (usize, usize, Channel, Vec<u8>);
-
 /// What a node was told of others, by whom.
 pub type Introduction = (usize, usize, Vec<(AuthorKey, Vec<String>)>);
-
-/// A message, with the generation of its link.
-type Held = (u64, Channel, Vec<u8>);
-
-/// What the network is like.
-#[derive(Clone, Copy, Debug)]
-pub struct Conditions {
-    /// What a message takes, in microseconds.
-    pub delay: (u64, u64),
-    /// One message of so many takes a second longer.
-    pub lost_of: u64,
-}
-
-pub struct Member {
-    pub node: Option<Node>,
-    pub store: Store,
-    version: Version,
-    pub byzantine: Option<Byzantine>,
-    /// How far its wall clock is ahead, in microseconds.
-    pub skew: i64,
-    /// How many times longer its store takes.
-    pub slowness: u64,
-    /// Grows with each start: answers to an earlier life come to nobody.
-    life: u64,
-    wake: Option<u64>,
-    /// How many events the store held before each task whose answer is under way.
-    untold: BTreeMap<Ticket, usize>,
-}
-
-impl Member {
-    /// How many events the node has been told that the store holds.
-    fn told_of(&self) -> usize {
-        self.untold.values().min().copied().unwrap_or_else(|| self.store.len())
-    }
-}
 
 #[derive(Debug)]
 enum Event {
@@ -114,17 +77,7 @@ impl World {
         let mut random = Random::new(seed);
         let mut verifier = Verifier::default();
         let genesis = author::genesis(GENESIS, "simulated");
-        let members = (0..count).map(|_| Member {
-            node: None,
-            store: Store::new(&genesis, &mut verifier),
-            version: VERSION,
-            byzantine: None,
-            skew: 0,
-            slowness: 1,
-            life: 0,
-            wake: None,
-            untold: BTreeMap::new(),
-        });
+        let members = (0..count).map(|_| Member::new(Store::new(&genesis, &mut verifier)));
         let members = members.collect();
         let conditions = Conditions { delay: (500, random.between(1_000, 50_000)), lost_of: 0 };
         let mut world = Self {
@@ -434,8 +387,4 @@ impl World {
     pub fn break_link(&mut self, one: usize, other: usize) {
         self.unlink(ends(one, other));
     }
-}
-
-fn ends(one: usize, other: usize) -> (usize, usize) {
-    (one.min(other), one.max(other))
 }
