@@ -37,8 +37,9 @@ fuzz_target!(|bytes: &[u8]| {
 /// Cuts the input into messages: a channel, a length, and so many bytes.
 fn messages(mut bytes: &[u8]) -> impl Iterator<Item = (Channel, Vec<u8>)> {
     std::iter::from_fn(move || {
-        let ([channel, len], rest) = bytes.split_first_chunk()?;
-        let (message, rest) = rest.split_at(usize::from(*len).min(rest.len()));
+        let ([channel, high, low], rest) = bytes.split_first_chunk()?;
+        let len = usize::from(u16::from_be_bytes([*high, *low]));
+        let (message, rest) = rest.split_at(len.min(rest.len()));
         bytes = rest;
         let channel = Channel::from_byte(channel % 4)?;
         Some((channel, message.to_vec()))

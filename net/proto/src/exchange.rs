@@ -12,7 +12,9 @@ use negentropy::{Id, Negentropy, NegentropyStorageVector};
 use quipu_merge::AuthorKey;
 
 use crate::frontier::{Frontier, FrontierDigest, LaneTips};
-use crate::limits::{COMPARE_EVERY, MAX_IDS, MAX_LANES, MAX_OFFERED, MAX_RECONCILE, PATIENCE};
+use crate::limits::{
+    COMPARE_EVERY, MAX_IDS, MAX_LANES, MAX_OFFERED, MAX_RECONCILE, MAX_ROUNDS_AHEAD, PATIENCE,
+};
 use crate::message::{AskLanes, Compare, Lanes, Message, Reconcile};
 use crate::score::Misbehaviour;
 use crate::time::Moment;
@@ -21,6 +23,10 @@ use crate::time::Moment;
 pub const FULL_LANES: usize = 64;
 /// So many frontiers are remembered at which both were equal.
 const REMEMBERED: usize = 4;
+/// Reconciliation of few entries takes as many steps as there are levels, of which each has sixteen
+/// times as many ranges as the one before. Of many entries, a step names several hundred.
+const FEW_STEPS: u64 = 64;
+const STEP_ENTRIES: u64 = 64;
 
 /// The peer breaks the rules of comparing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +97,8 @@ struct Reconciling {
     /// What only the own frontier has, and what only the other's has, as far as the leader knows.
     have: Vec<Id>,
     need: Vec<Id>,
+    /// So many steps there may be.
+    steps: u64,
 }
 
 impl std::fmt::Debug for Reconciling {
@@ -193,6 +201,9 @@ impl Exchange {
         if theirs.round < self.round {
             return Ok(step);
         }
+        if theirs.round.saturating_sub(self.round) > MAX_ROUNDS_AHEAD {
+            return Err(Nonsense);
+        }
         if theirs.round > self.round {
             self.round = theirs.round;
             step.send.push(self.tell(own, now));
@@ -216,7 +227,7 @@ impl Exchange {
             self.state = State::Listening(1);
             step.send.extend(lanes(self.round, own.since(since)));
         } else {
-            let mut reconciling = Reconciling::new(own)?;
+            let mut reconciling = Reconciling::new(own, told.compare.lanes, theirs.lanes)?;
             if self.leads {
                 let bytes = reconciling.negentropy.initiate().map_err(|_| Nonsense)?;
                 step.send.push(Message::Reconcile(Reconcile { round: self.round, bytes }));
@@ -267,17 +278,25 @@ impl Exchange {
             return Ok(Step::default());
         }
         let message = |bytes| Message::Reconcile(Reconcile { round, bytes });
+        let more_steps = state.steps > 0;
+        state.steps = state.steps.saturating_sub(1);
         if !self.leads {
+            if !more_steps {
+                return Err(Nonsense);
+            }
             let bytes = state.negentropy.reconcile(&step.bytes).map_err(|_| Nonsense)?;
             return Ok(Step { send: vec![message(bytes)], offered: Vec::new() });
         }
         let (have, need) = (&mut state.have, &mut state.need);
         let next = state.negentropy.reconcile_with_ids(&step.bytes, have, need);
-        if need.len() > MAX_OFFERED {
-            return Err(Nonsense);
-        }
-        if let Some(bytes) = next.map_err(|_| Nonsense)? {
-            return Ok(Step { send: vec![message(bytes)], offered: Vec::new() });
+        let room = need.len().max(have.len()) < MAX_OFFERED && more_steps;
+        match next.map_err(|_| Nonsense)? {
+            Some(bytes) if room => {
+                return Ok(Step { send: vec![message(bytes)], offered: Vec::new() });
+            }
+            // What there is no room for is found by the next comparison.
+            Some(_) => self.course = Course::Short,
+            None => {}
         }
         let mine = state.have.iter().filter_map(|id| state.entry(&id.to_bytes(), own));
         let mut send: Vec<_> = lanes(round, mine).collect();
@@ -311,7 +330,10 @@ impl Exchange {
 }
 
 impl Reconciling {
-    fn new(own: &Frontier) -> Result<Self, Nonsense> {
+    fn new(own: &Frontier, one: u64, other: u64) -> Result<Self, Nonsense> {
+        let (less, more) = (one.min(other), one.max(other));
+        let entries = less.saturating_add(more.min(less.saturating_add(MAX_OFFERED as u64)));
+        let steps = FEW_STEPS + entries / STEP_ENTRIES;
         let mut storage = NegentropyStorageVector::with_capacity(own.len());
         let mut entries = BTreeMap::new();
         for entry in own.since(None) {
@@ -321,7 +343,7 @@ impl Reconciling {
         }
         storage.seal().map_err(|_| Nonsense)?;
         let negentropy = Negentropy::owned(storage, MAX_RECONCILE as u64).map_err(|_| Nonsense)?;
-        Ok(Self { negentropy, entries, have: Vec::new(), need: Vec::new() })
+        Ok(Self { negentropy, entries, have: Vec::new(), need: Vec::new(), steps })
     }
 
     fn entry(&self, digest: &[u8; 32], own: &Frontier) -> Option<LaneTips> {

@@ -12,6 +12,7 @@ use quipu_merge::{AuthorKey, EventId};
 
 use crate::limits::{MAX_ANNOUNCED_LEN, MAX_IDS, MAX_PROMISED, MAX_SEEN, PROMISE, TELL_EVERY};
 use crate::message::{Ids, Message, Packet};
+use crate::score::Misbehaviour;
 use crate::time::Moment;
 
 /// A message to a peer.
@@ -26,6 +27,8 @@ pub struct Gossip {
     promises: BTreeMap<EventId, Promise>,
     /// The same, by when it is due.
     due: BTreeSet<(Moment, EventId)>,
+    /// When the first peer is to be told of something, or earlier.
+    tell_at: Option<Moment>,
 }
 
 #[derive(Debug)]
@@ -37,6 +40,8 @@ struct Link {
     tell_at: Moment,
     /// How much it was the first to tell of that has not come.
     promised: usize,
+    /// How much it has been told of and not asked for.
+    told: u64,
 }
 
 #[derive(Debug)]
@@ -51,7 +56,7 @@ impl Gossip {
     /// A peer is there.
     pub fn join(&mut self, peer: AuthorKey) {
         let (tell, tell_at) = (Vec::new(), Moment::default());
-        self.links.insert(peer, Link { on_tree: true, tell, tell_at, promised: 0 });
+        self.links.insert(peer, Link { on_tree: true, tell, tell_at, promised: 0, told: 0 });
     }
 
     /// A peer is gone.
@@ -114,6 +119,7 @@ impl Gossip {
                 push.push((*peer, Message::Announce(packet.clone())));
             } else {
                 link.tell(id, now);
+                self.tell_at.get_or_insert(now.after(TELL_EVERY));
             }
         }
         push
@@ -123,6 +129,7 @@ impl Gossip {
     pub fn tell(&mut self, events: &[EventId], from: Option<AuthorKey>, now: Moment) {
         for (_, link) in self.links.iter_mut().filter(|(peer, _)| Some(**peer) != from) {
             events.iter().for_each(|id| link.tell(*id, now));
+            self.tell_at.get_or_insert(now.after(TELL_EVERY));
         }
     }
 
@@ -150,6 +157,14 @@ impl Gossip {
         self.links
             .get_mut(&peer)
             .is_some_and(|link| std::mem::replace(&mut link.on_tree, on_tree) != on_tree)
+    }
+
+    /// A peer asks for events and wants new ones pushed. What it was told of it asks for once.
+    pub fn grafted(&mut self, peer: AuthorKey, events: usize) -> Result<(), Misbehaviour> {
+        let Some(link) = self.links.get_mut(&peer) else { return Ok(()) };
+        link.told = link.told.checked_sub(events as u64).ok_or(Misbehaviour::Flood)?;
+        link.on_tree = true;
+        Ok(())
     }
 
     /// What was told of and has not come in time. It is not overdue again for a while.
@@ -197,20 +212,24 @@ impl Gossip {
     /// What peers are to be told by now.
     pub fn tellings(&mut self, now: Moment) -> Vec<ToPeer> {
         let mut tellings = Vec::new();
+        if self.tell_at.is_none_or(|at| at > now) {
+            return tellings;
+        }
         for (peer, link) in &mut self.links {
             if !link.tell.is_empty() && link.tell_at <= now {
                 let events = std::mem::take(&mut link.tell);
+                link.told += events.len() as u64;
                 tellings.push((*peer, Message::Have(Ids { events })));
             }
         }
+        let open = self.links.values().filter(|link| !link.tell.is_empty());
+        self.tell_at = open.map(|link| link.tell_at).min();
         tellings
     }
 
     /// When something is due.
     pub fn next(&self) -> Option<Moment> {
-        let tell =
-            self.links.values().filter(|link| !link.tell.is_empty()).map(|link| link.tell_at);
-        tell.chain(self.due.first().map(|(due, _)| *due)).min()
+        self.tell_at.into_iter().chain(self.due.first().map(|(due, _)| *due)).min()
     }
 }
 

@@ -44,12 +44,13 @@ pub use exchange::FULL_LANES;
 pub use frontier::{Frontier, FrontierDigest, LaneTips, Placed, Tip};
 pub use limits::{
     MAX_ANNOUNCED_LEN, MAX_BATCH_LEN, MAX_BLOCKS_FRAME, MAX_CONTROL_FRAME, MAX_GOSSIP_FRAME,
-    MAX_IDS, MAX_KNOWN, MAX_LANES, MAX_OPENINGS_LEN, MAX_PLACE_LEN, MAX_PLACES, MAX_SYNC_FRAME,
-    MAX_TOLD_PEERS, WINDOW,
+    MAX_GOSSIP_PENDING_OF_AUTHOR, MAX_IDS, MAX_KNOWN, MAX_LANES, MAX_OPENINGS_LEN, MAX_PLACE_LEN,
+    MAX_PLACES, MAX_SIGNATURES, MAX_SYNC_FRAME, MAX_TOLD_PEERS, WINDOW,
 };
 pub use message::{
-    Ask, Given, Got, Hello, Ids, Item, KnownPeer, Malformed, Message, Packet, PacketOpening, Peers,
-    VERSION, Version, Want,
+    Ask, AskLanes, Batch, Compare, Credit, End, Given, Got, Hello, Ids, Item, KnownPeer, Lanes,
+    Malformed, Message, Packet, PacketOpening, Peers, Ping, Pull, Reconcile, VERSION, Version,
+    Want,
 };
 pub use node::{Config, Input, Node, Output};
 pub use peer::PeerInfo;

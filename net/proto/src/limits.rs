@@ -33,6 +33,14 @@ pub const WINDOW: u64 = 4 << 20;
 pub const MAX_OFFERED: usize = 1 << 16;
 /// Events of one peer's gossip that are being admitted. What is more comes by synchronisation.
 pub const MAX_GOSSIP_PENDING: usize = 256;
+/// Those of one author among them: none keeps the others out.
+pub const MAX_GOSSIP_PENDING_OF_AUTHOR: usize = 128;
+/// Signatures that are checked in a second because of one peer's gossip. What is more comes by
+/// synchronisation, where no more comes than is admitted. One core checks five times as many.
+pub const MAX_SIGNATURES: u32 = 5_000;
+/// The same as a rate.
+pub const PUSH_RATE: Rate =
+    Rate { every: Duration::from_micros(1_000_000 / MAX_SIGNATURES as u64), burst: MAX_SIGNATURES };
 /// Questions of one peer for events that it was told of, being answered at once.
 pub const MAX_GRAFTING: usize = 4;
 /// Events that have been told of and not come, of one peer.
@@ -75,6 +83,20 @@ pub const PROBE_EVERY: Duration = Duration::from_secs(5);
 pub const COMPARE_EVERY: Duration = Duration::from_millis(500);
 /// What a comparison, or the next batch of events, may take. Then it starts anew.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+/// How often a peer may say `Compare`: an honest one starts no oftener than [`COMPARE_EVERY`], and
+/// answers to who does no oftener either. This is twice that, and leaves room for what has been held
+/// up on its way.
+pub const COMPARE_RATE: Rate = Rate { every: Duration::from_millis(125), burst: 16 };
+/// By how much the number of a comparison may be ahead.
+pub const MAX_ROUNDS_AHEAD: u64 = 1 << 20;
+/// How often a peer may say `Pull`: for each comparison, [`MAX_OFFERED`] authors of which
+/// [`MAX_LANES`] are asked for at once. This is twice that, and leaves room as above.
+pub const PULL_RATE: Rate = Rate { every: Duration::from_millis(2), burst: 512 };
+/// How often a peer may say `Ping`: several times oftener than [`PROBE_EVERY`].
+pub const PING_RATE: Rate = Rate { every: Duration::from_secs(1), burst: 16 };
+/// How often a peer may say `Have`: twice as often as [`TELL_EVERY`], and what has been held up for as
+/// long as [`PATIENCE`] may come at once.
+pub const HAVE_RATE: Rate = Rate { every: Duration::from_millis(10), burst: 2_000 };
 /// What an event that was told of may take to come by itself.
 pub const PROMISE: Duration = Duration::from_millis(200);
 /// For so long, what is told of is held back, so that one message tells of several.

@@ -1,5 +1,6 @@
 //! What is known of one peer.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use quipu_merge::AuthorKey;
@@ -8,10 +9,14 @@ use crate::addresses::Introductions;
 use crate::exchange::Exchange;
 use crate::frontier::FrontierDigest;
 use crate::give::Giving;
-use crate::limits::{MAX_CONTROL_FRAME, PATIENCE, PROBE_EVERY};
+use crate::limits::{
+    COMPARE_RATE, HAVE_RATE, MAX_CONTROL_FRAME, MAX_GOSSIP_PENDING, MAX_GOSSIP_PENDING_OF_AUTHOR,
+    PATIENCE, PING_RATE, PROBE_EVERY, PULL_RATE, PUSH_RATE,
+};
 use crate::message::{Message, Version};
 use crate::pull::Pulling;
-use crate::score::Score;
+use crate::rate::Bucket;
+use crate::score::{Misbehaviour, Score};
 use crate::serve::Serving;
 use crate::time::Moment;
 
@@ -66,13 +71,76 @@ pub struct Peer {
     /// What it has done wrong.
     pub score: Score,
     /// Its events that are being admitted.
-    pub pushed: usize,
+    pub pushed: Pushed,
+    /// How often it says what.
+    pub rates: Rates,
     /// Its questions for events that it was told of, which are being answered.
     pub grafting: usize,
     /// The number of the last question whether it is there, and when that was asked.
     pub asked: (u64, Moment),
     /// When it was heard of last.
     pub heard: Moment,
+}
+
+/// How often a peer says what costs the one that hears it.
+#[derive(Debug, Default)]
+pub struct Rates {
+    compare: Bucket,
+    pull: Bucket,
+    ping: Bucket,
+    have: Bucket,
+}
+
+impl Rates {
+    /// Whether an honest peer may say this by now.
+    pub fn check(&mut self, message: &Message, now: Moment) -> Result<(), Misbehaviour> {
+        let (bucket, rate) = match message {
+            Message::Compare(_) => (&mut self.compare, COMPARE_RATE),
+            Message::Pull(_) => (&mut self.pull, PULL_RATE),
+            Message::Ping(_) => (&mut self.ping, PING_RATE),
+            Message::Have(_) => (&mut self.have, HAVE_RATE),
+            _ => return Ok(()),
+        };
+        if bucket.take(rate, 1, now) { Ok(()) } else { Err(Misbehaviour::Flood) }
+    }
+}
+
+/// The events of a peer's gossip that are being admitted.
+#[derive(Debug, Default)]
+pub struct Pushed {
+    count: usize,
+    by_author: BTreeMap<AuthorKey, usize>,
+    signatures: Bucket,
+}
+
+impl Pushed {
+    /// One more is to be admitted, by whom it says it is. Tells whether there is room for it.
+    pub fn start(&mut self, author: Option<AuthorKey>, now: Moment) -> bool {
+        let of_author = author.and_then(|author| self.by_author.get(&author)).copied();
+        let room = self.count < MAX_GOSSIP_PENDING
+            && of_author.unwrap_or(0) < MAX_GOSSIP_PENDING_OF_AUTHOR
+            && self.signatures.take(PUSH_RATE, 1, now);
+        if room {
+            self.count += 1;
+            if let Some(author) = author {
+                *self.by_author.entry(author).or_default() += 1;
+            }
+        }
+        room
+    }
+
+    /// One has been dealt with.
+    pub fn end(&mut self, author: Option<AuthorKey>) {
+        self.count = self.count.saturating_sub(1);
+        if let Some(author) = author
+            && let Some(count) = self.by_author.get_mut(&author)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.by_author.remove(&author);
+            }
+        }
+    }
 }
 
 impl Peer {
@@ -91,7 +159,8 @@ impl Peer {
             giving: Giving::default(),
             introductions: Introductions::default(),
             score: Score::default(),
-            pushed: 0,
+            pushed: Pushed::default(),
+            rates: Rates::default(),
             grafting: 0,
             asked: (0, now),
             heard: now,
@@ -137,6 +206,15 @@ impl Peer {
     /// When to ask whether it is still there.
     pub fn probe_at(&self) -> Moment {
         self.asked.1.after(PROBE_EVERY)
+    }
+
+    /// When there is something to do for it, if nothing else happens.
+    pub fn due(&self) -> Moment {
+        let compare = self.compare && self.version.is_some() && self.pulling.is_idle();
+        let compare = compare.then(|| self.exchange.may_start_at());
+        let probe = self.version.map(|_| self.probe_at());
+        let others = [probe, compare, self.pulling.stalls_at(), self.introductions.ask_at()];
+        others.into_iter().flatten().fold(self.gone_at(), Moment::min)
     }
 
     /// When it counts as gone.

@@ -23,6 +23,8 @@ pub struct Pulling {
     state: State,
     last: u64,
     deadline: Moment,
+    /// So many bytes may still come of pulls that were given up.
+    late: u64,
 }
 
 #[derive(Debug, Default)]
@@ -145,13 +147,16 @@ impl Pulling {
         ticket: impl FnOnce() -> Ticket,
         now: Moment,
     ) -> Result<Option<Task>, Misbehaviour> {
+        let len: u64 = batch.events.iter().map(|packet| packet.len() as u64).sum();
         let running = match &mut self.state {
             State::Running(running) if running.pull == batch.pull && !running.ended => running,
             // Of a pull that was given up.
-            _ if batch.pull <= self.last => return Ok(None),
+            _ if batch.pull <= self.last => {
+                self.late = self.late.checked_sub(len).ok_or(Misbehaviour::Unasked)?;
+                return Ok(None);
+            }
             _ => return Err(Misbehaviour::Unasked),
         };
-        let len: u64 = batch.events.iter().map(|packet| packet.len() as u64).sum();
         if running.pending + len > WINDOW + u64::from(MAX_SYNC_FRAME) || len == 0 {
             return Err(Misbehaviour::Unasked);
         }
@@ -216,14 +221,49 @@ impl Pulling {
             _ => false,
         };
         if stalled {
-            self.state = State::Idle;
+            self.abandon();
         }
         stalled
     }
 
     /// Gives up what is under way: the store cannot take it.
     pub fn stop(&mut self) {
-        self.state = State::Idle;
+        self.abandon();
         self.offered.clear();
+    }
+
+    /// What the peer has sent by now may still come.
+    fn abandon(&mut self) {
+        if let State::Running(Running { ended: false, .. }) = self.state {
+            self.late += WINDOW + u64::from(MAX_SYNC_FRAME);
+        }
+        self.state = State::Idle;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_of_a_pull_that_was_given_up_is_bounded() {
+        let mut pulling = Pulling::default();
+        let lane = LaneTips { author: AuthorKey([1; 32]), tips: Vec::new() };
+        pulling.offer(vec![lane]);
+        assert!(pulling.plan(|| Ticket(1)).is_some());
+        let want = Want { up_to: vec![EventId([5; 32])], held: Vec::new() };
+        let (pull, all) = pulling.planned(Ticket(1), vec![want], &BTreeSet::new(), Moment(0));
+        assert!(pull.is_some() && all);
+        let late = Moment(0).after(PATIENCE);
+        assert!(pulling.give_up(late));
+        let packet =
+            crate::Packet { event: vec![0; 1 << 20], body: Vec::new(), openings: Vec::new() };
+        let batch = || Batch { pull: 1, events: vec![packet.clone()] };
+        let mut dropped = 0;
+        while pulling.came(batch(), || Ticket(2), late) == Ok(None) {
+            dropped += packet.len() as u64;
+        }
+        assert!((WINDOW..=WINDOW + u64::from(MAX_SYNC_FRAME)).contains(&dropped), "{dropped}");
+        assert_eq!(pulling.came(batch(), || Ticket(2), late), Err(Misbehaviour::Unasked));
     }
 }

@@ -62,8 +62,9 @@ impl Serving {
         let Some(run) = self.run.as_mut().filter(|run| run.pull == credit.pull) else {
             return Ok(());
         };
-        run.credit = run.credit.saturating_add(credit.bytes);
-        if run.credit > WINDOW { Err(Misbehaviour::Flood) } else { Ok(()) }
+        let more = run.credit.saturating_add(credit.bytes);
+        run.credit = more.min(WINDOW);
+        if more > WINDOW || credit.bytes == 0 { Err(Misbehaviour::Flood) } else { Ok(()) }
     }
 
     /// Nothing can be read: the peer is told.

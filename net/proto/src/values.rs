@@ -21,6 +21,10 @@ pub struct Values {
     asked: BTreeMap<AuthorKey, Asked>,
     /// Those that did not answer in time are left in peace for a while.
     slow: BTreeMap<AuthorKey, Moment>,
+    /// How many of their answers may still come.
+    late: BTreeMap<AuthorKey, usize>,
+    /// Who may have become somebody to ask since that was looked at.
+    look_at: LookAt,
     requests: u64,
     listing: Listing,
     /// The store may lack more than it is listing.
@@ -30,6 +34,25 @@ pub struct Values {
     retry_at: Option<Moment>,
     /// Nothing is asked for until then: the store could not take something in.
     paused_until: Option<Moment>,
+}
+
+/// Whom to look at.
+#[derive(Debug, Default)]
+enum LookAt {
+    #[default]
+    Nobody,
+    One(AuthorKey),
+    All,
+}
+
+impl LookAt {
+    fn add(&mut self, peer: AuthorKey) {
+        *self = match self {
+            Self::Nobody => Self::One(peer),
+            Self::One(other) if *other == peer => return,
+            _ => Self::All,
+        };
+    }
 }
 
 #[derive(Debug, Default)]
@@ -92,6 +115,7 @@ impl Values {
         for item in items {
             self.wanted.entry(item).or_default();
         }
+        self.look_at = LookAt::All;
     }
 
     /// The store could not list it: it is asked again later.
@@ -126,7 +150,13 @@ impl Values {
         if self.paused_until.is_some() {
             return messages;
         }
-        for peer in peers {
+        let look_at = std::mem::take(&mut self.look_at);
+        let (one, all) = match look_at {
+            LookAt::Nobody => return messages,
+            LookAt::One(peer) => (Some(peer), None),
+            LookAt::All => (None, Some(peers)),
+        };
+        for peer in one.into_iter().chain(all.into_iter().flatten()) {
             if self.asked.contains_key(&peer) || self.slow.contains_key(&peer) {
                 continue;
             }
@@ -163,19 +193,27 @@ impl Values {
         let asked = self.asked.get_mut(&peer).filter(|asked| asked.request == given.request);
         let Some(asked) = asked else {
             // It was asked before, and took too long.
-            let late = given.request <= self.requests;
-            return if late { Ok(None) } else { Err(Misbehaviour::Unasked) };
+            let late = self.late.get_mut(&peer).filter(|late| **late > 0);
+            let late = late.filter(|_| given.request <= self.requests);
+            let late = late.ok_or(Misbehaviour::Unasked)?;
+            *late -= 1;
+            if *late == 0 && self.slow.remove(&peer).is_some() {
+                // It was held up.
+                self.look_at.add(peer);
+            }
+            return Ok(None);
         };
         asked.deadline = now.after(PATIENCE);
         let Some(item) = asked.left.pop() else { return Err(Misbehaviour::Unasked) };
         if asked.left.is_empty() {
             self.asked.remove(&peer);
+            self.look_at.add(peer);
         }
         let Some(bytes) = given.bytes else {
             if let Some(wanted) = self.wanted.get_mut(&item) {
-                wanted.asked = false;
                 wanted.without.insert(peer);
             }
+            self.set_free(item);
             return Ok(None);
         };
         if let Item::Block(id) = item
@@ -189,8 +227,10 @@ impl Values {
 
     /// A peer has got what it did not have.
     pub fn got(&mut self, peer: AuthorKey, item: Item) {
-        if let Some(wanted) = self.wanted.get_mut(&item) {
-            wanted.without.remove(&peer);
+        if let Some(wanted) = self.wanted.get_mut(&item)
+            && wanted.without.remove(&peer)
+        {
+            self.look_at.add(peer);
         }
     }
 
@@ -215,16 +255,26 @@ impl Values {
         self.set_free(item);
     }
 
-    /// A peer is gone, or does not answer.
+    /// A peer is there.
+    pub fn join(&mut self, peer: AuthorKey) {
+        self.look_at.add(peer);
+    }
+
+    /// A peer is gone.
     pub fn leave(&mut self, peer: AuthorKey) {
+        self.late.remove(&peer);
         for item in self.asked.remove(&peer).into_iter().flat_map(|asked| asked.left) {
             self.set_free(item);
+        }
+        if matches!(self.look_at, LookAt::One(one) if one == peer) {
+            self.look_at = LookAt::Nobody;
         }
     }
 
     fn set_free(&mut self, item: Item) {
         if let Some(wanted) = self.wanted.get_mut(&item) {
             wanted.asked = false;
+            self.look_at = LookAt::All;
         }
     }
 
@@ -232,15 +282,21 @@ impl Values {
     pub fn give_up(&mut self, now: Moment) {
         let slow = self.asked.iter().filter(|(_, asked)| asked.deadline <= now);
         for peer in slow.map(|(peer, _)| *peer).collect::<Vec<_>>() {
-            for item in self.asked.get(&peer).into_iter().flat_map(|asked| asked.left.clone()) {
+            let left = self.asked.remove(&peer).map(|asked| asked.left).unwrap_or_default();
+            *self.late.entry(peer).or_default() += left.len();
+            for item in left {
                 if let Some(wanted) = self.wanted.get_mut(&item) {
                     wanted.without.insert(peer);
                 }
+                self.set_free(item);
             }
-            self.leave(peer);
             self.slow.insert(peer, now.after(PEACE));
         }
+        let slow = self.slow.len();
         self.slow.retain(|_, until| *until > now);
+        if self.slow.len() < slow {
+            self.look_at = LookAt::All;
+        }
         self.paused_until = self.paused_until.filter(|until| *until > now);
         if self.retry_at.is_some_and(|at| at <= now) {
             self.retry_at = None;
@@ -256,5 +312,54 @@ impl Values {
         let list = list.then_some(self.list_at);
         let asked = self.asked.values().map(|asked| asked.deadline);
         asked.chain(list).chain(self.retry_at).chain(self.paused_until).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quipu_merge::EventId;
+
+    use super::*;
+
+    const PEER: AuthorKey = AuthorKey([1; 32]);
+
+    #[test]
+    fn late_answers_are_dropped_and_those_to_nothing_are_noticed() {
+        let items = [1, 2].map(|at| Item::Opening { event: EventId([at; 32]), slot: 0 });
+        let mut values = Values::default();
+        values.listed(items.to_vec(), None);
+        assert_eq!(values.ask([PEER].into_iter(), Moment(0)).len(), 1);
+        let late = Moment(0).after(PATIENCE);
+        values.give_up(late);
+        let mut answer = || {
+            let given = Given { request: 1, bytes: Some(vec![0; 9].into()) };
+            values.given(PEER, given, late)
+        };
+        assert_eq!([answer(), answer()], [Ok(None), Ok(None)]);
+        assert_eq!(answer(), Err(Misbehaviour::Unasked));
+        // It has answered after all, and is asked again.
+        values.listed(items.to_vec(), None);
+        values.retry_at = Some(late);
+        values.give_up(late);
+        values.listed(items.to_vec(), None);
+        assert_eq!(values.ask([PEER].into_iter(), late).len(), 1);
+        // Nothing has changed: nobody is looked at.
+        let looked = std::iter::from_fn(|| -> Option<AuthorKey> { panic!("looks at a peer") });
+        assert!(values.ask(looked, late).is_empty());
+    }
+
+    #[test]
+    fn what_nobody_here_has_is_settled_and_lacking() {
+        let item = Item::Opening { event: EventId([1; 32]), slot: 0 };
+        let mut values = Values::default();
+        values.listed(vec![item], None);
+        assert!(!values.are_settled([PEER].into_iter()));
+        values.ask([PEER].into_iter(), Moment(0));
+        let given = Given { request: 1, bytes: None };
+        assert_eq!(values.given(PEER, given, Moment(0)), Ok(None));
+        assert_eq!((values.lacking(), values.are_settled([PEER].into_iter())), (1, true));
+        assert!(!values.are_settled([PEER, AuthorKey([2; 32])].into_iter()));
+        values.look();
+        assert!(!values.are_settled([PEER].into_iter()));
     }
 }

@@ -69,8 +69,9 @@ impl Snapshot<'_> {
         Ok(ids.iter().copied().filter(|id| !held.contains(id)).collect())
     }
 
-    /// Held events of an author: the last of each branch, those 1, 3, 7, 15 … before it, and the
-    /// first; ascending, the nearest ones where there are too many.
+    /// Held events of an author: the last of each branch, those 15, 255, 4,095 … before it, and the
+    /// first; ascending, the nearest ones where there are too many. The fewer there are, the less is
+    /// said where nobody forks; where branches part, the peer sends up to so many times too much.
     fn landmarks(&self, author: AuthorKey) -> Result<Vec<(Seq, EventId)>, StorageError> {
         let lanes = &self.published().lanes;
         let tips = self.tips_of(lanes.of(author))?;
@@ -99,9 +100,9 @@ impl Snapshot<'_> {
     }
 }
 
-/// The positions 0, 1, 3, 7, 15 … before one, and the first, with the numbers of the steps there.
+/// The positions 0, 15, 255, 4,095 … before one, and the first, with the numbers of the steps there.
 fn steps_back(tip: Seq) -> impl Iterator<Item = (u32, Seq)> {
-    let back = (0..u64::BITS).map(|step| (step, (1_u64 << step) - 1));
+    let back = (0..u64::BITS).step_by(4).map(|step| (step, (1_u64 << step) - 1));
     let back = back.take_while(move |(_, back)| *back < tip.0);
     let back = back.map(move |(step, back)| (step, Seq(tip.0 - back)));
     back.chain((tip > Seq::FIRST).then_some((u64::BITS, Seq::FIRST)))

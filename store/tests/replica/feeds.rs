@@ -113,7 +113,7 @@ fn landmarks(history: &History, tips: &[(quipu_merge::Seq, EventId)]) -> BTreeSe
     let mut named = BTreeSet::new();
     for (_, tip) in tips {
         let chain = history.chain(*tip);
-        let steps = (0..64).map(|step| (1_usize << step) - 1);
+        let steps = (0..64).step_by(4).map(|step| (1_usize << step) - 1);
         named.extend(steps.map_while(|back| chain.get(back)));
         named.extend(chain.last());
     }

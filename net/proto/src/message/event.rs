@@ -1,7 +1,7 @@
 //! Events as they travel.
 
 use minicbor::{Decode, Encode};
-use quipu_merge::{EventId, MAX_OPERATIONS};
+use quipu_merge::{AuthorKey, EventId, MAX_OPERATIONS, ParsedEvent};
 
 use crate::wire;
 
@@ -42,6 +42,12 @@ impl Packet {
     /// The id that the event has, if it is one.
     pub fn id(&self) -> EventId {
         EventId::of(&self.event)
+    }
+
+    /// Whose event it says it is.
+    pub(crate) fn author(&self) -> Option<AuthorKey> {
+        let parsed = ParsedEvent::decode(&self.event).ok()?;
+        Some(parsed.event().author)
     }
 
     /// Its length, in bytes.

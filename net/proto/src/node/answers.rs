@@ -52,7 +52,7 @@ impl Node {
             (Purpose::Took(key, item), Answer::Taken(taken)) => {
                 self.values.taken(item, taken);
                 if taken {
-                    let peers = self.peers.iter_mut();
+                    let peers = self.peers.note_all();
                     let told =
                         peers.filter_map(|(key, peer)| Some((*key, peer.giving.came(item)?)));
                     let told: Vec<_> = told.collect();
@@ -145,7 +145,7 @@ impl Node {
             _ => {}
         }
         let Some(peer) = self.peers.get_mut(&key) else { return };
-        peer.pushed = peer.pushed.saturating_sub(1);
+        peer.pushed.end(packet.author());
         match outcome {
             // What it follows is to be had from whoever has it.
             Some(Outcome::Waits) => peer.compare = true,
@@ -166,7 +166,7 @@ impl Node {
             Purpose::Pushed(key, packet) => {
                 self.gossip.forget(packet.id());
                 if let Some(peer) = self.peers.get_mut(&key) {
-                    peer.pushed = peer.pushed.saturating_sub(1);
+                    peer.pushed.end(packet.author());
                 }
             }
             Purpose::Read(key) => {

@@ -10,20 +10,14 @@ use crate::time::Moment;
 impl Node {
     /// When there is something to do, if nothing else happens.
     pub fn next(&self) -> Option<Moment> {
-        let peers = self.peers.values().flat_map(|peer| {
-            let compare = peer.compare && peer.version.is_some() && peer.pulling.is_idle();
-            let compare = compare.then(|| peer.exchange.may_start_at());
-            let probe = peer.version.map(|_| peer.probe_at());
-            let ask = peer.introductions.ask_at();
-            [Some(peer.gone_at()), probe, compare, peer.pulling.stalls_at(), ask]
-        });
-        peers.flatten().chain(self.gossip.next()).chain(self.values.next()).min()
+        let next = [self.peers.next(), self.gossip.next(), self.values.next()];
+        next.into_iter().flatten().min()
     }
 
     pub(super) fn do_what_is_due(&mut self, now: Moment, wall: Micros) {
-        let keys: Vec<_> = self.peers.keys().copied().collect();
-        for key in keys {
+        while let Some(key) = self.peers.pop_due(now) {
             self.do_for(key, now, wall);
+            self.peers.schedule(key, now);
         }
         let events = self.gossip.overdue(now);
         if !events.is_empty() {

@@ -7,7 +7,7 @@ use quipu_merge::{AuthorKey, Micros};
 use super::{Node, Output, Purpose};
 use crate::channel::Channel;
 use crate::exchange::{Nonsense, Step};
-use crate::limits::{MAX_GOSSIP_FRAME, MAX_GOSSIP_PENDING, MAX_GRAFTING};
+use crate::limits::{MAX_GOSSIP_FRAME, MAX_GRAFTING};
 use crate::message::{Hello, Message, Packet, Ping};
 use crate::pull::Ended;
 use crate::score::Misbehaviour;
@@ -67,6 +67,7 @@ impl Node {
         peer.introductions.greeted(version, now);
         let early = peer.take_early();
         self.gossip.join(key);
+        self.values.join(key);
         self.outputs.push_back(Output::Clock(key, ahead(hello.time, wall)));
         early.into_iter().try_for_each(|message| self.message(key, message, now, wall))
     }
@@ -80,6 +81,7 @@ impl Node {
         wall: Micros,
     ) -> Result<(), Misbehaviour> {
         let Some(peer) = self.peers.get_mut(&key) else { return Ok(()) };
+        peer.rates.check(&message, now)?;
         match message {
             Message::Hello(_) => return Err(Misbehaviour::NoGreeting),
             Message::Ping(ping) => {
@@ -95,6 +97,9 @@ impl Node {
                 // It was read between the question and the answer, say in the middle.
                 let then = Micros(wall.0.saturating_sub(round_trip / 2));
                 self.outputs.push_back(Output::Clock(key, ahead(pong.time, then)));
+            }
+            Message::Pong(pong) if pong.number > peer.asked.0 => {
+                return Err(Misbehaviour::Unasked);
             }
             Message::Pong(_) => {}
             Message::AskPeers => {
@@ -116,10 +121,10 @@ impl Node {
             | Message::Batch(_)
             | Message::End(_)
             | Message::Credit(_) => self.sync_message(key, message, now)?,
-            Message::Announce(packet) => self.pushed(key, packet),
+            Message::Announce(packet) => self.pushed(key, packet, now),
             Message::Have(ids) => self.gossip.told(key, &ids.events, now),
             Message::Graft(ids) => {
-                self.gossip.set_on_tree(key, true);
+                self.gossip.grafted(key, ids.events.len())?;
                 if peer.grafting >= MAX_GRAFTING {
                     // What is not answered comes by synchronisation.
                     return Ok(());
@@ -224,21 +229,20 @@ impl Node {
 
     /// Others may lack what has come from a peer, or have what has not.
     pub(super) fn compare_with_others(&mut self, key: AuthorKey) {
-        let others = self.peers.iter_mut().filter(|(peer, _)| **peer != key);
+        let others = self.peers.all_mut().filter(|(peer, _)| **peer != key);
         others.for_each(|(_, peer)| peer.compare = true);
     }
 
-    fn pushed(&mut self, key: AuthorKey, packet: Packet) {
+    fn pushed(&mut self, key: AuthorKey, packet: Packet, now: Moment) {
         let (new, prune) = self.gossip.pushed(key, packet.id());
         self.send_all(prune);
         let Some(peer) = self.peers.get_mut(&key).filter(|_| new) else { return };
-        if peer.pushed >= MAX_GOSSIP_PENDING {
+        if !peer.pushed.start(packet.author(), now) {
             // It comes by synchronisation.
             peer.compare = true;
             self.gossip.forget(packet.id());
             return;
         }
-        peer.pushed += 1;
         let ticket = self.tasks.ticket(Purpose::Pushed(key, Box::new(packet.clone())));
         self.outputs.push_back(Output::Do(Task::Admit { ticket, packets: vec![packet] }));
     }

@@ -3,11 +3,13 @@
 mod answers;
 mod due;
 mod messages;
+mod peers;
 
 use std::collections::{BTreeMap, VecDeque};
 
 use quipu_merge::{AuthorKey, EventId, Micros};
 
+use self::peers::Peers;
 use crate::addresses::Addresses;
 use crate::channel::Channel;
 use crate::frontier::{Frontier, FrontierDigest, LaneTips, Placed};
@@ -110,7 +112,7 @@ pub enum Output {
 pub struct Node {
     config: Config,
     frontier: Frontier,
-    peers: BTreeMap<AuthorKey, Peer>,
+    peers: Peers,
     gossip: Gossip,
     values: Values,
     addresses: Addresses,
@@ -163,7 +165,7 @@ impl Node {
         Self {
             config,
             frontier: Frontier::new(frontier),
-            peers: BTreeMap::new(),
+            peers: Peers::default(),
             gossip: Gossip::default(),
             values,
             addresses: Addresses::default(),
@@ -227,7 +229,7 @@ impl Node {
 
     /// The peers that are there.
     pub fn peers(&self) -> impl Iterator<Item = AuthorKey> + '_ {
-        self.peers.keys().copied()
+        self.peers.iter().map(|(key, _)| *key)
     }
 
     /// How it stands with a peer, if it is there.
@@ -253,7 +255,7 @@ impl Node {
             Message::Batch(batch) => batch.events.len() as u64,
             _ => 0,
         };
-        if let Some(peer) = self.peers.get_mut(&peer) {
+        if let Some(peer) = self.peers.note(&peer) {
             peer.info.events_out += events;
         }
         self.outputs.push_back(Output::Send { peer, message });

@@ -10,12 +10,17 @@
 
 mod author;
 mod byzantine;
+mod flood;
 mod level;
 mod many;
+mod member;
+mod network;
 mod pair;
 mod random;
 mod scenario;
+mod seeds;
 mod store;
+mod traffic;
 mod values;
 mod world;
 

@@ -9,7 +9,7 @@ use super::author;
 use super::world::{Introduction, World};
 
 /// The first events of authors, all on top of genesis and beside each other.
-fn firsts(world: &World, authors: impl Iterator<Item = usize>) -> Vec<Packet> {
+pub fn firsts(world: &World, authors: impl Iterator<Item = usize>) -> Vec<Packet> {
     let genesis = world.members[0].store.history.authority().ledger();
     let first = |number: usize| {
         let key = Key::new(&format!("key/{number}")).unwrap();

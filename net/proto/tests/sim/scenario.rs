@@ -144,7 +144,7 @@ impl Scenario {
 
     fn check(&self, world: &World) -> Result<(), String> {
         if let Some((one, other, what)) = world.wronged.first() {
-            return Err(format!("node {one} sent honest node {other} away: {what:?}"));
+            return Err(format!("node {one} takes honest node {other} for dishonest: {what:?}"));
         }
         if let Some((one, other)) = world.levels.wrong.first() {
             return Err(format!("node {one} has not all that {other} had, and thinks so"));

@@ -175,14 +175,14 @@ impl Store {
 
     /// A tip, and events ever farther back on its chain.
     fn back_from(&self, tip: Tip) -> Vec<Tip> {
-        let (mut back, mut step, mut at) = (vec![tip], 1_u64, tip);
+        let (mut back, mut step, mut at) = (vec![tip], 15_u64, tip);
         let mut left = step;
         while let Some(prev) = self.history.get(at.id).and_then(|entry| entry.event.prev) {
             at = Tip { seq: self.history.get(prev).unwrap().event.seq, id: prev };
             left -= 1;
             if left == 0 {
                 back.push(at);
-                step *= 2;
+                step *= 16;
                 left = step;
             }
         }

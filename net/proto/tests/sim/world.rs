@@ -9,12 +9,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use quipu_merge::{AuthorKey, EventId, Micros};
 use quipu_proto::{
     Answer, Channel, Config, Input, Message, Misbehaviour, Moment, Node, Output, Packet, Ticket,
-    VERSION, Version,
+    Version,
 };
 
 use super::author::{self, Verifier};
-use super::byzantine::Byzantine;
 use super::level::Levels;
+use super::member::Member;
+use super::network::{Arrival, Conditions, Held, ends};
 use super::random::Random;
 use super::store::Store;
 
@@ -44,6 +45,8 @@ pub struct World {
     arrivals: BTreeMap<(usize, usize, Channel), u64>,
     pub conditions: Conditions,
     pub transcript: blake3::Hasher,
+    /// What has arrived, where somebody wants to know: from whom, at whom, and how.
+    pub arrived: Option<Vec<Arrival>>,
     pub messages: u64,
     pub bytes: u64,
     /// Events that were pushed, and when the last was.
@@ -58,41 +61,6 @@ pub struct World {
 
 /// What a node was told of others, by whom.
 pub type Introduction = (usize, usize, Vec<(AuthorKey, Vec<String>)>);
-
-/// A message, with the generation of its link.
-type Held = (u64, Channel, Vec<u8>);
-
-/// What the network is like.
-#[derive(Clone, Copy, Debug)]
-pub struct Conditions {
-    /// What a message takes, in microseconds.
-    pub delay: (u64, u64),
-    /// One message of so many takes a second longer.
-    pub lost_of: u64,
-}
-
-pub struct Member {
-    pub node: Option<Node>,
-    pub store: Store,
-    version: Version,
-    pub byzantine: Option<Byzantine>,
-    /// How far its wall clock is ahead, in microseconds.
-    pub skew: i64,
-    /// How many times longer its store takes.
-    pub slowness: u64,
-    /// Grows with each start: answers to an earlier life come to nobody.
-    life: u64,
-    wake: Option<u64>,
-    /// How many events the store held before each task whose answer is under way.
-    untold: BTreeMap<Ticket, usize>,
-}
-
-impl Member {
-    /// How many events the node has been told that the store holds.
-    fn told_of(&self) -> usize {
-        self.untold.values().min().copied().unwrap_or_else(|| self.store.len())
-    }
-}
 
 #[derive(Debug)]
 enum Event {
@@ -109,17 +77,7 @@ impl World {
         let mut random = Random::new(seed);
         let mut verifier = Verifier::default();
         let genesis = author::genesis(GENESIS, "simulated");
-        let members = (0..count).map(|_| Member {
-            node: None,
-            store: Store::new(&genesis, &mut verifier),
-            version: VERSION,
-            byzantine: None,
-            skew: 0,
-            slowness: 1,
-            life: 0,
-            wake: None,
-            untold: BTreeMap::new(),
-        });
+        let members = (0..count).map(|_| Member::new(Store::new(&genesis, &mut verifier)));
         let members = members.collect();
         let conditions = Conditions { delay: (500, random.between(1_000, 50_000)), lost_of: 0 };
         let mut world = Self {
@@ -135,6 +93,7 @@ impl World {
             arrivals: BTreeMap::new(),
             conditions,
             transcript: blake3::Hasher::new(),
+            arrived: None,
             messages: 0,
             bytes: 0,
             pushed: 0,
@@ -255,6 +214,9 @@ impl World {
                     return held.push((generation, channel, bytes));
                 }
                 self.levels.arrived((from, to), channel, &bytes);
+                if let Some(arrived) = &mut self.arrived {
+                    arrived.push((from, to, channel, bytes.clone()));
+                }
                 let peer = author::author(from);
                 self.transcript.update(&self.now.to_be_bytes());
                 self.transcript.update(&bytes);
@@ -358,15 +320,12 @@ impl World {
                     self.later(delay, Event::Done { at, life, ticket, answer });
                 }
             }
-            Output::Disconnect { peer, why } => {
+            Output::Disconnect { peer, .. } => self.unlink(ends(at, author::number_of(peer))),
+            Output::Misbehaved(peer, what) => {
                 let other = author::number_of(peer);
-                if let Some(why) = why
-                    && self.is_honest(at)
-                    && self.is_honest(other)
-                {
-                    self.wronged.push((at, other, why));
+                if self.is_honest(at) && self.is_honest(other) {
+                    self.wronged.push((at, other, what));
                 }
-                self.unlink(ends(at, other));
             }
             Output::Level(peer) => {
                 let peer = author::number_of(peer);
@@ -378,7 +337,7 @@ impl World {
             Output::Heard { from, peers } => {
                 self.heard_of.push((at, author::number_of(from), peers));
             }
-            Output::Misbehaved(..) | Output::Clock(..) => {}
+            Output::Clock(..) => {}
         }
     }
 
@@ -428,8 +387,4 @@ impl World {
     pub fn break_link(&mut self, one: usize, other: usize) {
         self.unlink(ends(one, other));
     }
-}
-
-fn ends(one: usize, other: usize) -> (usize, usize) {
-    (one.min(other), one.max(other))
 }

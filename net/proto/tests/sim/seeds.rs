@@ -1,0 +1,114 @@
+//! Conversations for the fuzz target `peer` to start from.
+//!
+//! `QUIPU_WRITE_SEEDS=1` writes them anew.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use quipu_proto::{Channel, Message};
+
+use super::network::Arrival;
+use super::pair::firsts;
+use super::world::World;
+
+/// Length of the longest seed, in bytes.
+const MAX_LEN: usize = 16 << 10;
+
+/// What one node hears of another, as the fuzz target reads it: for each message the channel, the length
+/// in two bytes, and the message. The target greets by itself.
+fn heard(arrivals: &[Arrival], from: usize, to: usize) -> Vec<u8> {
+    let mut seed = Vec::new();
+    for (_, _, channel, bytes) in arrivals.iter().filter(|of| (of.0, of.1) == (from, to)) {
+        let greets = matches!(Message::decode(*channel, bytes), Ok(Some(Message::Hello(_))));
+        let Ok(len) = u16::try_from(bytes.len()) else { continue };
+        if !greets && seed.len() + bytes.len() < MAX_LEN {
+            seed.push(channel.byte());
+            seed.extend(len.to_be_bytes());
+            seed.extend(bytes);
+        }
+    }
+    seed
+}
+
+/// What is said among so many nodes, all linked with each other.
+fn conversation(count: usize, load: impl Fn(&mut World), writes: usize) -> Vec<Arrival> {
+    let links = (0..count).flat_map(|one| (one + 1..count).map(move |other| (one, other)));
+    let mut world = World::new(1, count, links.collect());
+    // What is late is asked for elsewhere.
+    world.conditions.lost_of = 5;
+    load(&mut world);
+    world.arrived = Some(Vec::new());
+    (0..count).for_each(|at| world.know(at, &[(at, "127.0.0.1:7420"), (9, "[::1]:1")]));
+    world.run_until(4_000_000);
+    let mut last = None;
+    for _ in 0..writes {
+        last = world.write(0, last, 0).or(last);
+        world.run_until(world.now + 300_000);
+    }
+    world.run_until(world.now + 6_000_000);
+    world.arrived.take().unwrap_or_default()
+}
+
+fn seeds() -> Vec<(String, Vec<u8>)> {
+    let differ = |count: usize| {
+        move |world: &mut World| {
+            let events = firsts(world, 10..10 + count + 2);
+            world.load(0, &events[..count + 1]);
+            world.load(1, &[&events[..count], &events[count + 1..]].concat());
+        }
+    };
+    let conversations = [
+        ("equal", conversation(2, |_| {}, 0)),
+        ("few-authors", conversation(2, differ(3), 0)),
+        ("many-authors", conversation(2, differ(70), 0)),
+        ("gossip", conversation(5, |_| {}, 6)),
+    ];
+    let mut seeds = Vec::new();
+    let mut known = BTreeSet::new();
+    for (name, arrivals) in conversations {
+        let ends: BTreeSet<_> = arrivals.iter().map(|(from, to, ..)| (*from, *to)).collect();
+        for (from, to) in ends {
+            let seed = heard(&arrivals, from, to);
+            let kinds = kinds(&seed);
+            if !kinds.is_subset(&known) || name != "gossip" {
+                known.extend(kinds);
+                seeds.push((format!("{name}-{from}-{to}"), seed));
+            }
+        }
+    }
+    seeds
+}
+
+/// The kinds of messages in a seed.
+fn kinds(mut seed: &[u8]) -> BTreeSet<String> {
+    let mut kinds = BTreeSet::new();
+    while let Some(([channel, high, low], rest)) = seed.split_first_chunk() {
+        let (message, rest) = rest.split_at(usize::from(u16::from_be_bytes([*high, *low])));
+        let message = Message::decode(Channel::from_byte(*channel).unwrap(), message);
+        let kind = format!("{:?}", message.unwrap().unwrap());
+        kinds.insert(kind.split('(').next().unwrap().to_owned());
+        seed = rest;
+    }
+    assert!(seed.is_empty());
+    kinds
+}
+
+#[test]
+fn seeds_of_the_fuzzer_are_whole_conversations() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/peer");
+    if std::env::var_os("QUIPU_WRITE_SEEDS").is_some() {
+        std::fs::create_dir_all(&folder).unwrap();
+        for (name, seed) in seeds() {
+            std::fs::write(folder.join(name), seed).unwrap();
+        }
+    }
+    let mut all = BTreeSet::new();
+    for entry in std::fs::read_dir(&folder).unwrap() {
+        all.extend(kinds(&std::fs::read(entry.unwrap().path()).unwrap()));
+    }
+    let all: Vec<_> = all.iter().map(String::as_str).collect();
+    // Every kind but the greeting.
+    let expected = "Announce Ask AskLanes AskPeers Batch Compare Credit End Given Got Graft Have Lanes Peers \
+               Ping Pong Prune Pull Reconcile";
+    assert_eq!(all.join(" "), expected);
+}
