@@ -3,6 +3,7 @@
 use std::io;
 
 use clap::ValueEnum;
+use serde::Serialize;
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::context::Context;
@@ -39,6 +40,11 @@ enum LogFormat {
     Json,
 }
 
+#[derive(Serialize)]
+struct Ready {
+    ready: bool,
+}
+
 pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
     let dir = context.find_store()?;
     if Forward::to(&dir).is_some() {
@@ -50,7 +56,14 @@ pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
     let ledger = context.open_to_write()?;
     let socket = Socket::bind(&dir).map_err(Failure::file(&dir))?;
     let out = &mut context.out;
-    daemon::serve(Daemon { ledger, socket }, || out.line("ready").and_then(|()| out.flush()))
+    daemon::serve(Daemon { ledger, socket }, || {
+        if out.is_json() {
+            out.json(&Ready { ready: true })?
+        } else {
+            out.line("ready")?
+        }
+        out.flush()
+    })
 }
 
 fn start_log(args: &Args) -> Result<(), Failure> {

@@ -77,16 +77,16 @@ impl Daemon {
         ready()?;
         tell(READY);
         info!(store = %self.ledger.dir().display(), "ready");
-        let signal = tokio::select! {
-            signal = signals.next() => signal,
-            _ = parts.join_next() => return Err(failed("a part of the daemon has ended")),
+        let why = tokio::select! {
+            signal = signals.next() => Ok(signal),
+            _ = parts.join_next() => Err(failed("a part of the daemon has ended by itself")),
         };
-        info!(signal, "stopping");
+        info!(signal = why.as_ref().ok(), "stopping");
         tell(STOPPING);
         drop(self.socket);
         let _ = stop.send(Stop::Soon);
         tokio::select! {
-            () = end(&mut parts, &stop) => Ok(()),
+            () = end(&mut parts, &stop) => why.map(drop),
             _ = signals.next() => Err(failed("ended by a second signal, with commands running")),
         }
     }
