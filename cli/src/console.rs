@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use anstream::{AutoStream, ColorChoice};
 use quipu_store::Passphrase;
 use rustix::event::PollFlags;
+use rustix::termios::tcgetwinsize;
 use zeroize::Zeroizing;
 
 use crate::daemon::Client;
@@ -20,6 +21,8 @@ use crate::paths::Paths;
 const PASSPHRASE: &str = "QUIPU_PASSPHRASE";
 /// A pipe or a terminal that takes something takes as much as this at once.
 const PORTION: usize = 4096;
+/// Rows and columns of a terminal that does not tell.
+const SIZE: (u16, u16) = (24, 80);
 /// Permissions of a directory before the mask takes some away.
 const DIRECTORY: u32 = 0o777;
 
@@ -130,9 +133,17 @@ impl Console {
         self.streams.stderr.is_terminal()
     }
 
-    /// Another handle of stderr.
-    pub fn stderr(&self) -> io::Result<File> {
-        self.streams.stderr.try_clone()
+    /// The rows and columns of the terminal that stderr is.
+    pub fn stderr_size(&self) -> (u16, u16) {
+        match tcgetwinsize(&self.streams.stderr) {
+            Ok(size) if size.ws_row > 0 && size.ws_col > 0 => (size.ws_row, size.ws_col),
+            _ => SIZE,
+        }
+    }
+
+    /// Draws on the terminal that stderr is.
+    pub fn draw(&self, text: &str) {
+        let _ = (Stream { console: self, file: &self.streams.stderr }).write_all(text.as_bytes());
     }
 
     /// Asks on the user's terminal for what is not shown.

@@ -2,6 +2,7 @@
 
 mod amount;
 mod args;
+mod bar;
 mod commands;
 mod config;
 mod console;

@@ -5,15 +5,12 @@ use std::io::{self, BufWriter, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::console::Term;
 use anstyle::{AnsiColor, Style};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
+use crate::bar;
 use crate::console::{self, Console, Stdout};
-
-/// How often a bar moves in a second, at most.
-const REFRESH_RATE: u8 = 20;
 
 /// What a piece of text is, which decides how it looks.
 #[derive(Clone, Copy)]
@@ -137,7 +134,7 @@ pub struct Progress(ProgressBar);
 
 impl Progress {
     pub fn new(what: &'static str) -> Self {
-        let bar = ProgressBar::with_draw_target(None, target());
+        let bar = ProgressBar::with_draw_target(None, bar::target());
         if let Ok(style) =
             ProgressStyle::with_template("{msg} {wide_bar} {human_pos}/{human_len} {eta}")
         {
@@ -152,19 +149,6 @@ impl Progress {
     pub fn report(&self, done: u64, total: u64) {
         self.0.set_length(total);
         self.0.set_position(done);
-    }
-}
-
-/// Where the bar of this thread's command is drawn.
-fn target() -> ProgressDrawTarget {
-    let handles = console::current()
-        .filter(|console| console.looks.progress)
-        .and_then(|console| Some((console.stderr().ok()?, console.stderr().ok()?)));
-    match handles {
-        Some((read, write)) => {
-            ProgressDrawTarget::term(Term::read_write_pair(read, write), REFRESH_RATE)
-        }
-        None => ProgressDrawTarget::hidden(),
     }
 }
 

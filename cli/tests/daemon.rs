@@ -129,6 +129,30 @@ fn writers_at_once_lose_nothing() {
 }
 
 #[test]
+fn no_more_than_so_many_commands_run_at_once() {
+    const MAX_COMMANDS: usize = 64;
+    let s = Scratch::with_store();
+    let daemon = s.serve("a");
+    let put = |number: usize| begin(&s, &["--store", "a", "put", &number.to_string(), "-"], b"x");
+    let mut running: Vec<_> = (0..MAX_COMMANDS).map(put).collect();
+    // Long enough for each of them to be taken.
+    thread::sleep(Duration::from_millis(500));
+    let mut waiting = s.command(&["--store", "a", "keys"]).spawn().unwrap();
+    thread::sleep(Duration::from_millis(500));
+    assert!(waiting.try_wait().unwrap().is_none(), "there is no bound");
+    let (first, stdin) = running.pop().unwrap();
+    drop(stdin);
+    ran(first.wait_with_output().unwrap()).ok();
+    assert!(waiting.wait().unwrap().success());
+    for (child, stdin) in running {
+        drop(stdin);
+        ran(child.wait_with_output().unwrap()).ok();
+    }
+    assert_eq!(s.a(&["keys"]).ok().lines().count(), MAX_COMMANDS);
+    drop(daemon);
+}
+
+#[test]
 fn a_client_that_is_killed_leaves_nothing_half_written() {
     let s = Scratch::with_store();
     let daemon = s.serve("a");

@@ -236,6 +236,7 @@ fn status_is_an_overview() {
         "authors",
         "conflicts",
         "copied",
+        "daemon",
         "dir",
         "disk_bytes",
         "events",

@@ -208,8 +208,12 @@ fn plain(text: &[u8]) -> String {
             words.push(String::new());
         }
     }
-    let changes =
-        |word: &str| word.len() >= 8 && word.contains(|letter: char| letter.is_ascii_digit());
+    // Ids of ten letters, and keys of eight, need not have a digit in them.
+    let changes = |word: &str| {
+        word.len() == 10
+            || word.len() >= 8 && word.contains(|letter: char| letter.is_ascii_digit())
+            || word.len() == 8 && word.bytes().all(|letter| letter.is_ascii_hexdigit())
+    };
     words.into_iter().map(|word| if changes(&word) { "*".to_owned() } else { word }).collect()
 }
 
@@ -304,8 +308,11 @@ fn writing_says_the_same() {
     }
     assert!(daemon.log().matches("a command is done").count() > 30);
     drop(daemon);
-    let state = |s: &Scratch| plain(s.a(&["dump", "--json"]).ok().as_bytes());
-    assert_eq!(state(&without), state(&with));
+    let (without_state, with_state) = (without.state("a"), with.state("a"));
+    for part in ["events", "registers", "counters", "sets", "lists"] {
+        let text = |state: &serde_json::Value| plain(state[part].to_string().as_bytes());
+        assert_eq!(text(&without_state), text(&with_state));
+    }
     assert_eq!(
         std::fs::read(without.path("restored/file")).unwrap(),
         std::fs::read(with.path("restored/file")).unwrap()

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 use quipu_net::{NodeOptions, PeerAddress, Place};
+use serde::Serialize;
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::config::Config;
@@ -69,6 +70,11 @@ enum LogFormat {
     Json,
 }
 
+#[derive(Serialize)]
+struct Ready {
+    ready: bool,
+}
+
 pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
     let dir = context.find_store()?;
     if Forward::to(&dir).is_some() {
@@ -81,7 +87,14 @@ pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
     let ledger = context.open_to_write()?;
     let socket = Socket::bind(&dir).map_err(Failure::file(&dir))?;
     let out = &mut context.out;
-    daemon::serve(Daemon { ledger, socket, node }, || out.line("ready").and_then(|()| out.flush()))
+    daemon::serve(Daemon { ledger, socket, node }, || {
+        if out.is_json() {
+            out.json(&Ready { ready: true })?
+        } else {
+            out.line("ready")?
+        }
+        out.flush()
+    })
 }
 
 /// What the command line says, then what the file says.

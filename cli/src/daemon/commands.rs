@@ -31,14 +31,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Does what a client wants, and tells it how that has ended.
 pub fn attend(mut stream: UnixStream, served: &Arc<Served>) {
     let reply = match take(&stream) {
-        Ok((request, streams)) => catch_unwind(AssertUnwindSafe(|| {
-            stream.try_clone().map_or_else(
-                |error| Reply::Refused(error.to_string()),
-                |connection| run(request, streams, connection, served),
-            )
-        }))
-        .unwrap_or_else(|_| {
-            Reply::Refused("the command has failed inside the daemon: see its log".to_owned())
+        Ok((request, streams)) => contain(|| match stream.try_clone() {
+            Ok(connection) => run(request, streams, connection, served),
+            Err(error) => Reply::Refused(error.to_string()),
         }),
         Err(why) => {
             debug!(why, "a request is refused");
@@ -48,6 +43,13 @@ pub fn attend(mut stream: UnixStream, served: &Arc<Served>) {
     if let Err(error) = send(&mut stream, &reply, MAX_FRAME) {
         debug!(%error, "a client has gone before its command was done");
     }
+}
+
+/// Keeps a panic of one command from the others.
+fn contain(command: impl FnOnce() -> Reply) -> Reply {
+    catch_unwind(AssertUnwindSafe(command)).unwrap_or_else(|_| {
+        Reply::Refused("the command has failed inside the daemon: see its log".to_owned())
+    })
 }
 
 /// Takes a request from somebody who may make one.
@@ -83,8 +85,12 @@ fn run(
     if !matches!(cli.command.route(), Route::Store | Route::Source(_)) {
         return Reply::Refused(format!("`quipu {command}` is not for a daemon to run"));
     }
-    // This process's own environment does not count.
     let path = |bytes: minicbor::bytes::ByteVec| PathBuf::from(OsString::from_vec(bytes.into()));
+    let dir = path(request.dir);
+    if !dir.is_absolute() {
+        return Reply::Refused("the client is in no directory".to_owned());
+    }
+    // This process's own environment does not count.
     cli.global.store = request.store.map(path);
     let looks = Looks {
         stdout: request.colours[0],
@@ -92,7 +98,7 @@ fn run(
         progress: request.progress,
     };
     let user = User {
-        dir: path(request.dir),
+        dir,
         passphrase: request.passphrase.map(|mut text| Passphrase::new(std::mem::take(&mut text.0))),
         umask: request.umask,
     };
@@ -109,4 +115,16 @@ fn run(
 /// Has panics logged, rather than printed.
 pub fn log_panics() {
     std::panic::set_hook(Box::new(|panic| error!("{panic}")));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_the_end_of_one_command() {
+        assert_eq!(contain(|| Reply::Done(3)), Reply::Done(3));
+        let reply = contain(|| panic!("on purpose"));
+        assert!(matches!(reply, Reply::Refused(why) if why.contains("see its log")));
+    }
 }

@@ -86,11 +86,11 @@ impl Daemon {
         ready()?;
         tell(READY);
         info!(store = %served.ledger.dir().display(), key = %served.node.key(), ?address, "ready");
-        let signal = tokio::select! {
-            signal = signals.next() => signal,
-            _ = parts.join_next() => return Err(failed("a part of the daemon has ended")),
+        let why = tokio::select! {
+            signal = signals.next() => Ok(signal),
+            _ = parts.join_next() => Err(failed("a part of the daemon has ended by itself")),
         };
-        info!(signal, "stopping");
+        info!(signal = why.as_ref().ok(), "stopping");
         tell(STOPPING);
         drop(self.socket);
         let _ = stop.send(Stop::Soon);
@@ -99,7 +99,7 @@ impl Daemon {
             served.node.stop().await;
         };
         tokio::select! {
-            () = ending => Ok(()),
+            () = ending => why.map(drop),
             _ = signals.next() => Err(failed("ended by a second signal, with commands running")),
         }
     }

@@ -125,7 +125,8 @@ fn many_authors(dir: &std::path::Path, authors: usize) -> Arc<Ledger> {
         seed[..8].copy_from_slice(&(author as u64 + 1).to_be_bytes());
         let key = SigningKey::from_bytes(&seed);
         let author = AuthorKey(key.verifying_key().to_bytes());
-        let by = Operation::Inc { key: Key::new("n").unwrap(), by: NonZero::<i64>::new(1).unwrap() };
+        let by =
+            Operation::Inc { key: Key::new("n").unwrap(), by: NonZero::<i64>::new(1).unwrap() };
         let body = Body::Data(vec![by]).encode().unwrap();
         let event = Event {
             author,
