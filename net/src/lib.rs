@@ -43,14 +43,21 @@
 //! # }
 //! ```
 
+mod api;
 mod node;
 mod quic;
+mod watch;
 
 pub use quipu_proto::Channel;
 
+pub use api::{
+    Api, ApiConfig, ApiError, ApiLimits, Listen, NewToken, NodeView, Role, RunningApi, TokenError,
+    TokenInfo, Tokens,
+};
 pub use node::{NodeStatus, PeerAddress, PeerAddressError, PeerState, PeerStatus, Place};
 pub use quic::{
     AcceptError, Admission, BindError, CloseCode, ConnectError, Connection, ConnectionError,
     Endpoint, FrameLimits, Full, Limits, LimitsError, Link, MAX_REASON, MAX_REFUSALS, NodeKey,
     PROTOCOL, Receiver, Refusal, Refusals, SendError, Sender, SignError, Traffic, Violation,
 };
+pub use watch::{Cursor, Watch, WatchError};
