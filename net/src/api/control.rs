@@ -107,8 +107,9 @@ impl From<&PeerStatus> for PeerOut {
 
 /// The node's peers.
 #[utoipa::path(get, path = "/v1/peers", tag = "admin", params(PageQuery), responses(
-    (status = 200, body = PeersOut),
-    (status = "default", body = Problem, content_type = "application/problem+json"),
+    (status = 200, description = "What was asked for.", body = PeersOut),
+    (status = "default", description = "Why not.", body = Problem,
+        content_type = "application/problem+json"),
 ))]
 pub async fn peers(
     State(app): State<Arc<App>>,
@@ -138,8 +139,9 @@ pub struct TokensOut {
 
 /// The tokens, without what proves them.
 #[utoipa::path(get, path = "/v1/tokens", tag = "admin", params(PageQuery), responses(
-    (status = 200, body = TokensOut),
-    (status = "default", body = Problem, content_type = "application/problem+json"),
+    (status = 200, description = "What was asked for.", body = TokensOut),
+    (status = "default", description = "Why not.", body = Problem,
+        content_type = "application/problem+json"),
 ))]
 pub async fn tokens(
     State(app): State<Arc<App>>,
@@ -165,7 +167,8 @@ pub async fn tokens(
 #[utoipa::path(delete, path = "/v1/tokens/{id}", tag = "admin", params(("id" = String, Path)),
     responses(
         (status = 204, description = "It holds no more."),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        (status = "default", description = "Why not.", body = Problem,
+        content_type = "application/problem+json"),
     ))]
 pub async fn revoke_token(
     State(app): State<Arc<App>>,
@@ -230,8 +233,9 @@ impl ControlOperation {
 
 /// Grants and revokes roles, and erases values, as one event. It takes no idempotency key.
 #[utoipa::path(post, path = "/v1/control", tag = "admin", request_body = ControlIn, responses(
-    (status = 201, body = CommittedOut),
-    (status = "default", body = Problem, content_type = "application/problem+json"),
+    (status = 201, description = "It is written.", body = CommittedOut),
+    (status = "default", description = "Why not.", body = Problem,
+        content_type = "application/problem+json"),
 ))]
 pub async fn control(
     State(app): State<Arc<App>>,

@@ -61,8 +61,9 @@ pub struct EventsOut {
 
 /// The history: events in the total order.
 #[utoipa::path(get, path = "/v1/events", tag = "history", params(EventsQuery), responses(
-    (status = 200, body = EventsOut),
-    (status = "default", body = Problem, content_type = "application/problem+json"),
+    (status = 200, description = "What was asked for.", body = EventsOut),
+    (status = "default", description = "Why not.", body = Problem,
+        content_type = "application/problem+json"),
 ))]
 pub async fn events(
     State(app): State<Arc<App>>,
@@ -107,8 +108,9 @@ pub struct EventQuery {
 /// An event. `next` tells from which index on there are more operations.
 #[utoipa::path(get, path = "/v1/events/{id}", tag = "history",
     params(EventQuery, ("id" = String, Path)), responses(
-    (status = 200, body = EventOut),
-    (status = "default", body = Problem, content_type = "application/problem+json"),
+    (status = 200, description = "What was asked for.", body = EventOut),
+    (status = "default", description = "Why not.", body = Problem,
+        content_type = "application/problem+json"),
 ))]
 pub async fn event(
     State(app): State<Arc<App>>,

@@ -50,8 +50,9 @@ pub struct KeysOut {
 
 /// Keys, by what they begin with.
 #[utoipa::path(get, path = "/v1/keys", tag = "keys", params(KeysQuery), responses(
-    (status = 200, body = KeysOut),
-    (status = "default", body = Problem, content_type = "application/problem+json"),
+    (status = 200, description = "What was asked for.", body = KeysOut),
+    (status = "default", description = "Why not.", body = Problem,
+        content_type = "application/problem+json"),
 ))]
 pub async fn keys(
     State(app): State<Arc<App>>,
@@ -97,8 +98,9 @@ pub struct ConflictsOut {
 
 /// Registers with more than one value.
 #[utoipa::path(get, path = "/v1/conflicts", tag = "keys", params(KeysQuery), responses(
-    (status = 200, body = ConflictsOut),
-    (status = "default", body = Problem, content_type = "application/problem+json"),
+    (status = 200, description = "What was asked for.", body = ConflictsOut),
+    (status = "default", description = "Why not.", body = Problem,
+        content_type = "application/problem+json"),
 ))]
 pub async fn conflicts(
     State(app): State<Arc<App>>,
@@ -145,8 +147,9 @@ pub struct CounterOut {
 
 /// A counter's sum.
 #[utoipa::path(get, path = "/v1/counters/{key}", tag = "keys", params(AtQuery, ("key" = String, Path)), responses(
-    (status = 200, body = CounterOut),
-    (status = "default", body = Problem, content_type = "application/problem+json"),
+    (status = 200, description = "What was asked for.", body = CounterOut),
+    (status = "default", description = "Why not.", body = Problem,
+        content_type = "application/problem+json"),
 ))]
 pub async fn counter(
     State(app): State<Arc<App>>,
@@ -188,8 +191,9 @@ pub struct SetOut {
 
 /// A set's members.
 #[utoipa::path(get, path = "/v1/sets/{key}", tag = "keys", params(EntriesQuery, ("key" = String, Path)), responses(
-    (status = 200, body = SetOut),
-    (status = "default", body = Problem, content_type = "application/problem+json"),
+    (status = 200, description = "What was asked for.", body = SetOut),
+    (status = "default", description = "Why not.", body = Problem,
+        content_type = "application/problem+json"),
 ))]
 pub async fn set(
     State(app): State<Arc<App>>,
@@ -233,8 +237,9 @@ pub struct ListOut {
 
 /// A list's values.
 #[utoipa::path(get, path = "/v1/lists/{key}", tag = "keys", params(EntriesQuery, ("key" = String, Path)), responses(
-    (status = 200, body = ListOut),
-    (status = "default", body = Problem, content_type = "application/problem+json"),
+    (status = 200, description = "What was asked for.", body = ListOut),
+    (status = "default", description = "Why not.", body = Problem,
+        content_type = "application/problem+json"),
 ))]
 pub async fn list(
     State(app): State<Arc<App>>,

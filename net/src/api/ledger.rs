@@ -39,8 +39,9 @@ pub struct LedgerOut {
 
 /// The ledger.
 #[utoipa::path(get, path = "/v1/ledger", tag = "ledger", responses(
-    (status = 200, body = LedgerOut),
-    (status = "default", body = Problem, content_type = "application/problem+json"),
+    (status = 200, description = "What was asked for.", body = LedgerOut),
+    (status = "default", description = "Why not.", body = Problem,
+        content_type = "application/problem+json"),
 ))]
 pub async fn ledger(State(app): State<Arc<App>>) -> Answer<Json<LedgerOut>> {
     app.read(|app| {
@@ -86,8 +87,9 @@ pub struct CutOut {
 
 /// What an expression for a cut stands for.
 #[utoipa::path(get, path = "/v1/cuts", tag = "ledger", params(CutQuery), responses(
-    (status = 200, body = CutOut),
-    (status = "default", body = Problem, content_type = "application/problem+json"),
+    (status = 200, description = "What was asked for.", body = CutOut),
+    (status = "default", description = "Why not.", body = Problem,
+        content_type = "application/problem+json"),
 ))]
 pub async fn cut(
     State(app): State<Arc<App>>,
@@ -143,8 +145,9 @@ pub struct AuthorsOut {
 
 /// Authors of a cut, and those who hold roles in it.
 #[utoipa::path(get, path = "/v1/authors", tag = "ledger", params(AuthorsQuery), responses(
-    (status = 200, body = AuthorsOut),
-    (status = "default", body = Problem, content_type = "application/problem+json"),
+    (status = 200, description = "What was asked for.", body = AuthorsOut),
+    (status = "default", description = "Why not.", body = Problem,
+        content_type = "application/problem+json"),
 ))]
 pub async fn authors(
     State(app): State<Arc<App>>,
@@ -188,8 +191,9 @@ pub struct ForksOut {
 
 /// Authors that have forked.
 #[utoipa::path(get, path = "/v1/forks", tag = "ledger", params(AuthorsQuery), responses(
-    (status = 200, body = ForksOut),
-    (status = "default", body = Problem, content_type = "application/problem+json"),
+    (status = 200, description = "What was asked for.", body = ForksOut),
+    (status = "default", description = "Why not.", body = Problem,
+        content_type = "application/problem+json"),
 ))]
 pub async fn forks(
     State(app): State<Arc<App>>,

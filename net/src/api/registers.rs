@@ -67,9 +67,10 @@ pub fn tag_header(tag: &str) -> HeaderValue {
 /// A register: its value, who wrote it, and what conflicts with it. `ETag` names the events whose writes
 /// stand.
 #[utoipa::path(get, path = "/v1/registers/{key}", tag = "keys", params(AtQuery, ("key" = String, Path)), responses(
-    (status = 200, body = RegisterOut, headers(("ETag" = String))),
+    (status = 200, description = "What was asked for.", body = RegisterOut, headers(("ETag" = String))),
     (status = 304, description = "It is as `If-None-Match` says."),
-    (status = "default", body = Problem, content_type = "application/problem+json"),
+    (status = "default", description = "Why not.", body = Problem,
+        content_type = "application/problem+json"),
 ))]
 pub async fn register(
     State(app): State<Arc<App>>,
@@ -95,13 +96,14 @@ pub async fn register(
 
 /// Writes a register with the bytes of the body, of any length up to a limit. `If-Match` and
 /// `If-None-Match: *` make it depend on what stands there; `Idempotency-Key` makes it happen once.
-#[utoipa::path(put, path = "/v1/registers/{key}/value", tag = "writing",
+#[utoipa::path(put, path = "/v1/registers/{key}/value", operation_id = "put_register", tag = "writing",
     params(("key" = String, Path), ("If-Match" = Option<String>, Header),
         ("If-None-Match" = Option<String>, Header), ("Idempotency-Key" = Option<String>, Header)),
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
     responses(
-        (status = 201, body = CommittedOut, headers(("ETag" = String), ("Location" = String))),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        (status = 201, description = "It is written.", body = CommittedOut, headers(("ETag" = String), ("Location" = String))),
+        (status = "default", description = "Why not.", body = Problem,
+        content_type = "application/problem+json"),
     ))]
 pub async fn put(
     State(app): State<Arc<App>>,
@@ -116,12 +118,13 @@ pub async fn put(
 }
 
 /// Deletes a register. The conditions are those of writing it.
-#[utoipa::path(delete, path = "/v1/registers/{key}", tag = "writing",
+#[utoipa::path(delete, path = "/v1/registers/{key}", operation_id = "delete_register", tag = "writing",
     params(("key" = String, Path), ("If-Match" = Option<String>, Header),
         ("Idempotency-Key" = Option<String>, Header)),
     responses(
-        (status = 201, body = CommittedOut, headers(("Location" = String))),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        (status = 201, description = "It is written.", body = CommittedOut, headers(("Location" = String))),
+        (status = "default", description = "Why not.", body = Problem,
+        content_type = "application/problem+json"),
     ))]
 pub async fn delete(
     State(app): State<Arc<App>>,

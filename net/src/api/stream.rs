@@ -68,7 +68,8 @@ pub struct StreamQuery {
     params(StreamQuery, ("Last-Event-ID" = Option<String>, Header)), responses(
     (status = 200, description = "Messages whose data is an event, as `/v1/events/{id}` has it.",
         body = String, content_type = "text/event-stream"),
-    (status = "default", body = Problem, content_type = "application/problem+json"),
+    (status = "default", description = "Why not.", body = Problem,
+        content_type = "application/problem+json"),
 ))]
 pub async fn stream(
     State(app): State<Arc<App>>,

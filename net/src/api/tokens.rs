@@ -291,7 +291,7 @@ mod tests {
         let new = tokens.add("probe", Role::Write, None).unwrap();
         assert_eq!(new.text.len(), PREFIX.len() + 64);
         assert_eq!(tokens.check(&new.text).unwrap(), Some(new.info.clone()));
-        assert_eq!(tokens.list().unwrap(), [new.info.clone()]);
+        assert_eq!(tokens.list().unwrap(), std::slice::from_ref(&new.info));
         let mut other = new.text.clone();
         let last = if other.ends_with('a') { 'b' } else { 'a' };
         other.pop();

@@ -116,8 +116,9 @@ impl ConditionIn {
 /// Writes several operations as one event, or none of them.
 #[utoipa::path(post, path = "/v1/transactions", tag = "writing", request_body = TransactionIn,
     params(("Idempotency-Key" = Option<String>, Header)), responses(
-    (status = 201, body = CommittedOut, headers(("Location" = String))),
-    (status = "default", body = Problem, content_type = "application/problem+json"),
+    (status = 201, description = "It is written.", body = CommittedOut, headers(("Location" = String))),
+    (status = "default", description = "Why not.", body = Problem,
+        content_type = "application/problem+json"),
 ))]
 pub async fn transaction(
     State(app): State<Arc<App>>,

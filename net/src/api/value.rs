@@ -91,12 +91,13 @@ fn answer(
 #[utoipa::path(get, path = "/v1/registers/{key}/value", tag = "keys",
     params(AtQuery, ("key" = String, Path), ("Range" = Option<String>, Header)),
     responses(
-        (status = 200, body = Vec<u8>, content_type = "application/octet-stream",
+        (status = 200, description = "What was asked for.", body = Vec<u8>, content_type = "application/octet-stream",
             headers(("ETag" = String), ("Quipu-Conflicts" = u64))),
-        (status = 206, body = Vec<u8>, content_type = "application/octet-stream",
+        (status = 206, description = "The part that was asked for.", body = Vec<u8>, content_type = "application/octet-stream",
             headers(("ETag" = String), ("Content-Range" = String))),
         (status = 304, description = "It is as `If-None-Match` says."),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        (status = "default", description = "Why not.", body = Problem,
+        content_type = "application/problem+json"),
     ))]
 pub async fn value(
     State(app): State<Arc<App>>,
@@ -175,12 +176,13 @@ async fn send_long(
 #[utoipa::path(get, path = "/v1/blocks/{cid}", tag = "keys",
     params(("cid" = String, Path), ("Range" = Option<String>, Header)),
     responses(
-        (status = 200, body = Vec<u8>, content_type = "application/octet-stream",
+        (status = 200, description = "What was asked for.", body = Vec<u8>, content_type = "application/octet-stream",
             headers(("ETag" = String))),
-        (status = 206, body = Vec<u8>, content_type = "application/octet-stream",
+        (status = 206, description = "The part that was asked for.", body = Vec<u8>, content_type = "application/octet-stream",
             headers(("ETag" = String), ("Content-Range" = String))),
         (status = 304, description = "The caller has it."),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
+        (status = "default", description = "Why not.", body = Problem,
+        content_type = "application/problem+json"),
     ))]
 pub async fn block(
     State(app): State<Arc<App>>,

@@ -24,7 +24,7 @@ const OK: Json<HealthOut> = Json(HealthOut { status: "ok" });
 
 /// Whether the process answers.
 #[utoipa::path(get, path = "/livez", tag = "node", security(()), responses(
-    (status = 200, body = HealthOut),
+    (status = 200, description = "What was asked for.", body = HealthOut),
 ))]
 pub async fn live() -> Json<HealthOut> {
     OK
@@ -32,8 +32,9 @@ pub async fn live() -> Json<HealthOut> {
 
 /// Whether the store takes writes.
 #[utoipa::path(get, path = "/readyz", tag = "node", security(()), responses(
-    (status = 200, body = HealthOut),
-    (status = "default", body = Problem, content_type = "application/problem+json"),
+    (status = 200, description = "What was asked for.", body = HealthOut),
+    (status = "default", description = "Why not.", body = Problem,
+        content_type = "application/problem+json"),
 ))]
 pub async fn ready(State(app): State<Arc<App>>) -> Answer<Json<HealthOut>> {
     app.read(|app| {
@@ -45,8 +46,9 @@ pub async fn ready(State(app): State<Arc<App>>) -> Answer<Json<HealthOut>> {
 
 /// Numbers in Prometheus' text format.
 #[utoipa::path(get, path = "/metrics", tag = "node", responses(
-    (status = 200, body = String, content_type = "text/plain"),
-    (status = "default", body = Problem, content_type = "application/problem+json"),
+    (status = 200, description = "What was asked for.", body = String, content_type = "text/plain"),
+    (status = "default", description = "Why not.", body = Problem,
+        content_type = "application/problem+json"),
 ))]
 pub async fn metrics(State(app): State<Arc<App>>) -> Answer<Response> {
     let page = app.read(|app| Ok(metrics::render(app)?)).await?;
@@ -109,8 +111,9 @@ struct NodeOut {
 
 /// How the store and the node are doing.
 #[utoipa::path(get, path = "/v1/status", tag = "node", responses(
-    (status = 200, body = StatusOut),
-    (status = "default", body = Problem, content_type = "application/problem+json"),
+    (status = 200, description = "What was asked for.", body = StatusOut),
+    (status = "default", description = "Why not.", body = Problem,
+        content_type = "application/problem+json"),
 ))]
 pub async fn status(State(app): State<Arc<App>>) -> Answer<Json<StatusOut>> {
     app.read(|app| {

@@ -273,10 +273,11 @@ pub struct CounterIn {
 }
 
 /// Adds to a counter.
-#[utoipa::path(post, path = "/v1/counters/{key}", tag = "writing", request_body = CounterIn,
+#[utoipa::path(post, path = "/v1/counters/{key}", operation_id = "add_to_counter", tag = "writing", request_body = CounterIn,
     params(("key" = String, Path), ("Idempotency-Key" = Option<String>, Header)), responses(
-    (status = 201, body = CommittedOut, headers(("Location" = String))),
-    (status = "default", body = Problem, content_type = "application/problem+json"),
+    (status = 201, description = "It is written.", body = CommittedOut, headers(("Location" = String))),
+    (status = "default", description = "Why not.", body = Problem,
+        content_type = "application/problem+json"),
 ))]
 pub async fn counter(
     State(app): State<Arc<App>>,
@@ -307,10 +308,11 @@ pub struct SetIn {
 }
 
 /// Puts members into a set, and takes members out.
-#[utoipa::path(post, path = "/v1/sets/{key}", tag = "writing", request_body = SetIn,
+#[utoipa::path(post, path = "/v1/sets/{key}", operation_id = "change_set", tag = "writing", request_body = SetIn,
     params(("key" = String, Path), ("Idempotency-Key" = Option<String>, Header)), responses(
-    (status = 201, body = CommittedOut, headers(("Location" = String))),
-    (status = "default", body = Problem, content_type = "application/problem+json"),
+    (status = 201, description = "It is written.", body = CommittedOut, headers(("Location" = String))),
+    (status = "default", description = "Why not.", body = Problem,
+        content_type = "application/problem+json"),
 ))]
 pub async fn set(
     State(app): State<Arc<App>>,
@@ -343,10 +345,11 @@ pub struct ListIn {
 }
 
 /// Adds values to the end of a list, in one event.
-#[utoipa::path(post, path = "/v1/lists/{key}", tag = "writing", request_body = ListIn,
+#[utoipa::path(post, path = "/v1/lists/{key}", operation_id = "append_to_list", tag = "writing", request_body = ListIn,
     params(("key" = String, Path), ("Idempotency-Key" = Option<String>, Header)), responses(
-    (status = 201, body = CommittedOut, headers(("Location" = String))),
-    (status = "default", body = Problem, content_type = "application/problem+json"),
+    (status = 201, description = "It is written.", body = CommittedOut, headers(("Location" = String))),
+    (status = "default", description = "Why not.", body = Problem,
+        content_type = "application/problem+json"),
 ))]
 pub async fn list(
     State(app): State<Arc<App>>,

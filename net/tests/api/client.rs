@@ -20,6 +20,7 @@ use serde_json::Value as Json;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 /// A server over TLS, on a ledger of its own.
 pub struct Server {
@@ -77,6 +78,10 @@ impl Server {
         (self.dir, self.ledger)
     }
 
+    pub fn address(&self) -> std::net::SocketAddr {
+        self.running.local_addr().unwrap()
+    }
+
     pub fn token(&self, role: Role) -> NewToken {
         self.tokens.add("test", role, None).unwrap()
     }
@@ -87,7 +92,7 @@ impl Server {
     }
 
     pub fn client_with(&self, token: Option<&str>) -> Client {
-        let port = self.running.local_addr().unwrap().port();
+        let port = self.address().port();
         let connector = connector(&self.dir.path().join("cert.pem"));
         Client { port, connector, token: token.map(ToOwned::to_owned) }
     }
@@ -192,11 +197,15 @@ impl Reply {
 }
 
 impl Client {
-    pub async fn connect(&self) -> SendRequest<Full<Bytes>> {
+    /// A connection on which anything can be said.
+    pub async fn stream(&self) -> TlsStream<TcpStream> {
         let stream = TcpStream::connect(("127.0.0.1", self.port)).await.unwrap();
         let name = ServerName::try_from("localhost").unwrap();
-        let stream = self.connector.connect(name, stream).await.unwrap();
-        let (sender, connection) = handshake(TokioIo::new(stream)).await.unwrap();
+        self.connector.connect(name, stream).await.unwrap()
+    }
+
+    pub async fn connect(&self) -> SendRequest<Full<Bytes>> {
+        let (sender, connection) = handshake(TokioIo::new(self.stream().await)).await.unwrap();
         tokio::spawn(connection);
         sender
     }
