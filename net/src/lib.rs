@@ -43,11 +43,17 @@
 //! # }
 //! ```
 
+mod api;
 mod node;
 mod quic;
+mod watch;
 
 pub use quipu_proto::Channel;
 
+pub use api::{
+    Api, ApiConfig, ApiError, ApiLimits, Listen, NewToken, NodeView, Role, RunningApi, TokenError,
+    TokenInfo, Tokens,
+};
 pub use node::{
     BookError, JoinError, KnownPeer, MAX_HEARD, MAX_PLACES, Node, NodeError, NodeOptions,
     NodeStatus, PeerAddress, PeerAddressError, PeerBook, PeerState, PeerStatus, Place, StartError,
@@ -58,3 +64,4 @@ pub use quic::{
     Endpoint, FrameLimits, Full, Limits, LimitsError, Link, MAX_REASON, MAX_REFUSALS, NodeKey,
     PROTOCOL, Receiver, Refusal, Refusals, SendError, Sender, SignError, Traffic, Violation,
 };
+pub use watch::{Cursor, Watch, WatchError};

@@ -76,18 +76,31 @@ pub struct LogFilter {
     pub key: Option<String>,
     /// Only those of this author.
     pub author: Option<AuthorKey>,
+    /// The earliest first, instead of the latest.
+    pub ascending: bool,
+    /// Only those that come after this event, in the order that is asked for.
+    pub after: Option<EventId>,
 }
 
 impl<'l> Snapshot<'l> {
-    /// The events of the cut that match, the latest in the total order first.
+    /// The events of the cut that match, the latest in the total order first unless asked otherwise.
     ///
     /// # Errors
-    /// The disk, the database or its content.
+    /// [`ReadError::NoSuchEvent`] where the event after which they are to come is not held. The disk, the database or its content.
     pub fn log(&self, filter: LogFilter) -> Result<Log<'_, 'l>, ReadError> {
         let mut walk = self.reader().walk(Family::Order, &[])?;
-        match self.extent() {
-            Extent::Time(time) => walk.seek_back(&schema::order_key(*time, Lane(u32::MAX)))?,
-            _ => walk.last()?,
+        let after =
+            filter.after.map(|id| Ok::<_, ReadError>((self.time_of(id)?, id))).transpose()?;
+        match (after, self.extent()) {
+            (Some((time, _)), _) if filter.ascending => {
+                walk.seek(&schema::order_key(time, Lane(0)))?;
+            }
+            (None, _) if filter.ascending => walk.first()?,
+            (Some((time, _)), _) => walk.seek_back(&schema::order_key(time, Lane(u32::MAX)))?,
+            (None, Extent::Time(time)) => {
+                walk.seek_back(&schema::order_key(*time, Lane(u32::MAX)))?;
+            }
+            (None, _) => walk.last()?,
         }
         let positions = match &filter.key {
             Some(key) => Some(self.positions_of_key(key)?),
@@ -97,6 +110,7 @@ impl<'l> Snapshot<'l> {
             snapshot: self,
             walk,
             filter,
+            after,
             positions,
             same_time: Vec::new(),
             bounds: BTreeMap::new(),
@@ -137,6 +151,8 @@ pub struct Log<'s, 'l> {
     snapshot: &'s Snapshot<'l>,
     walk: Walk<'s>,
     filter: LogFilter,
+    /// The event after which they come, with its time.
+    after: Option<(Micros, EventId)>,
     /// Where the events of the wanted key are.
     positions: Option<std::collections::BTreeSet<Dot>>,
     /// Events of one time, the last of them first.
@@ -150,7 +166,8 @@ impl Log<'_, '_> {
             if let Some(event) = self.same_time.pop() {
                 return Ok(Some(event));
             }
-            let batch = next_same_time(&mut self.walk, true)?;
+            let ascending = self.filter.ascending;
+            let batch = next_same_time(&mut self.walk, !ascending)?;
             if batch.is_empty() {
                 return Ok(None);
             }
@@ -159,7 +176,17 @@ impl Log<'_, '_> {
                     self.same_time.push(self.snapshot.event_at(dot)?);
                 }
             }
+            if let Some(after) = self.after {
+                let beyond = |event: &EventInfo| {
+                    let place = (event.time, event.id);
+                    if ascending { place > after } else { place < after }
+                };
+                self.same_time.retain(beyond);
+            }
             self.same_time.sort_by_key(|event| event.id);
+            if ascending {
+                self.same_time.reverse();
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use crate::error::{ReadError, StorageError};
 use crate::extent::Extent;
 use crate::index::decode_count;
 use crate::ledger::Ledger;
-use crate::lookup::Stored;
+use crate::lookup::{self, Stored};
 use crate::record::{Standing, Sum, Version, Written};
 use crate::schema::{self, Family, Kind, meta};
 use crate::snapshot::{Snapshot, Value};
@@ -46,6 +46,8 @@ pub struct RegisterWrite {
 pub struct Element {
     /// The event that added it.
     pub event: EventId,
+    /// The index of the operation in the event's body.
+    pub slot: u16,
     /// Who added it.
     pub author: AuthorKey,
     /// When the event says that it was written.
@@ -149,10 +151,29 @@ impl Snapshot<'_> {
     ///
     /// # Errors
     /// The disk, the database or its content.
-    pub fn set(&self, key: &str, mut visit: impl FnMut(&[u8]) -> bool) -> Result<bool, ReadError> {
+    pub fn set(&self, key: &str, visit: impl FnMut(&[u8]) -> bool) -> Result<bool, ReadError> {
+        self.set_after(key, None, visit)
+    }
+
+    /// Does what [`Self::set`] does with the members after one, which need not be there.
+    ///
+    /// # Errors
+    /// The disk, the database or its content.
+    pub fn set_after(
+        &self,
+        key: &str,
+        after: Option<&[u8]>,
+        mut visit: impl FnMut(&[u8]) -> bool,
+    ) -> Result<bool, ReadError> {
         let prefix = schema::state_key(Kind::Member, key, None);
         let mut walk = self.reader().walk(Family::State, &prefix)?;
-        walk.first()?;
+        match after {
+            Some(member) => {
+                let last = schema::state_key(Kind::Member, key, Some(member));
+                walk.seek(&[last.as_slice(), &[0]].concat())?;
+            }
+            None => walk.first()?,
+        }
         let mut exists = false;
         while let Some((state_key, _)) = walk.item() {
             let state_key = state_key.to_vec();
@@ -196,14 +217,34 @@ impl Snapshot<'_> {
     ///
     /// # Errors
     /// The disk, the database or its content.
-    pub fn list(
+    pub fn list(&self, key: &str, visit: impl FnMut(Element) -> bool) -> Result<bool, ReadError> {
+        self.list_after(key, None, visit)
+    }
+
+    /// Does what [`Self::list`] does with the values after the one that this operation of an event
+    /// would have added.
+    ///
+    /// # Errors
+    /// [`ReadError::NoSuchEvent`] where that event is not held.
+    pub fn list_after(
         &self,
         key: &str,
+        after: Option<(EventId, u16)>,
         mut visit: impl FnMut(Element) -> bool,
     ) -> Result<bool, ReadError> {
         let state_key = schema::state_key(Kind::List, key, None);
         let mut walk = self.reader().walk(Family::Versions, &state_key)?;
-        walk.first()?;
+        let after = match after {
+            Some((event, slot)) => {
+                let time = self.time_of(event)?;
+                walk.seek(&schema::element_key(&state_key, time, Lane(0), 0))?;
+                Some((time, event, slot))
+            }
+            None => {
+                walk.first()?;
+                None
+            }
+        };
         let mut bounds = BTreeMap::new();
         let (mut exists, mut same_time) = (false, Vec::<(EventId, u16, Version)>::new());
         loop {
@@ -220,9 +261,12 @@ impl Snapshot<'_> {
             let time = next.as_ref().map(|(_, version)| version.time);
             if same_time.first().is_some_and(|(_, _, version)| Some(version.time) != time) {
                 same_time.sort_by_key(|(id, slot, _)| (*id, *slot));
-                for (event, _, version) in same_time.drain(..) {
+                for (event, slot, version) in same_time.drain(..) {
                     exists = true;
-                    if !visit(self.element(event, &version)?) {
+                    if after.is_some_and(|after| (version.time, event, slot) <= after) {
+                        continue;
+                    }
+                    if !visit(self.element(event, slot, &version)?) {
                         return Ok(true);
                     }
                 }
@@ -265,14 +309,31 @@ impl Snapshot<'_> {
     pub fn keys(
         &self,
         prefix: &str,
+        visit: impl FnMut(&str, &[KeyKind]) -> bool,
+    ) -> Result<(), ReadError> {
+        self.keys_after(prefix, None, visit)
+    }
+
+    /// Does what [`Self::keys`] does with the keys after one, which need not be there.
+    ///
+    /// # Errors
+    /// The disk, the database or its content.
+    pub fn keys_after(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
         mut visit: impl FnMut(&str, &[KeyKind]) -> bool,
     ) -> Result<(), ReadError> {
         let sources = [Kind::Counter, Kind::List, Kind::Register, Kind::Member];
         let mut walks = Vec::new();
         for kind in sources {
-            let mut walk =
-                self.reader().walk(Family::State, &schema::state_prefix(kind, prefix))?;
-            walk.first()?;
+            let first = schema::state_prefix(kind, prefix);
+            let mut walk = self.reader().walk(Family::State, &first)?;
+            let after = after.map(|key| schema::state_key(kind, key, None));
+            match after.and_then(|key| schema::after_prefix(&key)).filter(|next| *next > first) {
+                Some(next) => walk.seek(&next)?,
+                None => walk.first()?,
+            }
             walks.push((kind, walk));
         }
         loop {
@@ -308,12 +369,33 @@ impl Snapshot<'_> {
     /// # Errors
     /// The disk, the database or its content.
     pub fn conflicts(&self, prefix: &str) -> Result<Vec<String>, ReadError> {
+        self.conflicts_after(prefix, None, usize::MAX)
+    }
+
+    /// Up to `limit` of the registers that [`Self::conflicts`] lists: the first, or those after a key,
+    /// which need not be one of them.
+    ///
+    /// # Errors
+    /// The disk, the database or its content.
+    pub fn conflicts_after(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<String>, ReadError> {
         let mut keys = Vec::new();
         if matches!(self.extent(), Extent::Everything) {
             let begin = meta::conflict(&schema::state_prefix(Kind::Register, prefix));
             let mut walk = self.reader().walk(Family::Meta, &begin)?;
-            walk.first()?;
-            while let Some((key, _)) = walk.item() {
+            let after =
+                after.map(|key| meta::conflict(&schema::state_key(Kind::Register, key, None)));
+            match after.filter(|after| *after >= begin) {
+                Some(after) => walk.seek(&[after.as_slice(), &[0]].concat())?,
+                None => walk.first()?,
+            }
+            while keys.len() < limit
+                && let Some((key, _)) = walk.item()
+            {
                 let damaged = || StorageError::damaged("the list of conflicts");
                 let (_, key, _) =
                     key.get(1..).and_then(schema::parse_state_key).ok_or_else(damaged)?;
@@ -323,16 +405,13 @@ impl Snapshot<'_> {
             return Ok(keys);
         }
         let mut failed = Ok(());
-        self.keys(prefix, |key, _| match self.register(key) {
-            Ok(writes) if writes.len() > 1 => {
-                keys.push(key.to_owned());
-                true
+        self.keys_after(prefix, after, |key, _| {
+            match self.register(key) {
+                Ok(writes) if writes.len() > 1 => keys.push(key.to_owned()),
+                Ok(_) => {}
+                Err(error) => failed = Err(error),
             }
-            Ok(_) => true,
-            Err(error) => {
-                failed = Err(error);
-                false
-            }
+            failed.is_ok() && keys.len() < limit
         })?;
         failed.map(|()| keys)
     }
@@ -399,9 +478,19 @@ impl Snapshot<'_> {
         }
     }
 
-    fn element(&self, event: EventId, version: &Version) -> Result<Element, StorageError> {
+    pub(crate) fn time_of(&self, event: EventId) -> Result<Micros, ReadError> {
+        let dot = lookup::dot_of(self.reader(), event)?.ok_or(ReadError::NoSuchEvent(event))?;
+        Ok(Stored::read(self.reader(), dot)?.record()?.time)
+    }
+
+    fn element(
+        &self,
+        event: EventId,
+        slot: u16,
+        version: &Version,
+    ) -> Result<Element, StorageError> {
         let (author, value) = (self.author_at(version.dot)?, self.value_of(version)?);
-        Ok(Element { event, author, time: version.time, value })
+        Ok(Element { event, slot, author, time: version.time, value })
     }
 
     fn writes(&self, versions: Vec<Version>) -> Result<Vec<RegisterWrite>, ReadError> {

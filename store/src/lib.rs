@@ -37,6 +37,7 @@ mod extent;
 mod footprint;
 mod format;
 mod granted;
+mod health;
 mod identity;
 mod import;
 mod incoming;
@@ -60,6 +61,7 @@ mod pool;
 mod prune;
 mod pruned;
 mod rebuild;
+mod receipts;
 mod reclaim;
 mod record;
 mod refill;
@@ -86,6 +88,7 @@ pub use collect::{GcOptions, GcReport};
 #[doc(hidden)]
 pub use crash::CRASH_POINTS;
 pub use cut::CutError;
+pub use db::DatabaseStats;
 pub use error::{IdentityError, MergeError, OpenError, ReadError, StorageError, WriteError};
 pub use event::{EventInfo, Log, LogFilter};
 pub use export::{ExportError, ExportReport};
@@ -102,6 +105,7 @@ pub use newcomer::Newcomer;
 pub use pins::{Pin, PinError};
 pub use pool::{MAX_WAITING, MAX_WAITING_BYTES};
 pub use prune::{PruneOptions, PruneReport};
+pub use receipts::{MAX_RECEIPT_NAME, MAX_RECEIPT_NOTE, Receipt};
 pub use repair::{RepairError, RepairOptions, RepairReport, Unplaced};
 pub use replica::{
     AdmitReport, Branches, CheckedEvents, Feed, Follower, HeldEvent, Lacks, MAX_HELD,

@@ -31,6 +31,11 @@ impl Room {
         if self.left.load(Ordering::Relaxed) > 0 {
             return Ok(());
         }
+        self.check_now()
+    }
+
+    /// Does what [`Self::check`] does, and asks the file system in any case.
+    pub fn check_now(&self) -> Result<(), StorageError> {
         // Where it cannot be told, writing tells.
         let Some((free, min_free)) = free(&self.dir, self.min_free) else { return Ok(()) };
         if free < min_free {

@@ -201,6 +201,14 @@ pub mod meta {
         [PINNED_EVENT, dot_key(dot).as_slice()].concat()
     }
 
+    /// What receipts begin with.
+    pub const RECEIPT: &[u8] = b"R";
+
+    /// A receipt, by its name.
+    pub fn receipt(name: &[u8]) -> Vec<u8> {
+        [RECEIPT, name].concat()
+    }
+
     /// A register with more than one value.
     pub fn conflict(state_key: &[u8]) -> Vec<u8> {
         [b"K", state_key].concat()

@@ -47,6 +47,8 @@ pub struct Transaction<'l> {
     operations: Vec<Pending>,
     blocks: BlockSink<'l>,
     conditions: Vec<(Key, Expected)>,
+    /// The name and the note of what is left behind.
+    receipt: Option<(Vec<u8>, Vec<u8>)>,
 }
 
 /// Openings as they are stored, by the index of their operation.
@@ -88,7 +90,7 @@ impl Pending {
 impl<'l> Transaction<'l> {
     pub(crate) fn new(ledger: &'l Ledger) -> Self {
         let (operations, conditions) = (Vec::new(), Vec::new());
-        Self { ledger, operations, blocks: BlockSink::new(ledger), conditions }
+        Self { ledger, operations, blocks: BlockSink::new(ledger), conditions, receipt: None }
     }
 
     /// Writes a register.
@@ -195,7 +197,7 @@ impl<'l> Transaction<'l> {
     /// on the disk, and the store must be opened again.
     pub fn commit(self) -> Result<Committed, WriteError> {
         let identity = self.ledger.identity()?;
-        let Self { ledger, operations, mut blocks, conditions } = self;
+        let Self { ledger, operations, mut blocks, conditions, receipt } = self;
         let (body, openings) = Self::seal(operations, identity.author())?;
         let bytes = checked(body.encode())?;
         if matches!(&body, Body::Data(operations) if operations.is_empty()) {
@@ -207,8 +209,16 @@ impl<'l> Transaction<'l> {
                 check_condition(ledger, writer, key, expected)?;
             }
             let draft = Draft { body: &body, bytes: &bytes, openings: &openings };
-            write_event(ledger, writer, &identity, &draft)
+            let committed = write_event(ledger, writer, &identity, &draft)?;
+            if let Some(receipt) = receipt {
+                writer.put_receipt(ledger, receipt, &committed)?;
+            }
+            Ok(committed)
         })
+    }
+
+    pub(crate) fn set_receipt(&mut self, receipt: (Vec<u8>, Vec<u8>)) {
+        self.receipt = Some(receipt);
     }
 
     fn push(&mut self, operation: Pending) -> &mut Self {

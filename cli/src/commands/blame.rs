@@ -48,7 +48,7 @@ pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
         snapshot.register(&args.key)?.iter().map(|write| write.event).collect();
     let blame = Blame { snapshot: &snapshot, names: &names, args, standing };
     let mut any = false;
-    for event in snapshot.log(LogFilter { key: Some(args.key.clone()), author: None })? {
+    for event in snapshot.log(LogFilter { key: Some(args.key.clone()), ..LogFilter::default() })? {
         let event = event?;
         for index in (0..event.body.data().len()).rev() {
             any |= blame.print(&event, index, &mut context.out)?;

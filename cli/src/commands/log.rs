@@ -51,7 +51,7 @@ pub fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
         None => Ok(false),
     };
     let author = args.author.as_deref().map(|author| snapshot.find_author(author)).transpose()?;
-    let filter = LogFilter { key: args.key.clone(), author };
+    let filter = LogFilter { key: args.key.clone(), author, ..LogFilter::default() };
     let names = Names::of(&snapshot)?;
     let mut printer = Printer { snapshot: &snapshot, names: &names, out: &mut context.out };
     let mut graph = args.graph.then(Graph::new);

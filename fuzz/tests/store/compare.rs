@@ -214,14 +214,14 @@ fn check_log(snapshot: &Snapshot<'_>, model: &Model, cut: &ModelCut, what: &str)
     }
     for author in authors {
         let want = all.iter().filter(|event| event.author == author).collect::<Vec<_>>();
-        let got = log(LogFilter { author: Some(author), key: None });
+        let got = log(LogFilter { author: Some(author), ..LogFilter::default() });
         assert_eq!(ids(&got.iter().collect::<Vec<_>>()), ids(&want), "{author} of {what}");
     }
     for key in keys {
         let of_key = |o: &&Operation| o.key().as_str() == key;
         let on = |event: &&EventInfo| event.body.data().iter().any(|o| of_key(&o));
         let want = all.iter().filter(on).collect::<Vec<_>>();
-        let got = log(LogFilter { key: Some(key.clone()), author: None });
+        let got = log(LogFilter { key: Some(key.clone()), ..LogFilter::default() });
         assert_eq!(ids(&got.iter().collect::<Vec<_>>()), ids(&want), "log of {key:?} of {what}");
         let writes = |o: &Operation| matches!(o, Operation::Put { .. } | Operation::Del { .. });
         let written =

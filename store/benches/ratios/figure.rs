@@ -12,14 +12,17 @@ pub struct Figure {
 }
 
 impl Figure {
+    /// One that should reach this.
     pub fn at_least(what: &'static str, target: f64, value: f64, detail: String) -> Self {
         Self { what, value, target, at_least: true, detail }
     }
 
+    /// One that should not be above this.
     pub fn at_most(what: &'static str, target: f64, value: f64, detail: String) -> Self {
         Self { what, value, target, at_least: false, detail }
     }
 
+    /// Prints a row of the table.
     pub fn print(&self) {
         let met = if self.at_least { self.value >= self.target } else { self.value <= self.target };
         let (sign, mark) =

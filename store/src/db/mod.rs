@@ -7,6 +7,7 @@ mod options;
 mod reader;
 mod remake;
 mod salvage;
+mod stats;
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -31,6 +32,7 @@ pub use self::options::Tuning;
 pub use self::reader::{Reader, Walk};
 pub use self::remake::remake;
 pub use self::salvage::Salvage;
+pub use self::stats::DatabaseStats;
 
 /// How long to wait before trying again, where RocksDB has to catch up before it takes more.
 const CATCHING_UP: Duration = Duration::from_millis(1);

@@ -14,6 +14,8 @@ use crate::error::{OpenError, StorageError};
 use crate::format;
 use crate::identity::{Identity, Passphrase};
 use crate::ledger::Ledger;
+use crate::lookup;
+use crate::receipts;
 use crate::schema::{Family, meta};
 
 /// How a record is taken over: what becomes of its key and value, or `None` where it is no record of
@@ -24,7 +26,7 @@ type Record = (Vec<u8>, Vec<u8>);
 /// The local truths of the family `meta` that stand by themselves, by what their keys begin with.
 /// The others are who the replica is and where ([`identify`]), pins and pruned values
 /// ([`super::kept`]), and the events that wait, which are offered like all others.
-const LOCAL: [(&[u8], TakeOver); 1] = [(b"N", name)];
+const LOCAL: [(&[u8], TakeOver); 2] = [(b"N", name), (meta::RECEIPT, receipt)];
 
 /// What is at hand for taking records over.
 pub struct Taking<'t> {
@@ -56,6 +58,13 @@ impl Taking<'_> {
 fn name(_: &Taking<'_>, key: &[u8], value: &[u8]) -> Result<Option<Record>, StorageError> {
     let sound = key.len() == meta::name([0; 32]).len() && std::str::from_utf8(value).is_ok();
     Ok(sound.then(|| (key.to_vec(), value.to_vec())))
+}
+
+/// A receipt for an event that is lost would say that something is written that is not.
+fn receipt(taking: &Taking<'_>, key: &[u8], value: &[u8]) -> Result<Option<Record>, StorageError> {
+    let Some(event) = receipts::event_of(key, value) else { return Ok(None) };
+    let held = lookup::dot_of(taking.ledger.latest(), event)?.is_some();
+    Ok(held.then(|| (key.to_vec(), value.to_vec())))
 }
 
 /// Refuses a database in another format, as far as that can be read.

@@ -6,6 +6,7 @@ use super::{Check, hex};
 use crate::author;
 use crate::error::StorageError;
 use crate::pruned::Pruned;
+use crate::receipts;
 use crate::record::WaitingRecord;
 use crate::schema::{Family, meta};
 
@@ -32,6 +33,7 @@ fn is_sound(key: &[u8], value: &[u8]) -> bool {
                 record.and_then(|record| ParsedEvent::decode(&record.event).ok()?.verify().ok());
             event.is_some_and(|event| event.id().0 == id)
         }
+        [b'R', ..] => receipts::event_of(key, value).is_some(),
         [b'N', author @ ..] => author.len() == 32 && std::str::from_utf8(value).is_ok(),
         [b'P', dot @ ..] => dot.len() == 12 && Pruned::decode(value).is_some(),
         [b'I', b'e', dot @ ..] => dot.len() == 12 && value.is_empty(),

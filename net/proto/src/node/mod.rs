@@ -193,12 +193,12 @@ impl Node {
             Input::Known(known) => self.addresses.set(known),
             Input::Held(new) => {
                 self.hold(&new, None, now);
-                self.peers.values_mut().for_each(|peer| peer.compare = true);
+                self.peers.all_mut().for_each(|(_, peer)| peer.compare = true);
             }
             Input::Frontier(lanes) => {
                 self.frontier.replace(lanes);
                 self.values.look();
-                self.peers.values_mut().for_each(|peer| peer.compare = true);
+                self.peers.all_mut().for_each(|(_, peer)| peer.compare = true);
             }
             Input::Tick => {}
         }

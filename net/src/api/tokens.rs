@@ -1,0 +1,347 @@
+//! Bearer tokens: who may use the API, and for what.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use data_encoding::{BASE32_NOPAD, HEXLOWER};
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use tempfile::NamedTempFile;
+use utoipa::ToSchema;
+
+/// The file in the store's directory.
+pub const TOKENS_FILE: &str = "tokens.json";
+/// So many tokens there may be.
+const MAX_TOKENS: usize = 10_000;
+/// Length of a token's name, in bytes.
+const MAX_NAME: usize = 256;
+/// What the text of a token begins with.
+const PREFIX: &str = "quipu_";
+const ID_LEN: usize = 8;
+const SECRET_LEN: usize = 32;
+const LEN: usize = ID_LEN + SECRET_LEN;
+
+/// What a token allows. Each role allows what those before it do.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Reading.
+    Read,
+    /// Writing keys.
+    Write,
+    /// Control operations, peers and tokens.
+    Admin,
+}
+
+/// What is known of a token. The token itself is not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TokenInfo {
+    /// Names it, for people and in the audit log.
+    pub id: String,
+    /// What it is for.
+    pub name: String,
+    /// What it allows.
+    pub role: Role,
+    /// When it was made.
+    #[schema(value_type = String, format = DateTime)]
+    pub created: Timestamp,
+    /// When it ends, if it does.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub expires: Option<Timestamp>,
+}
+
+/// A token that was just made.
+#[derive(Clone, Debug)]
+pub struct NewToken {
+    /// The token. It is not to be had again.
+    pub text: String,
+    /// What is kept of it.
+    pub info: TokenInfo,
+}
+
+/// Tokens cannot be read or changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TokenError {
+    /// The file cannot be read or written.
+    #[error("{0}: {1}")]
+    File(PathBuf, #[source] io::Error),
+    /// The file is no list of tokens.
+    #[error("{0} is no list of tokens: {1}")]
+    Malformed(PathBuf, #[source] serde_json::Error),
+    /// The file can be read or written by others than its owner.
+    #[error("{0} may be used by others (mode {1:o}): make it 0600")]
+    Exposed(PathBuf, u32),
+    /// There are as many as there may be.
+    #[error("there are {MAX_TOKENS} tokens: revoke some")]
+    TooMany,
+    /// The name is too long.
+    #[error("the name of a token has at most {MAX_NAME} bytes")]
+    Name,
+    /// It would end later than times go.
+    #[error("the token would end later than times go")]
+    Lifetime,
+    /// The system gives no random bytes.
+    #[error("the system gives no random bytes: {0}")]
+    Random(getrandom::Error),
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Record {
+    #[serde(flatten)]
+    info: TokenInfo,
+    /// BLAKE3 of the token, in hex.
+    hash: String,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+struct Contents {
+    tokens: Vec<Record>,
+}
+
+/// The tokens of a store, in a file of mode 0600. Threads share it; whatever changes the file, also
+/// another process, counts from the next request on.
+pub struct Tokens {
+    path: PathBuf,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    tokens: BTreeMap<String, Record>,
+    /// The file that was read last.
+    version: Option<Version>,
+}
+
+/// Tells one state of the file from another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Version {
+    inode: u64,
+    len: u64,
+    time: (i64, i64),
+}
+
+impl Tokens {
+    /// Those in the store's directory. Where there is no file, there are no tokens.
+    ///
+    /// # Errors
+    /// The file cannot be read, is malformed, or may be used by others.
+    pub fn open(store: &Path) -> Result<Self, TokenError> {
+        let tokens = Self { path: store.join(TOKENS_FILE), known: Mutex::default() };
+        drop(tokens.fresh()?);
+        Ok(tokens)
+    }
+
+    /// Makes a token that ends after `lifetime`, or never. It is on the disk when this returns.
+    ///
+    /// # Errors
+    /// Nothing has changed then.
+    pub fn add(
+        &self,
+        name: &str,
+        role: Role,
+        lifetime: Option<Duration>,
+    ) -> Result<NewToken, TokenError> {
+        if name.len() > MAX_NAME {
+            return Err(TokenError::Name);
+        }
+        let created = Timestamp::now();
+        let lifetime = lifetime.map(SignedDuration::try_from).transpose();
+        let lifetime = lifetime.map_err(|_| TokenError::Lifetime)?;
+        let end = |lifetime| created.checked_add(lifetime).map_err(|_| TokenError::Lifetime);
+        let expires = lifetime.map(end).transpose()?;
+        let mut token = [0; LEN];
+        getrandom::fill(&mut token).map_err(TokenError::Random)?;
+        let id = HEXLOWER.encode(token.first_chunk::<ID_LEN>().unwrap_or(&[0; ID_LEN]));
+        let info = TokenInfo { id, name: name.to_owned(), role, created, expires };
+        let hash = blake3::hash(&token).to_hex().to_string();
+        let mut known = self.fresh()?;
+        if known.tokens.len() >= MAX_TOKENS {
+            return Err(TokenError::TooMany);
+        }
+        let mut tokens = known.tokens.clone();
+        tokens.insert(info.id.clone(), Record { info: info.clone(), hash });
+        self.write(&mut known, tokens)?;
+        let text = BASE32_NOPAD.encode(&token).to_ascii_lowercase();
+        Ok(NewToken { text: format!("{PREFIX}{text}"), info })
+    }
+
+    /// All tokens, also those that have ended: by the time at which they were made.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn list(&self) -> Result<Vec<TokenInfo>, TokenError> {
+        let known = self.fresh()?;
+        let mut tokens: Vec<_> = known.tokens.values().map(|record| record.info.clone()).collect();
+        tokens.sort_by(|a, b| (a.created, &a.id).cmp(&(b.created, &b.id)));
+        Ok(tokens)
+    }
+
+    /// Ends a token by its id. Tells whether there was one. Requests that have begun go on, streams
+    /// end within seconds.
+    ///
+    /// # Errors
+    /// Nothing has changed then.
+    pub fn revoke(&self, id: &str) -> Result<bool, TokenError> {
+        let mut known = self.fresh()?;
+        let mut tokens = known.tokens.clone();
+        if tokens.remove(id).is_none() {
+            return Ok(false);
+        }
+        self.write(&mut known, tokens)?;
+        Ok(true)
+    }
+
+    /// The token with this text, if it is one that holds now.
+    pub(super) fn check(&self, text: &str) -> Result<Option<TokenInfo>, TokenError> {
+        let bytes = text.strip_prefix(PREFIX).map(str::to_ascii_uppercase);
+        let bytes = bytes.and_then(|text| BASE32_NOPAD.decode(text.as_bytes()).ok());
+        let Some(bytes) = bytes.filter(|bytes| bytes.len() == LEN) else { return Ok(None) };
+        let id = HEXLOWER.encode(bytes.get(..ID_LEN).unwrap_or_default());
+        let known = self.fresh()?;
+        let Some(record) = known.tokens.get(&id) else { return Ok(None) };
+        // Hashes compare in constant time.
+        let hash = blake3::Hash::from_hex(&record.hash).ok();
+        let holds = hash == Some(blake3::hash(&bytes)) && is_current(&record.info);
+        Ok(holds.then(|| record.info.clone()))
+    }
+
+    /// Whether the token with this id holds now.
+    pub(super) fn holds(&self, id: &str) -> Result<bool, TokenError> {
+        Ok(self.fresh()?.tokens.get(id).is_some_and(|record| is_current(&record.info)))
+    }
+
+    /// What is known, read anew where the file has changed.
+    fn fresh(&self) -> Result<MutexGuard<'_, Known>, TokenError> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let data = match fs::metadata(&self.path) {
+            Ok(data) => data,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                *known = Known::default();
+                return Ok(known);
+            }
+            Err(error) => return Err(self.failed(error)),
+        };
+        let mode = data.permissions().mode() & 0o777;
+        if mode & 0o077 != 0 {
+            return Err(TokenError::Exposed(self.path.clone(), mode));
+        }
+        let version = Version::of(&data);
+        if known.version != Some(version) {
+            let bytes = fs::read(&self.path).map_err(|error| self.failed(error))?;
+            let malformed = |error| TokenError::Malformed(self.path.clone(), error);
+            let contents: Contents = serde_json::from_slice(&bytes).map_err(malformed)?;
+            let by_id = |record: Record| (record.info.id.clone(), record);
+            known.tokens = contents.tokens.into_iter().map(by_id).collect();
+            known.version = Some(version);
+        }
+        Ok(known)
+    }
+
+    fn write(&self, known: &mut Known, tokens: BTreeMap<String, Record>) -> Result<(), TokenError> {
+        let contents = Contents { tokens: tokens.values().cloned().collect() };
+        let malformed = |error| TokenError::Malformed(self.path.clone(), error);
+        let bytes = serde_json::to_vec_pretty(&contents).map_err(malformed)?;
+        let version = self.replace(&bytes).map_err(|error| self.failed(error))?;
+        *known = Known { tokens, version: Some(version) };
+        Ok(())
+    }
+
+    fn replace(&self, bytes: &[u8]) -> io::Result<Version> {
+        let dir = self.path.parent().unwrap_or(Path::new("."));
+        // Of mode 0600.
+        let mut file = NamedTempFile::new_in(dir)?;
+        file.write_all(bytes)?;
+        file.as_file().sync_all()?;
+        let file = file.persist(&self.path)?;
+        File::open(dir)?.sync_all()?;
+        Ok(Version::of(&file.metadata()?))
+    }
+
+    fn failed(&self, error: io::Error) -> TokenError {
+        TokenError::File(self.path.clone(), error)
+    }
+}
+
+impl Version {
+    fn of(data: &fs::Metadata) -> Self {
+        Self { inode: data.ino(), len: data.len(), time: (data.mtime(), data.mtime_nsec()) }
+    }
+}
+
+fn is_current(token: &TokenInfo) -> bool {
+    token.expires.is_none_or(|end| Timestamp::now() < end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_holds_until_it_is_revoked() {
+        let dir = tempfile::tempdir().unwrap();
+        let tokens = Tokens::open(dir.path()).unwrap();
+        let new = tokens.add("probe", Role::Write, None).unwrap();
+        assert_eq!(new.text.len(), PREFIX.len() + 64);
+        assert_eq!(tokens.check(&new.text).unwrap(), Some(new.info.clone()));
+        assert_eq!(tokens.list().unwrap(), std::slice::from_ref(&new.info));
+        let mut other = new.text.clone();
+        let last = if other.ends_with('a') { 'b' } else { 'a' };
+        other.pop();
+        other.push(last);
+        for text in [other.as_str(), "", "quipu_", "quipu_aaaa", &new.info.id] {
+            assert_eq!(tokens.check(text).unwrap(), None, "{text}");
+        }
+        assert!(tokens.revoke(&new.info.id).unwrap());
+        assert!(!tokens.revoke(&new.info.id).unwrap());
+        assert_eq!(tokens.check(&new.text).unwrap(), None);
+    }
+
+    #[test]
+    fn the_file_holds_no_token_and_is_nobody_elses() {
+        let dir = tempfile::tempdir().unwrap();
+        let tokens = Tokens::open(dir.path()).unwrap();
+        let new = tokens.add("probe", Role::Admin, None).unwrap();
+        let path = dir.path().join(TOKENS_FILE);
+        let file = fs::read_to_string(&path).unwrap();
+        assert!(file.contains(&new.info.id));
+        assert!(!file.contains(new.text.strip_prefix(PREFIX).unwrap()));
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        assert!(matches!(tokens.check(&new.text), Err(TokenError::Exposed(_, 0o640))));
+        assert!(matches!(Tokens::open(dir.path()), Err(TokenError::Exposed(..))));
+    }
+
+    #[test]
+    fn what_another_process_changes_counts() {
+        let dir = tempfile::tempdir().unwrap();
+        let here = Tokens::open(dir.path()).unwrap();
+        let there = Tokens::open(dir.path()).unwrap();
+        let new = there.add("probe", Role::Read, None).unwrap();
+        assert!(here.check(&new.text).unwrap().is_some());
+        there.revoke(&new.info.id).unwrap();
+        assert!(here.check(&new.text).unwrap().is_none());
+        assert!(!here.holds(&new.info.id).unwrap());
+    }
+
+    #[test]
+    fn a_token_ends() {
+        let dir = tempfile::tempdir().unwrap();
+        let tokens = Tokens::open(dir.path()).unwrap();
+        let over = tokens.add("over", Role::Read, Some(Duration::ZERO)).unwrap();
+        let later = tokens.add("later", Role::Read, Some(Duration::from_secs(3600))).unwrap();
+        assert_eq!(tokens.check(&over.text).unwrap(), None);
+        assert_eq!(tokens.check(&later.text).unwrap(), Some(later.info));
+        let never = Some(Duration::from_secs(u64::MAX));
+        assert!(matches!(tokens.add("never", Role::Read, never), Err(TokenError::Lifetime)));
+        let long = "x".repeat(MAX_NAME + 1);
+        assert!(matches!(tokens.add(&long, Role::Read, None), Err(TokenError::Name)));
+    }
+}

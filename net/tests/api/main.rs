@@ -1,0 +1,19 @@
+//! The API as its callers meet it: a real server, over TLS, with a real client.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that panics has done its work"
+)]
+
+mod access;
+mod client;
+mod description;
+mod keys;
+mod limits;
+mod node;
+mod once;
+mod stream;
+mod throughput;
+mod values;
