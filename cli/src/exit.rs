@@ -1,5 +1,7 @@
 //! How commands fail: the one place where errors become exit codes, messages and hints.
 
+mod hint;
+
 use std::io;
 use std::path::PathBuf;
 
@@ -164,42 +166,6 @@ impl Failure {
         }
     }
 
-    fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::NoLedger(_) => {
-                Some("`quipu init` makes one, `quipu clone` copies one, `--store` names one")
-            }
-            Self::Open(OpenError::Exists(_)) => Some("choose another directory"),
-            Self::Open(OpenError::Locked(_)) => {
-                Some("a store has one process at a time: wait for the other, or end it")
-            }
-            Self::NotAdmitted { .. } => Some(NOT_ADMITTED),
-            Self::Served(_) => Some("stop the daemon first: the store must be closed for this"),
-            Self::Open(OpenError::Identity(error)) | Self::Identity(error) => identity_hint(error),
-            Self::Open(OpenError::Grant(error)) => grant_hint(error),
-            Self::Write(error) => write_hint(error),
-            Self::Verification(_) => Some(DAMAGED),
-            Self::Unrepaired(_) => Some(UNREPAIRED),
-            Self::Repair(error) => repair_hint(error),
-            Self::Storage(error)
-            | Self::Open(OpenError::Storage(error))
-            | Self::Read(ReadError::Storage(error))
-            | Self::Merge(MergeError::Storage(error)) => storage_hint(error),
-            Self::Backup(error) => backup_hint(error),
-            Self::Pin(PinError::NotPinned(_)) => Some("`quipu pin list` tells what is pinned"),
-            Self::Unavailable { why: "pruned", .. } => {
-                Some("`quipu merge --refill` from a replica that still has it brings it back")
-            }
-            Self::Unavailable { why: "not here", .. } => {
-                Some("import an export of a replica that has it")
-            }
-            Self::Read(ReadError::Cut(
-                CutError::AmbiguousEvent { .. } | CutError::AmbiguousAuthor(_),
-            )) => Some("give more of it"),
-            _ => None,
-        }
-    }
-
     /// Why input was refused, where it was.
     fn refused(&self) -> Option<Refused> {
         match self {
@@ -264,23 +230,6 @@ impl From<BackupError> for Failure {
         }
     }
 }
-
-const GRANT: &str = "an admin gives this replica's key a role with `quipu member grant KEY writer`";
-
-const NOT_ADMITTED: &str = "have an admin of the ledger run `quipu member grant KEY writer` with that key, or the node's operator `quipu peer add KEY` to let it read; then run the same command again";
-
-const NO_KEY: &str = "put the key file back that belongs there; without it the store can be read, and `quipu clone` makes a replica of it with a key of its own";
-
-const DAMAGED: &str = "`quipu verify --repair` derives everything anew from the events and keeps the damaged database; with `--from SOURCE`, another replica or a CAR file, it fetches what is lost";
-
-const UNREPAIRED: &str = "`quipu verify --repair --force --from SOURCE` fetches what is lost from another replica or a CAR file, and so does `quipu merge SOURCE`";
-
-const NO_GENESIS: &str =
-    "`quipu verify --repair --from SOURCE` has it from another replica or a CAR file";
-
-const NO_ROOM: &str = "nothing was written, and reading goes on: make room, and try again";
-
-const POISONED: &str = "look at the disk, and run the command again";
 
 #[derive(Serialize)]
 struct Refused {
@@ -366,21 +315,6 @@ fn backup_refused(error: &BackupError) -> Option<Refused> {
     Some(Refused { error: "refused", reason, event, line: None })
 }
 
-fn backup_hint(error: &BackupError) -> Option<&'static str> {
-    match error {
-        BackupError::NotFound(_) => Some("`quipu backup DIR` makes the first one there"),
-        BackupError::NoSuchBackup { .. } => Some("`quipu backup --list DIR` tells which there are"),
-        BackupError::NotBackups(_) | BackupError::InStore(_) | BackupError::OtherLedger { .. } => {
-            Some("choose another directory")
-        }
-        BackupError::Damaged { .. } => Some(
-            "`quipu backup --check DIR` tells which backups are whole, and `quipu restore --backup` takes one",
-        ),
-        BackupError::InUse(_) => Some("wait for the other process, or end it"),
-        _ => None,
-    }
-}
-
 /// Why an event of this replica is refused.
 fn write_refused(error: &WriteError) -> Option<Refused> {
     let (reason, event) = match error {
@@ -404,19 +338,6 @@ fn merge_refused(error: &MergeError) -> Option<Refused> {
     Some(Refused { error: "refused", reason, event: event.map(|id| id.to_string()), line: None })
 }
 
-fn write_hint(error: &WriteError) -> Option<&'static str> {
-    match error {
-        WriteError::Condition { .. } => Some("read the key again, then decide"),
-        WriteError::Unauthorised(_) => Some(GRANT),
-        WriteError::Refused(refusal) if refusal.reason == quipu_merge::Reason::Unauthorised => {
-            Some(GRANT)
-        }
-        WriteError::Identity(error) => identity_hint(error),
-        WriteError::Storage(error) => storage_hint(error),
-        _ => None,
-    }
-}
-
 fn repair_code(error: &RepairError) -> u8 {
     match error {
         RepairError::Open(error) => open_code(error),
@@ -424,44 +345,6 @@ fn repair_code(error: &RepairError) -> u8 {
         RepairError::Source { source, .. } => merge_code(source),
         RepairError::NoGenesis(_) => VERIFICATION,
         _ => FAILED,
-    }
-}
-
-fn repair_hint(error: &RepairError) -> Option<&'static str> {
-    match error {
-        RepairError::NoGenesis(_) => Some(NO_GENESIS),
-        RepairError::NoRoom { .. } => Some("nothing was changed: make room, and try again"),
-        RepairError::Identity(error) => identity_hint(error),
-        _ => None,
-    }
-}
-
-fn storage_hint(error: &StorageError) -> Option<&'static str> {
-    match error {
-        StorageError::NoRoom { .. } => Some(NO_ROOM),
-        StorageError::Poisoned(_) => Some(POISONED),
-        error if error.is_damage() => Some(DAMAGED),
-        _ => None,
-    }
-}
-
-fn grant_hint(error: &WriteError) -> Option<&'static str> {
-    match error {
-        WriteError::Identity(error) => identity_hint(error),
-        _ => Some("clone without --grant; an admin then gives the new key its role"),
-    }
-}
-
-fn identity_hint(error: &IdentityError) -> Option<&'static str> {
-    match error {
-        IdentityError::PassphraseNeeded => {
-            Some("set QUIPU_PASSPHRASE, give --passphrase-file, or run the command on a terminal")
-        }
-        IdentityError::OtherKey { .. } | IdentityError::NotAKey(_) => Some(NO_KEY),
-        IdentityError::File { source, .. } if source.kind() == io::ErrorKind::NotFound => {
-            Some(NO_KEY)
-        }
-        _ => None,
     }
 }
 
