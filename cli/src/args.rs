@@ -138,6 +138,8 @@ pub enum Command {
     Serve(commands::serve::Args),
     Peers(commands::peers::Args),
     Peer(commands::peer::Args),
+    Watch(commands::watch::Args),
+    Token(commands::token::Args),
     Completions(commands::completions::Args),
     Man(commands::man::Args),
 }
@@ -199,6 +201,8 @@ impl Command {
             Self::Serve(args) => commands::serve::run(&args, context),
             Self::Peers(args) => commands::peers::run(&args, context),
             Self::Peer(args) => commands::peer::run(args, context),
+            Self::Watch(args) => commands::watch::run(&args, context),
+            Self::Token(args) => commands::token::run(args, context),
             Self::Completions(args) => commands::completions::run(&args, context),
             Self::Man(args) => commands::man::run(&args, context),
         }

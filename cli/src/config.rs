@@ -27,6 +27,20 @@ pub struct Config {
     pub announce: Vec<Place>,
     /// Only long values below these keys are fetched.
     pub only: Option<Vec<String>>,
+    /// Where the API is served over TLS.
+    pub api: Option<ApiConfig>,
+}
+
+/// Where the API is served over TLS.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApiConfig {
+    /// The address.
+    pub listen: SocketAddr,
+    /// A PEM file with the certificate and its chain.
+    pub cert: PathBuf,
+    /// A PEM file with its private key.
+    pub key: PathBuf,
 }
 
 /// What `clone` writes.

@@ -6,7 +6,10 @@ use std::io;
 use std::path::PathBuf;
 
 use quipu_merge::AuthorKey;
-use quipu_net::{BookError, JoinError, NodeError, PeerAddress, StartError, SyncError};
+use quipu_net::{
+    ApiError, BookError, JoinError, NodeError, PeerAddress, StartError, SyncError, TokenError,
+    WatchError,
+};
 use quipu_store::{
     BackupError, CutError, ExportError, IdentityError, LongError, MergeError, OpenError, PinError,
     ReadError, RepairError, RotationError, StorageError, WriteError,
@@ -82,6 +85,12 @@ pub enum Failure {
     #[error(transparent)]
     Book(#[from] BookError),
     #[error(transparent)]
+    Api(#[from] ApiError),
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    #[error(transparent)]
+    Watch(#[from] WatchError),
+    #[error(transparent)]
     Open(#[from] OpenError),
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -145,6 +154,7 @@ impl Failure {
             Self::Repair(error) => repair_code(error),
             Self::Line { .. } => REFUSED,
             Self::Served(_) => LOCKED,
+            Self::Watch(WatchError::Cursor) | Self::Token(TokenError::Name) => USAGE,
             Self::Join(error) => join_code(error),
             Self::File { .. }
             | Self::UnsafePath { .. }
@@ -157,6 +167,9 @@ impl Failure {
             | Self::Start(_)
             | Self::Node(_)
             | Self::Book(_)
+            | Self::Api(_)
+            | Self::Token(_)
+            | Self::Watch(_)
             | Self::Output(_)
             | Self::Identity(_)
             | Self::Storage(_)

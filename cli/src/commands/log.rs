@@ -53,7 +53,7 @@ pub fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
     let author = args.author.as_deref().map(|author| snapshot.find_author(author)).transpose()?;
     let filter = LogFilter { key: args.key.clone(), author, ..LogFilter::default() };
     let names = Names::of(&snapshot)?;
-    let mut printer = Printer { snapshot: &snapshot, names: &names, out: &mut context.out };
+    let mut printer = Printer::new(&snapshot, &names, &mut context.out);
     let mut graph = args.graph.then(Graph::new);
     let (mut left, mut any) = (args.limit.unwrap_or(usize::MAX), false);
     for event in snapshot.log(filter)? {
@@ -79,14 +79,20 @@ pub fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
     }
 }
 
-struct Printer<'s, 'l> {
+/// Prints events.
+pub struct Printer<'s, 'l> {
     snapshot: &'s Snapshot<'l>,
     names: &'s Names,
     out: &'s mut Output,
 }
 
-impl Printer<'_, '_> {
-    fn print(&mut self, event: &EventInfo) -> Result<(), Failure> {
+impl<'s, 'l> Printer<'s, 'l> {
+    pub const fn new(snapshot: &'s Snapshot<'l>, names: &'s Names, out: &'s mut Output) -> Self {
+        Self { snapshot, names, out }
+    }
+
+    /// Prints one, as JSON or on a line.
+    pub fn print(&mut self, event: &EventInfo) -> Result<(), Failure> {
         if self.out.is_json() {
             return Ok(self.out.json(&EventJson::new(self.snapshot, event)?)?);
         }

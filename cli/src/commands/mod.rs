@@ -41,8 +41,10 @@ pub mod restore;
 pub mod serve;
 pub mod show;
 pub mod status;
+pub mod token;
 pub mod upgrade;
 pub mod verify;
+pub mod watch;
 
 use quipu_store::{Committed, Ledger};
 

@@ -11,7 +11,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 use crate::config::Config;
 use crate::context::Context;
-use crate::daemon::{self, Daemon, Forward, Socket};
+use crate::daemon::{self, ApiPlace, Daemon, Forward, SOCKET, Socket};
 use crate::exit::Failure;
 use crate::remote::anywhere;
 
@@ -34,6 +34,10 @@ store's `config.toml`, or in the file that --config names:
   listen = \"0.0.0.0:7420\"
   join = [\"quic://KEY@node-1.example.org:7420\"]
   only = [\"photos/\"]
+  [api]
+  listen = \"0.0.0.0:7421\"
+  cert = \"/etc/quipu/cert.pem\"
+  key = \"/etc/quipu/key.pem\"
 
 It prints `ready` when peers and commands are answered, and logs on stderr. systemd is told as well,
 where the unit has Type=notify.")]
@@ -50,6 +54,15 @@ pub struct Args {
     /// Fetch only long values below these keys, and others when they are read.
     #[arg(long, value_name = "PREFIX", num_args = 1..)]
     only: Option<Vec<String>>,
+    /// Serve the HTTP API over TLS at this address; without it, only on the store's `api.socket`.
+    #[arg(long, value_name = "ADDR")]
+    api: Option<SocketAddr>,
+    /// The certificate of the API, with its chain: a PEM file.
+    #[arg(long, value_name = "FILE")]
+    api_cert: Option<PathBuf>,
+    /// The private key of that certificate: a PEM file.
+    #[arg(long, value_name = "FILE")]
+    api_key: Option<PathBuf>,
     /// Read the configuration from this file, not from the store's `config.toml`.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -80,14 +93,15 @@ pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
     if Forward::to(&dir).is_some() {
         return Err(Failure::Served(dir));
     }
-    let node = node_options(args, &Config::read(args.config.as_deref(), &dir)?);
+    let config = Config::read(args.config.as_deref(), &dir)?;
+    let (node, api) = (node_options(args, &config), api_place(args, &config)?);
     // Others name it from where they are.
     context.use_store(std::path::absolute(&dir).map_err(Failure::file(&dir))?);
     start_log(args)?;
     let ledger = context.open_to_write()?;
-    let socket = Socket::bind(&dir).map_err(Failure::file(&dir))?;
+    let socket = Socket::bind(&dir, SOCKET).map_err(Failure::file(&dir))?;
     let out = &mut context.out;
-    daemon::serve(Daemon { ledger, socket, node }, || {
+    daemon::serve(Daemon { ledger, socket, node, api }, || {
         if out.is_json() {
             out.json(&Ready { ready: true })?
         } else {
@@ -106,6 +120,19 @@ fn node_options(args: &Args, config: &Config) -> NodeOptions {
     options.announce = args.announce.iter().chain(&config.announce).cloned().collect();
     options.only = args.only.clone().or_else(|| config.only.clone());
     options
+}
+
+/// Where the API is served over TLS, if it is.
+fn api_place(args: &Args, config: &Config) -> Result<Option<ApiPlace>, Failure> {
+    let file = config.api.as_ref();
+    let Some(address) = args.api.or(file.map(|api| api.listen)) else { return Ok(None) };
+    let certificate = args.api_cert.clone().or(file.map(|api| api.cert.clone()));
+    let key = args.api_key.clone().or(file.map(|api| api.key.clone()));
+    let (Some(certificate), Some(key)) = (certificate, key) else {
+        let why = "--api needs a certificate and its key: --api-cert and --api-key";
+        return Err(Failure::Usage(why.to_owned()));
+    };
+    Ok(Some(ApiPlace { address, certificate, key }))
 }
 
 fn start_log(args: &Args) -> Result<(), Failure> {

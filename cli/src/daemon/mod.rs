@@ -11,10 +11,12 @@ mod notify;
 mod request;
 mod served;
 mod server;
+mod services;
 mod socket;
 
 pub use client::{Forward, fetch};
 pub use connection::Client;
 pub use served::Served;
 pub use server::{Daemon, serve};
-pub use socket::Socket;
+pub use services::ApiPlace;
+pub use socket::{SOCKET, Socket};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use quipu_net::Node;
+use quipu_net::{Node, Tokens};
 use quipu_store::Ledger;
 use tokio::runtime::Handle;
 
@@ -10,6 +10,7 @@ use tokio::runtime::Handle;
 pub struct Served {
     pub ledger: Arc<Ledger>,
     pub node: Node,
+    pub tokens: Arc<Tokens>,
     /// Where the node runs: commands run on threads of their own, and wait for it there.
     pub runtime: Handle,
 }

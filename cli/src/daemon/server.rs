@@ -5,10 +5,10 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quipu_net::{Node, NodeOptions};
+use quipu_net::NodeOptions;
 use quipu_store::Ledger;
 use tokio::net::UnixListener;
-use tokio::runtime::{self, Handle};
+use tokio::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
@@ -17,6 +17,7 @@ use tracing::{debug, info, warn};
 use super::commands::{attend, log_panics};
 use super::notify::{READY, STOPPING, notify};
 use super::served::Served;
+use super::services::{ApiPlace, Services};
 use super::socket::Socket;
 use crate::exit::Failure;
 
@@ -37,6 +38,8 @@ pub struct Daemon {
     pub socket: Socket,
     /// How its node is to run.
     pub node: NodeOptions,
+    /// Where the API is served beside its socket.
+    pub api: Option<ApiPlace>,
 }
 
 /// Whether the daemon goes on.
@@ -79,9 +82,9 @@ impl Daemon {
         });
         let listener = listener.map_err(failed)?;
         let accept = self.node.accept;
-        let node = Node::start(self.ledger.clone(), self.node).await?;
-        let address = accept.then(|| node.local_addr());
-        let served = Arc::new(Served { ledger: self.ledger, node, runtime: Handle::current() });
+        let services = Services::start(self.ledger, self.node, self.api).await?;
+        let served = services.served.clone();
+        let address = accept.then(|| served.node.local_addr());
         parts.spawn(take_commands(listener, served.clone(), stopping));
         ready()?;
         tell(READY);
@@ -96,7 +99,7 @@ impl Daemon {
         let _ = stop.send(Stop::Soon);
         let ending = async {
             end(&mut parts, &stop).await;
-            served.node.stop().await;
+            services.stop().await;
         };
         tokio::select! {
             () = ending => why.map(drop),

@@ -11,8 +11,8 @@ use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with,
 };
 
-/// Its name.
-const SOCKET: &str = "socket";
+/// The name of the one that takes commands.
+pub const SOCKET: &str = "socket";
 /// Its permissions: it is for the owner of the store.
 const MODE: Mode = Mode::from_bits_truncate(0o600);
 /// How many clients wait at most until the daemon takes them.
@@ -25,15 +25,15 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// Makes the socket of a store, which the caller has open: so whatever is there is left from a
+    /// Makes a socket of a store, which the caller has open: so whatever is there is left from a
     /// daemon that has ended.
-    pub fn bind(store: &Path) -> io::Result<Self> {
-        let path = store.join(SOCKET);
+    pub fn bind(store: &Path, name: &str) -> io::Result<Self> {
+        let path = store.join(name);
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let place = Place::of(store)?;
+        let place = Place::of(store, name)?;
         let socket =
             socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
         // What is made by `bind` has the permissions of the socket itself, from the first.
@@ -58,7 +58,7 @@ impl Drop for Socket {
 
 /// Connects to the daemon that serves a store; `None` where none answers.
 pub fn connect(store: &Path) -> Option<UnixStream> {
-    let place = Place::of(store).ok()?;
+    let place = Place::of(store, SOCKET).ok()?;
     let socket =
         socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).ok()?;
     rustix::net::connect(&socket, &place.address().ok()?).ok()?;
@@ -73,13 +73,13 @@ struct Place {
 }
 
 impl Place {
-    fn of(store: &Path) -> io::Result<Self> {
-        let path = store.join(SOCKET);
+    fn of(store: &Path, name: &str) -> io::Result<Self> {
+        let path = store.join(name);
         if SocketAddrUnix::new(&path).is_ok() {
             return Ok(Self { path, _dir: None });
         }
         let dir = File::open(store)?;
-        let path = PathBuf::from(format!("/proc/self/fd/{}/{SOCKET}", dir.as_raw_fd()));
+        let path = PathBuf::from(format!("/proc/self/fd/{}/{name}", dir.as_raw_fd()));
         Ok(Self { path, _dir: Some(dir) })
     }
 
@@ -98,7 +98,7 @@ mod tests {
     fn it_is_the_owners_and_goes_with_the_daemon() {
         let dir = tempfile::tempdir().unwrap();
         assert!(connect(dir.path()).is_none());
-        let socket = Socket::bind(dir.path()).unwrap();
+        let socket = Socket::bind(dir.path(), SOCKET).unwrap();
         let metadata = fs::symlink_metadata(dir.path().join(SOCKET)).unwrap();
         assert_eq!(metadata.permissions().mode() & 0o7777, 0o600);
         assert!(connect(dir.path()).is_some());
@@ -111,13 +111,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = dir.path().join("a".repeat(120)).join("b".repeat(120));
         fs::create_dir_all(&store).unwrap();
-        let socket = Socket::bind(&store).unwrap();
+        let socket = Socket::bind(&store, SOCKET).unwrap();
         // As a killed daemon leaves it.
         drop(socket.listener.try_clone().unwrap());
         let Socket { listener, .. } = &socket;
         rustix::net::shutdown(listener, rustix::net::Shutdown::Both).unwrap();
         assert!(connect(&store).is_none());
-        let fresh = Socket::bind(&store).unwrap();
+        let fresh = Socket::bind(&store, SOCKET).unwrap();
         assert!(connect(&store).is_some());
         drop(fresh);
     }

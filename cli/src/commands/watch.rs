@@ -1,0 +1,109 @@
+//! `quipu watch`
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use quipu_merge::EventId;
+use quipu_net::{Cursor, Watch};
+use quipu_store::{EventInfo, Ledger};
+use serde::Serialize;
+
+use crate::context::Context;
+use crate::exit::Failure;
+use crate::shown::{EventJson, Names};
+
+use super::log::Printer;
+
+/// How often to look whether anybody still reads what is printed.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// Print events as they come in, whoever wrote them.
+///
+/// Needs `quipu serve`, for otherwise nothing comes in while this runs. Events come in the order in which
+/// this replica admitted them. With --json each comes with a cursor: --after goes on from there, also
+/// after a restart, and leaves nothing out.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  quipu watch                             from now on
+  quipu watch --key sign/colour --json
+  quipu watch --after CURSOR              and what has come meanwhile
+  quipu watch --from-start --once         all that is here, in the order in which it came")]
+pub struct Args {
+    /// Only events that work on keys that begin so.
+    #[arg(long, value_name = "PREFIX")]
+    key: Option<String>,
+    /// Begin after this cursor.
+    #[arg(long, value_name = "CURSOR")]
+    after: Option<String>,
+    /// Begin with the first event.
+    #[arg(long, conflicts_with = "after")]
+    from_start: bool,
+    /// End when all that is here has been printed.
+    #[arg(long)]
+    once: bool,
+}
+
+#[derive(Serialize)]
+struct SeenJson {
+    cursor: String,
+    #[serde(flatten)]
+    event: EventJson,
+}
+
+pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
+    let ledger = context.open()?;
+    if context.served().is_none() && !args.once {
+        let why = "without a daemon nothing comes in: run `quipu serve`, or add --once";
+        return Err(Failure::Usage(why.to_owned()));
+    }
+    let mut watch = start(args, ledger.clone())?;
+    loop {
+        context.console().check_gone()?;
+        match watch.next(if args.once { Duration::ZERO } else { LOOK_EVERY })? {
+            Some(seen) => print(args, &ledger, &mut watch, seen.id, context)?,
+            None if args.once => return Ok(()),
+            None => {}
+        }
+    }
+}
+
+fn start(args: &Args, ledger: Arc<Ledger>) -> Result<Watch, Failure> {
+    Ok(match &args.after {
+        Some(text) => {
+            let cursor: Cursor = text.parse()?;
+            Watch::after(ledger, &cursor)?
+        }
+        None if args.from_start => Watch::from_start(ledger)?,
+        None => Watch::from_now(ledger)?,
+    })
+}
+
+fn print(
+    args: &Args,
+    ledger: &Ledger,
+    watch: &mut Watch,
+    id: EventId,
+    context: &mut Context,
+) -> Result<(), Failure> {
+    let snapshot = ledger.snapshot()?;
+    let event = snapshot.event(id)?;
+    if !concerns(&event, args.key.as_deref()) {
+        return Ok(());
+    }
+    let out = &mut context.out;
+    if out.is_json() {
+        let event = EventJson::new(&snapshot, &event)?;
+        out.json(&SeenJson { cursor: watch.cursor()?.to_string(), event })?;
+    } else {
+        let names = Names::of(&snapshot)?;
+        Printer::new(&snapshot, &names, out).print(&event)?;
+    }
+    Ok(out.flush()?)
+}
+
+/// Whether an event works on a key that begins so.
+fn concerns(event: &EventInfo, prefix: Option<&str>) -> bool {
+    let Some(prefix) = prefix else { return true };
+    event.body.data().iter().any(|operation| operation.key().as_str().starts_with(prefix))
+}
