@@ -44,6 +44,7 @@ mod incoming;
 mod index;
 mod ingest;
 mod judge;
+mod key_list;
 mod keys;
 mod ledger;
 mod load;
