@@ -8,14 +8,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use negentropy::{Id, Negentropy, NegentropyStorageVector};
 use quipu_merge::AuthorKey;
 
 use crate::frontier::{Frontier, FrontierDigest, LaneTips};
-use crate::limits::{
-    COMPARE_EVERY, MAX_IDS, MAX_LANES, MAX_OFFERED, MAX_RECONCILE, MAX_ROUNDS_AHEAD, PATIENCE,
-};
+use crate::limits::{COMPARE_EVERY, MAX_IDS, MAX_LANES, MAX_ROUNDS_AHEAD, PATIENCE};
 use crate::message::{AskLanes, Compare, Lanes, Message, Reconcile};
+use crate::reconcile::{Next, Reconciling};
 use crate::score::Misbehaviour;
 use crate::time::Moment;
 
@@ -23,10 +21,6 @@ use crate::time::Moment;
 pub const FULL_LANES: usize = 64;
 /// So many frontiers are remembered at which both were equal.
 const REMEMBERED: usize = 4;
-/// Reconciliation of few entries takes as many steps as there are levels, of which each has sixteen
-/// times as many ranges as the one before. Of many entries, a step names several hundred.
-const FEW_STEPS: u64 = 64;
-const STEP_ENTRIES: u64 = 64;
 
 /// The peer breaks the rules of comparing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,23 +82,6 @@ enum State {
 struct Told {
     compare: Compare,
     version: u64,
-}
-
-struct Reconciling {
-    negentropy: Negentropy<'static, NegentropyStorageVector>,
-    /// The own entries, by their digests.
-    entries: BTreeMap<[u8; 32], AuthorKey>,
-    /// What only the own frontier has, and what only the other's has, as far as the leader knows.
-    have: Vec<Id>,
-    need: Vec<Id>,
-    /// So many steps there may be.
-    steps: u64,
-}
-
-impl std::fmt::Debug for Reconciling {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Reconciling").field("entries", &self.entries.len()).finish_non_exhaustive()
-    }
 }
 
 impl Exchange {
@@ -225,11 +202,11 @@ impl Exchange {
         if base.is_some() || few {
             let since = base.map(|(_, version)| *version);
             self.state = State::Listening(1);
-            step.send.extend(lanes(self.round, own.since(since)));
+            step.send.extend(lanes(self.round, own.since(since), true));
         } else {
             let mut reconciling = Reconciling::new(own, told.compare.lanes, theirs.lanes)?;
             if self.leads {
-                let bytes = reconciling.negentropy.initiate().map_err(|_| Nonsense)?;
+                let bytes = reconciling.initiate()?;
                 step.send.push(Message::Reconcile(Reconcile { round: self.round, bytes }));
             } else {
                 self.to_tell.clone_from(&reconciling.entries);
@@ -278,28 +255,21 @@ impl Exchange {
             return Ok(Step::default());
         }
         let message = |bytes| Message::Reconcile(Reconcile { round, bytes });
-        let more_steps = state.steps > 0;
-        state.steps = state.steps.saturating_sub(1);
         if !self.leads {
-            if !more_steps {
-                return Err(Nonsense);
-            }
-            let bytes = state.negentropy.reconcile(&step.bytes).map_err(|_| Nonsense)?;
+            let bytes = state.answer(&step.bytes)?;
             return Ok(Step { send: vec![message(bytes)], offered: Vec::new() });
         }
-        let (have, need) = (&mut state.have, &mut state.need);
-        let next = state.negentropy.reconcile_with_ids(&step.bytes, have, need);
-        let room = need.len().max(have.len()) < MAX_OFFERED && more_steps;
-        match next.map_err(|_| Nonsense)? {
-            Some(bytes) if room => {
+        let whole = match state.lead(&step.bytes)? {
+            Next::Say(bytes) => {
                 return Ok(Step { send: vec![message(bytes)], offered: Vec::new() });
             }
-            // What there is no room for is found by the next comparison.
-            Some(_) => self.course = Course::Short,
-            None => {}
-        }
+            Next::Found { whole } => whole,
+        };
         let mine = state.have.iter().filter_map(|id| state.entry(&id.to_bytes(), own));
-        let mut send: Vec<_> = lanes(round, mine).collect();
+        let mut send: Vec<_> = lanes(round, mine, whole).collect();
+        if !whole {
+            self.course = Course::Short;
+        }
         let need: BTreeSet<_> = state.need.iter().map(|id| id.to_bytes()).collect();
         let need: Vec<_> = need.into_iter().collect();
         send.extend(
@@ -325,43 +295,23 @@ impl Exchange {
         let authors = authors.filter(|authors| !authors.is_empty()).ok_or(Misbehaviour::Flood)?;
         // What has changed since is told as it is now.
         let entry = |author| LaneTips { author, tips: own.tips(author).to_vec() };
-        Ok(lanes(self.round, authors.into_iter().map(entry)).collect())
+        Ok(lanes(self.round, authors.into_iter().map(entry), true).collect())
     }
 }
 
-impl Reconciling {
-    fn new(own: &Frontier, one: u64, other: u64) -> Result<Self, Nonsense> {
-        let (less, more) = (one.min(other), one.max(other));
-        let entries = less.saturating_add(more.min(less.saturating_add(MAX_OFFERED as u64)));
-        let steps = FEW_STEPS + entries / STEP_ENTRIES;
-        let mut storage = NegentropyStorageVector::with_capacity(own.len());
-        let mut entries = BTreeMap::new();
-        for entry in own.since(None) {
-            let digest = entry.digest();
-            storage.insert(0, Id::from_byte_array(digest)).map_err(|_| Nonsense)?;
-            entries.insert(digest, entry.author);
-        }
-        storage.seal().map_err(|_| Nonsense)?;
-        let negentropy = Negentropy::owned(storage, MAX_RECONCILE as u64).map_err(|_| Nonsense)?;
-        Ok(Self { negentropy, entries, have: Vec::new(), need: Vec::new(), steps })
-    }
-
-    fn entry(&self, digest: &[u8; 32], own: &Frontier) -> Option<LaneTips> {
-        let author = *self.entries.get(digest)?;
-        Some(LaneTips { author, tips: own.tips(author).to_vec() })
-    }
-}
-
-/// Messages with entries; the last one says so.
-fn lanes(round: u64, entries: impl Iterator<Item = LaneTips>) -> impl Iterator<Item = Message> {
+/// Messages with entries; the last one says so, where these are all.
+fn lanes(
+    round: u64,
+    entries: impl Iterator<Item = LaneTips>,
+    all: bool,
+) -> impl Iterator<Item = Message> {
     let entries: Vec<_> = entries.collect();
     let mut chunks: Vec<_> = entries.chunks(MAX_LANES).map(<[_]>::to_vec).collect();
     if chunks.is_empty() {
         chunks.push(Vec::new());
     }
     let count = chunks.len();
-    chunks
-        .into_iter()
-        .enumerate()
-        .map(move |(at, lanes)| Message::Lanes(Lanes { round, lanes, last: at + 1 == count }))
+    chunks.into_iter().enumerate().map(move |(at, lanes)| {
+        Message::Lanes(Lanes { round, lanes, last: all && at + 1 == count })
+    })
 }

@@ -32,6 +32,7 @@ mod node;
 mod peer;
 mod pull;
 mod rate;
+mod reconcile;
 mod score;
 mod serve;
 mod task;
