@@ -41,9 +41,10 @@ build: deps ## Build the binary `quipu`
 test: deps ## Run every test
 	$(ROCKSDB) $(CARGO) test $(SELECT)
 
-demo: build ## Replicas of real data diverge, merge, travel in time, fork, recover; real trees are stored and restored
+demo: build ## Replicas of real data diverge, merge, travel in time, fork, recover; real trees are stored and restored; three daemons are cut off from each other and heal
 	demo/run.sh "$(QUIPU)"
 	demo/sources.sh "$(QUIPU)"
+	demo/nodes.sh "$(QUIPU)"
 
 bench: build ## Run the benchmarks; each prints its ratio to a baseline measured in the same run
 	$(ROCKSDB) $(CARGO) bench --locked --workspace --benches

@@ -2,21 +2,9 @@
 # The main job on real input: the packages of this workspace's Cargo.lock, recorded by three
 # replicas that diverge, conflict, merge in different orders to one state, travel back, fork and
 # recover, and verify. Everything happens in a scratch folder that is removed at the end.
-set -euo pipefail
-quipu=$(realpath "${1:?path of the quipu binary}")
+source "$(dirname "$0")/begin.sh"
 lock=$(realpath "$(dirname "$0")/../Cargo.lock")
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
 cd "$work"
-start=$SECONDS
-
-bold=$'\e[1m' dim=$'\e[2m' plain=$'\e[0m'
-if [[ ! -t 1 || -n ${NO_COLOR:-} ]]; then bold='' dim='' plain=''; fi
-say() { printf '\n%s%s%s\n' "$bold" "$*" "$plain"; }
-run() { printf '%s$ quipu %s%s\n' "$dim" "$*" "$plain"; "$quipu" "$@"; }
-quiet() { printf '%s$ quipu %s%s\n' "$dim" "$*" "$plain"; "$quipu" "$@" >/dev/null; }
-fail() { echo "the demo went wrong: $*" >&2; exit 1; }
-field() { sed -n "s/.*\"$1\":\"\([^\"]*\)\".*/\1/p" | head -n 1; }
 
 # One operation a line: each package's version, source and dependencies.
 packages() {
@@ -45,7 +33,7 @@ for who in bob carol; do quiet clone alice "$who" --grant writer; done
 for who in bob carol; do quiet --store "$who" merge alice; done
 for who in alice bob carol; do
     for whose in alice bob carol; do
-        key=$("$quipu" --store "$whose" identity show --json | field key)
+        key=$("$quipu" --store "$whose" identity show --json | field key | head -n 1)
         "$quipu" --store "$who" author name "$key" "$whose" >/dev/null
     done
 done

@@ -2,21 +2,10 @@
 # Trees of files on real input: the sources of all packages in this workspace's Cargo.lock, from
 # cargo's registry. They are stored, updated to later releases, and restored as they are and as they
 # were; then a release is withdrawn, erased and collected. Restored trees are compared byte by byte.
-set -euo pipefail
-quipu=$(realpath "${1:?path of the quipu binary}")
+source "$(dirname "$0")/begin.sh"
 lock=$(realpath "$(dirname "$0")/../Cargo.lock")
 registry=${CARGO_HOME:-$HOME/.cargo}/registry/src
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
 cd "$work"
-start=$SECONDS
-
-bold=$'\e[1m' dim=$'\e[2m' plain=$'\e[0m'
-if [[ ! -t 1 || -n ${NO_COLOR:-} ]]; then bold='' dim='' plain=''; fi
-say() { printf '\n%s%s%s\n' "$bold" "$*" "$plain"; }
-run() { printf '%s$ quipu %s%s\n' "$dim" "$*" "$plain"; "$quipu" "$@"; }
-fail() { echo "the demo went wrong: $*" >&2; exit 1; }
-field() { sed -n "s/.*\"$1\":\"\([^\"]*\)\".*/\1/p"; }
 same() { diff -r "$1" "$2" && echo "$2 is $1, byte by byte"; }
 
 # name, version and directory of each package whose sources are at hand, older releases first.
