@@ -31,6 +31,8 @@ use crate::{CloseCode, Endpoint};
 const MAX_WAITING: usize = 256;
 /// How often the status is told, and roles are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// How long peers are waited for when the node stops.
+const GOODBYE: Duration = Duration::from_millis(300);
 /// A clock that differs by so much is warned of: half of what events may be dated ahead.
 const MAX_SKEW: Duration = Duration::from_secs(30);
 /// The node's state.
@@ -161,7 +163,9 @@ impl Core {
         for sync in self.syncs.drain(..) {
             sync.answer(Err(SyncError::Stopping));
         }
-        self.endpoint.close(CloseCode::Done, "the node is stopping").await;
+        // Peers are told at once; of those that cannot be, nobody waits for a sign of life.
+        let goodbye = self.endpoint.close(CloseCode::Done, "the node is stopping");
+        let _ = tokio::time::timeout(GOODBYE, goodbye).await;
         // Its threads wait for nobody then.
         drop(inboxes);
         self.dialled.shutdown().await;
