@@ -66,7 +66,7 @@ start 3
 ! healthy 2 || fail "a node without a store is healthy"
 start 1
 until_so healthy 1
-at 1 put before "they came" 2>/dev/null
+at 1 put before "they came" >/dev/null
 
 # They ask, and are let in by nobody but an admin.
 until_so asks 2
@@ -92,7 +92,7 @@ until_so is_admin 2
 
 # What one writes, all get: they know each other, not the founder alone.
 stop TERM 1
-at 2 put while "the founder is away" 2>/dev/null
+at 2 put while "the founder is away" >/dev/null
 for n in 3 4; do until_so shows "$n" while "the founder is away"; done
 
 # After a kill and after an orderly end, the same command goes on.
@@ -115,5 +115,9 @@ by=2 admit --yes node-1 >/dev/null
 until_so healthy 1
 until_so shows 1 before "they came"
 
-for n in 1 2 3 4; do stop TERM "$n"; done
+kill -TERM "${pids[@]}"
+for n in 1 2 3 4; do
+    wait "${pids[$n]}" || fail "node $n did not end well"
+    unset "pids[$n]"
+done
 echo "four nodes: founded, admitted, in step, killed, restarted, replaced; no second ledger"
