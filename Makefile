@@ -26,7 +26,7 @@ FUZZ_SECONDS ?= 10
 FUZZ_PURE := event body car cut history peer
 FUZZ_STORE := store_ops
 
-.PHONY: help deps build test demo bench fmt lint doc fuzz-deps fuzz-smoke fuzz-store soak clean
+.PHONY: help deps build test demo bench fmt lint lint-deploy doc fuzz-deps fuzz-smoke fuzz-store soak clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -56,6 +56,9 @@ fmt: ## Format the code
 lint: deps ## Check the format and run clippy; warnings are errors
 	$(CARGO) fmt --all --check
 	$(ROCKSDB) $(CARGO) clippy $(SELECT) --all-targets -- -D warnings
+
+lint-deploy: build ## Check what operators are given: units, containers, manifests, configuration
+	.ci/deploy "$(QUIPU)"
 
 doc: deps ## Build the API documentation; warnings are errors
 	$(ROCKSDB) RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(SELECT) --no-deps
