@@ -17,6 +17,7 @@ mod crowd;
 #[allow(dead_code, reason = "the store's benchmarks use all of it")]
 mod figure;
 mod latency;
+mod load;
 #[path = "../../../store/benches/ratios/memory.rs"]
 #[allow(dead_code, reason = "the store's benchmarks use all of it")]
 mod memory;
@@ -27,11 +28,12 @@ use figure::Figure;
 
 type Bench = fn() -> Vec<Figure>;
 
-const BENCHES: [(&str, Bench); 5] = [
+const BENCHES: [(&str, Bench); 6] = [
     ("copy", copying::cold),
     ("wire", wire::one_percent),
     ("equal", wire::equal),
     ("latency", latency::puts),
+    ("load", load::offered),
     ("memory", crowd::memory),
 ];
 

@@ -29,8 +29,10 @@ use crate::{CloseCode, Endpoint};
 
 /// What waits for this task, of each kind. Whoever has more waits.
 const MAX_WAITING: usize = 256;
-/// How often the status is told, and roles are looked at.
+/// How often the status is told, and who may not connect any more is sent away.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// How often roles are read while events come.
+const ROLES_EVERY: Duration = Duration::from_millis(100);
 /// How long peers are waited for when the node stops.
 const GOODBYE: Duration = Duration::from_millis(300);
 /// A clock that differs by so much is warned of: half of what events may be dated ahead.
@@ -62,8 +64,8 @@ pub struct Core {
     pub(super) chores: JoinSet<()>,
     status: watch::Sender<NodeStatus>,
     looked: Instant,
-    /// The frontier up to which roles have been read.
-    roles_of: Option<FrontierDigest>,
+    /// The frontier up to which roles have been read, and when.
+    roles_of: (Option<FrontierDigest>, Instant),
     inboxes: Option<Inboxes>,
 }
 
@@ -86,7 +88,8 @@ impl Core {
     ) -> Result<(Self, watch::Receiver<NodeStatus>), StartError> {
         let allowed = Arc::new(Allowed::default());
         let (me, id) = (key.author(), ledger.id());
-        options.join.iter().filter(|peer| peer.key != me).for_each(|peer| book.keep_at(peer));
+        let joined = options.join.iter().filter(|peer| peer.key != me);
+        joined.for_each(|peer| book.keep_at(peer));
         allowed.list(book.kept());
         let admission = {
             let (allowed, accept) = (allowed.clone(), options.accept);
@@ -95,11 +98,16 @@ impl Core {
         let endpoint = Endpoint::bind(options.listen, key, admission, options.limits.clone())?;
         let refusals = endpoint.refusals();
         let (reports, reported) = mpsc::channel(MAX_WAITING);
+        let book = Arc::new(Mutex::new(book));
         let started = {
+            let (book, joins) = (book.clone(), !options.join.is_empty());
             let (ledger, allowed, only) = (ledger.clone(), allowed.clone(), options.only.clone());
             move || {
+                if joins {
+                    locked(&book).save()?;
+                }
                 allowed.refresh(&ledger)?;
-                Work::start(ledger, reports, only)
+                Ok::<_, StartError>(Work::start(ledger, reports, only)?)
             }
         };
         let (work, frontier) = blocking(started).await?;
@@ -111,7 +119,7 @@ impl Core {
             clock: Clock::start(),
             proto: quipu_proto::Node::new(Config::new(me, id), frontier),
             work,
-            book: Arc::new(Mutex::new(book)),
+            book,
             dials: options.dial,
             dialling: Dialling::default(),
             allowed,
@@ -129,7 +137,7 @@ impl Core {
             chores: JoinSet::new(),
             status,
             looked: Instant::now(),
-            roles_of: None,
+            roles_of: (None, Instant::now()),
             inboxes: Some(Inboxes { arrivals: arrived, reports: reported, commands, refusals }),
         };
         Ok((core, watching))
@@ -258,11 +266,13 @@ impl Core {
                 self.dialled.spawn(dial::dial(self.endpoint.clone(), peer));
             }
         }
+        self.look_at_roles(now);
         if now.duration_since(self.looked) >= LOOK_EVERY {
             self.looked = now;
             self.count_events();
             self.status.send_replace(self.current_status());
-            self.look_at_roles();
+            self.close_strangers();
+            while self.chores.try_join_next().is_some() {}
         }
     }
 
@@ -273,14 +283,14 @@ impl Core {
         proto.map_or(look, |proto| proto.min(look))
     }
 
-    fn look_at_roles(&mut self) {
-        self.close_strangers();
-        while self.chores.try_join_next().is_some() {}
-        let frontier = Some(self.proto.frontier());
-        if self.roles_of == frontier {
+    /// Reads the roles anew where something may have changed them.
+    fn look_at_roles(&mut self, now: Instant) {
+        let frontier = self.proto.frontier();
+        let (read, when) = self.roles_of;
+        if read == Some(frontier) || now.duration_since(when) < ROLES_EVERY {
             return;
         }
-        self.roles_of = frontier;
+        self.roles_of = (Some(frontier), now);
         let (ledger, allowed) = (self.ledger.clone(), self.allowed.clone());
         self.chores.spawn_blocking(move || {
             if let Err(error) = allowed.refresh(&ledger) {

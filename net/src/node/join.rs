@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quipu_merge::EventId;
-use quipu_proto::{Channel, Hello, Ids, Message, VERSION};
+use quipu_proto::{Channel, Hello, Message, Pull, VERSION, Want};
 use quipu_store::{Incoming, Ledger, Newcomer};
 use tokio::time::timeout;
 
@@ -62,16 +62,22 @@ async fn ask(
         return Err(JoinError::OtherLedger { peer: peer.clone(), found: ledger, expected });
     }
     let hello = Message::Hello(Hello { version: VERSION, ledger, time: clock::wall() });
-    let graft = Message::Graft(Ids { events: vec![ledger] });
-    for message in [hello, graft] {
+    // Nothing precedes the first event.
+    let want = Want { up_to: vec![ledger], held: Vec::new() };
+    let pull = Message::Pull(Pull { pull: 1, wants: vec![want] });
+    for message in [hello, pull] {
         let sent = connection.sender().send(message.channel(), message.encode()).await;
         sent.map_err(|error| ended(peer, error))?;
     }
+    let none = || JoinError::NoGenesis { peer: peer.clone(), ledger };
     loop {
-        if let Message::Announce(packet) = next(connection, peer).await?
-            && packet.id() == ledger
-        {
-            return Ok(convert::incoming(packet));
+        match next(connection, peer).await? {
+            Message::Batch(batch) => {
+                let genesis = batch.events.into_iter().find(|packet| packet.id() == ledger);
+                return genesis.map(convert::incoming).ok_or_else(none);
+            }
+            Message::End(_) => return Err(none()),
+            _ => {}
         }
     }
 }

@@ -183,11 +183,17 @@ impl Core {
         self.input(Input::Known(known));
     }
 
-    /// Ends the connections of those that dialled and may no longer.
+    /// Ends the connections with those that may not connect any more, whoever dialled; but not where
+    /// somebody asked for what this very peer has.
     pub(super) fn close_strangers(&self) {
-        let strangers = self.connected.values().filter(|connected| connected.inbound);
-        for stranger in strangers.filter(|connected| !connected.link().admitted()) {
-            stranger.close(CloseCode::NotAllowed, "you are not admitted any more");
+        if !self.dials {
+            return;
+        }
+        for (key, connected) in &self.connected {
+            if !self.allowed.admits(*key) && !self.syncs.iter().any(|sync| sync.peer().key == *key)
+            {
+                connected.close(CloseCode::NotAllowed, "you are not admitted any more");
+            }
         }
     }
 }
