@@ -59,6 +59,7 @@ mod opening;
 mod overlay;
 mod pins;
 mod pool;
+mod private;
 mod prune;
 mod pruned;
 mod rebuild;

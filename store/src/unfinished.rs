@@ -9,6 +9,7 @@ use crate::error::{OpenError, StorageError};
 use crate::identity::{FRESH_KEY_FILE, KEY_FILE};
 use crate::ledger::{DATABASE, STAGING};
 use crate::mark::{LOSS_FILE, MARK_FILE};
+use crate::private;
 
 /// The file that is there until a new store is whole. Who makes the store holds its lock.
 const MARK: &str = ".quipu-unfinished";
@@ -33,7 +34,7 @@ impl Unfinished {
     pub fn resume(dir: &Path, kept: &[&str]) -> Result<Self, OpenError> {
         let failed = |error| OpenError::from(StorageError::file(dir)(error));
         let existed = dir.exists();
-        fs::create_dir_all(dir).map_err(failed)?;
+        private::create_dir(dir).map_err(failed)?;
         let mark = dir.join(MARK);
         let again = is_unfinished(dir);
         if !holds_only(dir, if again { &LEFT } else { &[] }).map_err(failed)? {

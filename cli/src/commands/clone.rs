@@ -8,7 +8,6 @@ use quipu_store::{Ledger, MergeReport, Options};
 
 use crate::amount::count;
 use crate::config::Config;
-use crate::console::Console;
 use crate::context::{Context, find_cut, warn_of_copy};
 use crate::exit::Failure;
 use crate::output::{self, Progress};
@@ -85,10 +84,10 @@ pub fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
     let (ledger, report) = match context.source_store(path)? {
         Some(source) => {
             let source = context.open_source(&source)?;
-            in_place(&dir, context.console(), || match args.grant {
-                Some(role) => granted(&source, &dir, &options, role, context),
-                None => from_store(&source, &dir, &options, args.at.as_ref()),
-            })?
+            match args.grant {
+                Some(role) => granted(&source, &dir, &options, role, context)?,
+                None => from_store(&source, &dir, &options, args.at.as_ref())?,
+            }
         }
         None if args.grant.is_some() => {
             let why = "--grant needs a source that is a local store, with an admin's key";
@@ -118,20 +117,6 @@ fn print(
 }
 
 type Cloned = Result<(Ledger, MergeReport), Failure>;
-
-/// Sees to it that a store that a daemon makes is open to others no more than the user wants.
-fn in_place(dir: &Path, console: &Console, make: impl FnOnce() -> Cloned) -> Cloned {
-    if !console.is_served() || dir.exists() {
-        return make();
-    }
-    console.make_dir(dir).map_err(Failure::file(dir))?;
-    let made = make();
-    if made.is_err() {
-        // As it was. It stays where something is left in it.
-        let _ = std::fs::remove_dir(dir);
-    }
-    made
-}
 
 fn from_store(
     source: &Ledger,

@@ -9,6 +9,7 @@ use quipu_merge::EventId;
 use super::BackupError;
 use super::seal::{FRESH, SEALS, read_text, write_whole};
 use crate::error::StorageError;
+use crate::private;
 
 /// The file that says what the directory is, to people and to programs.
 pub const MARK: &str = "quipu-backups.txt";
@@ -28,7 +29,7 @@ impl Place {
     /// new or empty, which becomes one.
     pub fn for_ledger(dir: &Path, own: EventId) -> Result<Self, BackupError> {
         let failed = |error| StorageError::file(dir)(error);
-        fs::create_dir_all(dir).map_err(failed)?;
+        private::create_dir(dir).map_err(failed)?;
         let mark = dir.join(MARK);
         // What an attempt that ended early may have left.
         let fresh = mark.with_extension(FRESH);
