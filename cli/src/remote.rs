@@ -3,6 +3,7 @@
 use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use quipu_merge::AuthorKey;
 use quipu_net::{
@@ -11,8 +12,13 @@ use quipu_net::{
 use quipu_store::{Ledger, MergeReport, Options};
 use tokio::runtime::{Builder, Runtime};
 
+use crate::config::Config;
 use crate::context::Context;
 use crate::exit::Failure;
+use crate::output;
+
+/// How often to look whether anybody still waits.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// Takes in all that a node has.
 pub fn merge(
@@ -23,10 +29,11 @@ pub fn merge(
     let before = ledger.baseline()?;
     let missing = ledger.status()?.missing_values;
     let synced = match context.served() {
-        Some(served) => served.runtime.block_on(served.node.sync_with(peer.clone())),
+        Some(served) => served.runtime.block_on(sync(&served.node, peer, context))?,
         None => {
             context.unlock(ledger)?;
-            runtime()?.block_on(visit(ledger.clone(), peer, None))?
+            let only = Config::read(None, ledger.dir())?.only;
+            runtime()?.block_on(visit(ledger.clone(), peer, only))?
         }
     };
     let synced = synced.map_err(|error| not_admitted(error.into(), peer, ledger.author()))?;
@@ -56,13 +63,36 @@ pub fn clone(
     let mut book = PeerBook::open(dir)?;
     book.keep_at(peer);
     book.save()?;
+    if let Some(only) = &only {
+        Config::write_only(only, dir)?;
+    }
     let synced = runtime.block_on(visit(ledger.clone(), peer, only))?;
-    let synced = synced.map_err(|error| Failure::Join(Box::new(error.into())))?;
+    let synced = synced.map_err(|error| {
+        output::note(format_args!(
+            "the replica is there, and `quipu merge {peer}` goes on with it"
+        ));
+        Failure::Join(Box::new(error.into()))
+    })?;
     ledger.sync()?;
     let waiting = ledger.status()?.waiting;
     // The first event came before.
     let new_events = synced.new_events + 1;
     Ok((ledger, MergeReport { new_events, waiting, ..MergeReport::default() }))
+}
+
+/// Has a daemon's node get what a peer has, for as long as somebody waits for it.
+async fn sync(
+    node: &Node,
+    peer: &PeerAddress,
+    context: &Context,
+) -> Result<Result<Synced, SyncError>, Failure> {
+    let mut synced = std::pin::pin!(node.sync_with(peer.clone()));
+    loop {
+        match tokio::time::timeout(LOOK_EVERY, &mut synced).await {
+            Ok(synced) => return Ok(synced),
+            Err(_) => context.console().check_gone()?,
+        }
+    }
 }
 
 /// A node of one's own for as long as it takes.

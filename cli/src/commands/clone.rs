@@ -7,7 +7,6 @@ use quipu_merge::{CutExpression, Role};
 use quipu_store::{Ledger, MergeReport, Options};
 
 use crate::amount::count;
-use crate::config::Config;
 use crate::context::{Context, find_cut, warn_of_copy};
 use crate::exit::Failure;
 use crate::output::{self, Progress};
@@ -74,10 +73,7 @@ pub fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
             return Err(Failure::Usage(why.to_owned()));
         }
         Source::Peer(peer) => {
-            let (ledger, report) = remote::clone(peer, &dir, &options, args.only.clone())?;
-            if let Some(only) = &args.only {
-                Config::write_only(only, &dir)?;
-            }
+            let (ledger, report) = remote::clone(peer, &dir, &options, args.only)?;
             return print(&ledger, &report, &written, context);
         }
     };

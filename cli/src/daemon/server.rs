@@ -92,6 +92,7 @@ impl Daemon {
         let why = tokio::select! {
             signal = signals.next() => Ok(signal),
             _ = parts.join_next() => Err(failed("a part of the daemon has ended by itself")),
+            () = served.node.ended() => Err(failed("the node has ended by itself")),
         };
         info!(signal = why.as_ref().ok(), "stopping");
         tell(STOPPING);

@@ -49,16 +49,6 @@ impl<K: Eq + Hash + Clone> Buckets<K> {
         Ok(())
     }
 
-    /// Whether something is left, and in how many seconds there is again if not.
-    pub fn check(&self, caller: &K, now: Instant) -> Result<(), u64> {
-        let mut levels = self.levels.lock().unwrap_or_else(PoisonError::into_inner);
-        if !levels.contains_key(caller) {
-            return Ok(());
-        }
-        let left = self.level(&mut levels, caller, now).left;
-        if left >= 1.0 { Ok(()) } else { Err(seconds((1.0 - left) / self.per_second)) }
-    }
-
     fn level<'l>(
         &self,
         levels: &'l mut HashMap<K, Level>,
@@ -108,7 +98,6 @@ mod tests {
         let start = Instant::now();
         assert_eq!(buckets.take(&"a", 10, start), Ok(()));
         assert_eq!(buckets.take(&"a", 4, start), Err(2));
-        assert_eq!(buckets.check(&"a", start), Err(1));
         assert_eq!(buckets.take(&"b", 1, start), Ok(()));
         assert_eq!(buckets.take(&"a", 4, start + Duration::from_secs(2)), Ok(()));
         assert_eq!(buckets.take(&"a", 1, start + Duration::from_secs(2)), Err(1));
@@ -127,7 +116,7 @@ mod tests {
             assert!(buckets.levels.lock().unwrap().len() <= MAX_CALLERS);
         }
         let last = 3 * MAX_CALLERS as u64 - 1;
-        assert!(buckets.check(&last, start + Duration::from_micros(last)).is_err());
+        assert!(buckets.take(&last, 1, start + Duration::from_micros(last)).is_err());
     }
 
     #[test]

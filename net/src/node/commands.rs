@@ -1,6 +1,6 @@
 //! What the handle asks the node for.
 
-use std::sync::MutexGuard;
+use std::sync::{MutexGuard, PoisonError};
 use std::time::Instant;
 
 use quipu_merge::{AuthorKey, EventId};
@@ -80,10 +80,12 @@ impl Core {
 
     /// Writes the address book.
     pub(super) fn save_book(&mut self, then: Option<Saved>) {
-        let book = self.book.clone();
+        let (book, saving) = (self.book.clone(), self.saving.clone());
         self.chores.spawn_blocking(move || {
-            // Whoever saves later saves what is newer.
-            let saved = locked(&book).save();
+            let _turn = saving.lock().unwrap_or_else(PoisonError::into_inner);
+            // Whoever saves later saves what is newer; and nobody else waits for the disk.
+            let now = locked(&book).clone();
+            let saved = now.save();
             if let Err(error) = &saved {
                 tracing::error!(%error, "the address book cannot be written");
             }

@@ -46,6 +46,10 @@ pub struct Core {
     pub(super) work: Work,
     pub(super) book: Arc<Mutex<PeerBook>>,
     pub(super) dials: bool,
+    /// It dials only whom it is told to, and lets nobody in.
+    pub(super) is_visitor: bool,
+    /// Held by whoever writes the address book.
+    pub(super) saving: Arc<Mutex<()>>,
     pub(super) dialling: Dialling,
     pub(super) allowed: Arc<Allowed>,
     pub(super) connected: BTreeMap<AuthorKey, Connected>,
@@ -64,8 +68,10 @@ pub struct Core {
     pub(super) chores: JoinSet<()>,
     status: watch::Sender<NodeStatus>,
     looked: Instant,
-    /// The frontier up to which roles have been read, and when.
+    /// The frontier up to which roles have been read, and when that was looked at.
     roles_of: (Option<FrontierDigest>, Instant),
+    /// Reads roles: never twice at once, so that what is older does not come last.
+    reading_roles: JoinSet<Option<FrontierDigest>>,
     inboxes: Option<Inboxes>,
 }
 
@@ -121,6 +127,8 @@ impl Core {
             work,
             book,
             dials: options.dial,
+            is_visitor: !options.dial && !options.accept,
+            saving: Arc::default(),
             dialling: Dialling::default(),
             allowed,
             connected: BTreeMap::new(),
@@ -138,8 +146,10 @@ impl Core {
             status,
             looked: Instant::now(),
             roles_of: (None, Instant::now()),
+            reading_roles: JoinSet::new(),
             inboxes: Some(Inboxes { arrivals: arrived, reports: reported, commands, refusals }),
         };
+        core.status.send_replace(core.current_status());
         Ok((core, watching))
     }
 
@@ -155,6 +165,10 @@ impl Core {
                 Some(arrival) = inboxes.arrivals.recv() => self.heard(arrival),
                 Some(connection) = endpoint.accept() => self.arrived(connection, true),
                 Some(dialled) = self.dialled.join_next() => self.dialled(dialled.ok()),
+                Some(read) = self.reading_roles.join_next() => {
+                    self.roles_of.0 = read.ok().flatten();
+                    self.close_strangers();
+                }
                 Some(_) = inboxes.refusals.next() => self.refused += 1,
                 command = inboxes.commands.recv() => match command {
                     None | Some(Command::Stop) => break,
@@ -179,6 +193,7 @@ impl Core {
         self.dialled.shutdown().await;
         self.io.shutdown().await;
         while self.chores.join_next().await.is_some() {}
+        while self.reading_roles.join_next().await.is_some() {}
         let work = self.work;
         let _ = blocking(move || {
             work.stop();
@@ -250,9 +265,12 @@ impl Core {
     /// Does what has become due besides the protocol.
     fn look_around(&mut self) {
         let settled = self.proto.values_settled();
-        for sync in self.syncs.extract_if(.., |sync| sync.is_done(settled)) {
-            let synced = sync.synced(self.work.counts());
-            sync.answer(Ok(synced));
+        let counts = self.work.counts();
+        for mut sync in std::mem::take(&mut self.syncs) {
+            match sync.outcome(settled, counts) {
+                Some(outcome) => sync.answer(outcome),
+                None => self.syncs.push(sync),
+            }
         }
         self.tell_of_peers();
         let now = Instant::now();
@@ -285,17 +303,21 @@ impl Core {
 
     /// Reads the roles anew where something may have changed them.
     fn look_at_roles(&mut self, now: Instant) {
-        let frontier = self.proto.frontier();
         let (read, when) = self.roles_of;
-        if read == Some(frontier) || now.duration_since(when) < ROLES_EVERY {
+        if now.duration_since(when) < ROLES_EVERY || !self.reading_roles.is_empty() {
             return;
         }
-        self.roles_of = (Some(frontier), now);
+        let frontier = self.proto.frontier();
+        self.roles_of.1 = now;
+        if read == Some(frontier) {
+            return;
+        }
         let (ledger, allowed) = (self.ledger.clone(), self.allowed.clone());
-        self.chores.spawn_blocking(move || {
-            if let Err(error) = allowed.refresh(&ledger) {
-                tracing::error!(%error, "the roles cannot be read");
-            }
+        self.reading_roles.spawn_blocking(move || {
+            let refreshed = allowed.refresh(&ledger);
+            let read =
+                refreshed.inspect_err(|error| tracing::error!(%error, "the roles cannot be read"));
+            read.is_ok().then_some(frontier)
         });
     }
 }

@@ -89,9 +89,11 @@ impl Dialling {
         self.0.entry(key).or_insert(fresh).running = true;
     }
 
-    /// A peer is there.
+    /// A peer is there. Whether that lasts is another question.
     pub fn reached(&mut self, key: AuthorKey) {
-        self.0.remove(&key);
+        if let Some(attempt) = self.0.get_mut(&key) {
+            attempt.running = false;
+        }
     }
 
     /// A peer could not be reached, or has gone. Tells whether it is time to forget it, where nobody

@@ -59,6 +59,18 @@ pub enum SyncError {
         /// Who.
         peer: PeerAddress,
     },
+    /// Nothing has come for a minute.
+    #[error("{peer} has sent nothing for a minute")]
+    Stalled {
+        /// Who.
+        peer: PeerAddress,
+    },
+    /// The store here could not take in what came; its errors tell why.
+    #[error("what {peer} sent could not be taken in: the store failed")]
+    Store {
+        /// Who sent it.
+        peer: PeerAddress,
+    },
     /// The node is stopping.
     #[error("the node is stopping")]
     Stopping,

@@ -116,6 +116,11 @@ impl Node {
         let _ = self.commands.try_send(Command::Want(values));
     }
 
+    /// Waits until the node has ended, whatever the reason.
+    pub async fn ended(&self) {
+        self.commands.closed().await;
+    }
+
     /// Ends all connections, and waits until nothing runs any more.
     pub async fn stop(&self) {
         let _ = self.commands.send(Command::Stop).await;
@@ -155,7 +160,10 @@ pub async fn blocking<T: Send + 'static, E: Send + 'static>(
 ) -> Result<T, E> {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
-        // It was not cancelled, since nobody has its handle.
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime is ending, and with it whoever waits here.
+            Err(_) => std::future::pending().await,
+        },
     }
 }

@@ -19,6 +19,11 @@ const TOGETHER: Duration = Duration::from_secs(5);
 /// Totals of so many peers are kept.
 const MAX_TOTALS: usize = 4096;
 
+/// A connection that lasts so long shows that its peer can be reached and talked to.
+const LASTING: Duration = Duration::from_secs(10);
+/// So many peers are remembered that were heard of and may not connect, as far as is known here.
+const MAX_STRANGERS: usize = 64;
+
 impl Core {
     pub(super) fn heard(&mut self, arrival: Arrival) {
         let (peer, number) = match &arrival {
@@ -47,6 +52,10 @@ impl Core {
         let Some(connected) = self.connected.remove(&peer) else { return };
         self.tell_peers = true;
         self.add_totals(peer, &connected);
+        if connected.since.elapsed() >= LASTING {
+            // It worked for a while: what failed before says nothing.
+            self.dialling.forget(peer);
+        }
         self.end_syncs(peer, |peer| SyncError::Ended { peer, why: why.clone() });
         self.failed(peer, why);
     }
@@ -119,16 +128,20 @@ impl Core {
             Err(_) if self.connected.contains_key(&peer.key) => self.dialling.reached(peer.key),
             Err(error) => {
                 tracing::debug!(%peer, %error, "could not be dialled");
-                self.end_syncs(peer.key, |_| error.clone());
+                for sync in self.syncs.extract_if(.., |sync| *sync.peer() == peer) {
+                    sync.answer(Err(error.clone()));
+                }
                 self.failed(peer.key, error.to_string());
             }
         }
     }
 
+    /// A peer could not be reached, or has gone. Of one that is not known nothing is noted.
     pub(super) fn failed(&mut self, peer: AuthorKey, why: String) {
-        let hopeless = self.dialling.failed(peer, why, Instant::now());
-        let kept = self.book().get(peer).is_some_and(|peer| peer.kept);
-        if hopeless && !kept {
+        let Some(kept) = self.book().get(peer).map(|peer| peer.kept) else {
+            return self.dialling.forget(peer);
+        };
+        if self.dialling.failed(peer, why, Instant::now()) && !kept {
             self.dialling.forget(peer);
             if self.book().remove(peer) {
                 self.save_book(None);
@@ -136,6 +149,7 @@ impl Core {
         }
     }
 
+    /// The protocol wants nothing more to do with a peer.
     pub(super) fn send_away(&mut self, peer: AuthorKey, why: Option<Misbehaviour>) {
         let Some(connected) = self.connected.get(&peer) else { return };
         match why {
@@ -159,7 +173,14 @@ impl Core {
         let mut new = false;
         for (key, places) in peers.into_iter().filter(|(key, _)| *key != me) {
             let places: Vec<Place> = places.iter().filter_map(|place| place.parse().ok()).collect();
-            new |= self.book().heard(key, &places);
+            let may = |key| self.allowed.admits(key);
+            let mut book = self.book();
+            // Their roles may come later. But nobody fills the book with keys that do not exist.
+            let strangers =
+                || book.peers().filter(|(key, known)| !known.kept && !may(*key)).count();
+            if may(key) || book.get(key).is_some() || strangers() < MAX_STRANGERS {
+                new |= book.heard(key, &places);
+            }
         }
         if new {
             self.save_book(None);
@@ -186,7 +207,7 @@ impl Core {
     /// Ends the connections with those that may not connect any more, whoever dialled; but not where
     /// somebody asked for what this very peer has.
     pub(super) fn close_strangers(&self) {
-        if !self.dials {
+        if self.is_visitor {
             return;
         }
         for (key, connected) in &self.connected {

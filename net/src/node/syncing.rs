@@ -1,6 +1,7 @@
 //! Getting once what a peer has.
 
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use quipu_merge::AuthorKey;
 use tokio::sync::oneshot;
@@ -10,12 +11,19 @@ use super::error::SyncError;
 use super::handle::Synced;
 use super::work::Counts;
 
+/// Where nothing comes for so long, nothing will.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Somebody who waits until all that a peer has is here.
 #[derive(Debug)]
 pub struct Syncing {
     peer: PeerAddress,
     before: Synced,
+    /// How often the store had failed.
+    failures: u64,
     level: bool,
+    /// What had come when something came last, and when that was.
+    progress: (u64, Instant),
     reply: oneshot::Sender<Result<Synced, SyncError>>,
 }
 
@@ -26,7 +34,9 @@ impl Syncing {
         counts: &Counts,
         reply: oneshot::Sender<Result<Synced, SyncError>>,
     ) -> Self {
-        Self { peer, before: so_far(counts), level: false, reply }
+        let failures = counts.failed.load(Ordering::Relaxed);
+        let progress = (all(counts), Instant::now());
+        Self { peer, before: so_far(counts), failures, level: false, progress, reply }
     }
 
     /// Whose events are waited for.
@@ -39,14 +49,27 @@ impl Syncing {
         self.level |= self.peer.key == peer;
     }
 
-    /// Whether all has come, values included, of which nothing more is to be had where they have
-    /// `settled`.
-    pub const fn is_done(&self, settled: bool) -> bool {
-        self.level && settled
+    /// What it has come to, where it has come to an end: all is here, values included, of which nothing
+    /// more is to be had where they have `settled`; or it cannot go on; or nobody waits any more.
+    pub fn outcome(&mut self, settled: bool, counts: &Counts) -> Option<Result<Synced, SyncError>> {
+        if (self.level && settled) || self.reply.is_closed() {
+            return Some(Ok(self.synced(counts)));
+        }
+        if counts.failed.load(Ordering::Relaxed) > self.failures {
+            return Some(Err(SyncError::Store { peer: self.peer.clone() }));
+        }
+        let (before, since) = self.progress;
+        let now = all(counts);
+        if now != before {
+            self.progress = (now, Instant::now());
+        } else if since.elapsed() >= PATIENCE {
+            return Some(Err(SyncError::Stalled { peer: self.peer.clone() }));
+        }
+        None
     }
 
     /// What has come.
-    pub fn synced(&self, counts: &Counts) -> Synced {
+    fn synced(&self, counts: &Counts) -> Synced {
         let now = so_far(counts);
         Synced {
             new_events: now.new_events - self.before.new_events,
@@ -59,6 +82,12 @@ impl Syncing {
     pub fn answer(self, answer: Result<Synced, SyncError>) {
         let _ = self.reply.send(answer);
     }
+}
+
+/// How much has come, of whatever.
+fn all(counts: &Counts) -> u64 {
+    let kinds = [&counts.admitted, &counts.known, &counts.refused, &counts.values];
+    kinds.into_iter().map(|count| count.load(Ordering::Relaxed)).sum()
 }
 
 fn so_far(counts: &Counts) -> Synced {

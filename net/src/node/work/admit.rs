@@ -91,7 +91,10 @@ fn take_in(
         }
         Err(error) => {
             match error {
-                StorageError::NoRoom { .. } => tracing::warn!(%error, "events are not taken in"),
+                StorageError::NoRoom { .. } => {
+                    Counts::add(&shared.counts.failed, 1);
+                    tracing::warn!(%error, "events are not taken in");
+                }
                 _ => shared.failed("admit events", &error),
             }
             // Some may have been admitted: the follower tells which.

@@ -23,11 +23,8 @@ pub fn run(shared: &Shared, mut follower: Follower) {
             None => {}
             Some(Notice::New(told)) => tell(shared, &shared.gate.new_here(&told)),
             Some(Notice::Lagged) => match restart(shared) {
-                Ok(again) => follower = again,
-                Err(error) => {
-                    shared.failed("read its frontier", &error);
-                    std::thread::sleep(LOOK_EVERY);
-                }
+                Some(again) => follower = again,
+                None => return,
             },
         }
     }
@@ -64,12 +61,23 @@ fn tell(shared: &Shared, new: &[HeldEvent]) {
     }
 }
 
-/// Follows anew. The report goes before those of later admissions.
-fn restart(shared: &Shared) -> Result<Follower, ReadError> {
-    shared.gate.restart(|| {
-        let (follower, frontier) = shared.ledger.follow_from_frontier(MAX_QUEUED)?;
-        let frontier = frontier.into_iter().map(convert::lane_tips).collect();
-        shared.report(Report::Frontier(frontier));
-        Ok(follower)
-    })
+/// Follows anew, as soon as that can be done; `None` where the node stops before. The report goes before
+/// those of later admissions.
+fn restart(shared: &Shared) -> Option<Follower> {
+    while !shared.is_stopping() {
+        let followed = shared.gate.restart(|| {
+            let (follower, frontier) = shared.ledger.follow_from_frontier(MAX_QUEUED)?;
+            let frontier = frontier.into_iter().map(convert::lane_tips).collect();
+            shared.report(Report::Frontier(frontier));
+            Ok::<_, ReadError>(follower)
+        });
+        match followed {
+            Ok(follower) => return Some(follower),
+            Err(error) => {
+                shared.failed("read its frontier", &error);
+                std::thread::sleep(LOOK_EVERY);
+            }
+        }
+    }
+    None
 }

@@ -50,6 +50,8 @@ pub struct Counts {
     pub known: AtomicU64,
     /// Those that break a rule.
     pub refused: AtomicU64,
+    /// Openings and blocks that were taken in.
+    pub values: AtomicU64,
     /// Times that the store failed.
     pub failed: AtomicU64,
 }
@@ -98,6 +100,16 @@ pub struct Work {
     reading: Sender<Reading>,
     valuing: Sender<Valuing>,
     threads: Vec<JoinHandle<()>>,
+    stopping: Stopping,
+}
+
+/// Has the threads end, also where the node ends otherwise than it should.
+struct Stopping(Arc<Shared>);
+
+impl Drop for Stopping {
+    fn drop(&mut self) {
+        self.0.stopping.store(true, Ordering::Relaxed);
+    }
 }
 
 impl Work {
@@ -131,7 +143,8 @@ impl Work {
             run("quipu-follow", Box::new(move |shared| follow::run(shared, follower))),
         ];
         let frontier = frontier.into_iter().map(super::convert::lane_tips).collect();
-        let mut work = Self { shared, admitting, reading, valuing, threads: Vec::new() };
+        let stopping = Stopping(shared.clone());
+        let mut work = Self { shared, admitting, reading, valuing, threads: Vec::new(), stopping };
         for thread in threads {
             let failed = |error| quipu_store::StorageError::File {
                 path: work.shared.ledger.dir().to_owned(),
@@ -186,9 +199,8 @@ impl Work {
     /// Ends the threads after what they are doing, and waits for them. Whoever takes their reports has to
     /// go on taking them, or to have stopped for good, meanwhile.
     pub fn stop(self) {
-        self.shared.stopping.store(true, Ordering::Relaxed);
-        let Self { admitting, reading, valuing, threads, .. } = self;
-        drop((admitting, reading, valuing));
+        let Self { admitting, reading, valuing, threads, stopping, .. } = self;
+        drop((stopping, admitting, reading, valuing));
         for thread in threads {
             if thread.join().is_err() {
                 tracing::error!("a thread of the node panicked");

@@ -8,7 +8,7 @@ use quipu_merge::EventId;
 use quipu_proto::{Answer, Item, Ticket, ValuePlace};
 use quipu_store::{Lacks, MAX_OPENINGS_LEN, MissingValue, ReadError, StorageError, ValueSink};
 
-use super::Shared;
+use super::{Counts, Shared};
 
 /// Something to do with values.
 #[derive(Debug)]
@@ -166,6 +166,10 @@ impl Values<'_> {
                 StorageError::NoRoom { .. } => tracing::warn!(%error, "values are not taken in"),
                 error => self.shared.failed("take in values", error),
             }
+        }
+        if committed.is_ok() {
+            let good = taken.iter().filter(|(_, taken)| matches!(taken, Ok(true)));
+            Counts::add(&self.shared.counts.values, good.count());
         }
         for (ticket, taken) in taken {
             let answer = match (taken, &committed) {
