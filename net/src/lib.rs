@@ -55,7 +55,7 @@ pub use api::{
     TokenInfo, Tokens,
 };
 pub use node::{
-    BookError, JoinError, KnownPeer, MAX_HEARD, MAX_PLACES, Node, NodeError, NodeOptions,
+    BookError, FetchError, Fetcher, JoinError, KnownPeer, MAX_HEARD, MAX_PLACES, Node, NodeError, NodeOptions,
     NodeStatus, PeerAddress, PeerAddressError, PeerBook, PeerState, PeerStatus, Place, StartError,
     SyncError, Synced, join,
 };
