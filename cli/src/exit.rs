@@ -1,5 +1,6 @@
 //! How commands fail: the one place where errors become exit codes, messages and hints.
 
+mod absent;
 mod hint;
 
 use std::io;
@@ -16,6 +17,8 @@ use quipu_store::{
 };
 use serde::Serialize;
 
+pub use absent::{Absent, NOT_HERE};
+
 use crate::context::Context;
 use crate::output;
 
@@ -31,6 +34,9 @@ pub enum Failure {
     /// A value cannot be had.
     #[error("{what}: {why}")]
     Unavailable { what: String, why: &'static str },
+    /// A value has not come to this replica.
+    #[error("{}: {NOT_HERE}", .0.what)]
+    NotHere(Box<Absent>),
     /// The state is not what the command requires; nothing was written.
     #[error("{0}")]
     Condition(String),
@@ -140,7 +146,9 @@ impl Failure {
         match self {
             Self::Usage(_) => USAGE,
             Self::NotFound(_) => NOT_FOUND,
-            Self::Unavailable { .. } | Self::Long(LongError::Malformed(_)) => UNAVAILABLE,
+            Self::Unavailable { .. } | Self::NotHere(_) | Self::Long(LongError::Malformed(_)) => {
+                UNAVAILABLE
+            }
             Self::Condition(_) => CONDITION,
             Self::NoLedger(_) => NO_LEDGER,
             Self::Verification(_) | Self::Unrepaired(_) => VERIFICATION,

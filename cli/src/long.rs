@@ -6,7 +6,7 @@ use std::ops::Range;
 use quipu_merge::Link;
 use quipu_store::{Snapshot, Value};
 
-use crate::exit::Failure;
+use crate::exit::{Absent, Failure, NOT_HERE};
 use crate::output::Output;
 
 /// Long values up to this many bytes are read into memory before the first of them is printed.
@@ -22,7 +22,7 @@ pub const fn unavailable(value: &Value) -> Option<&'static str> {
         Value::Bytes(_) | Value::Long(_) => None,
         Value::Erased => Some("erased"),
         Value::Pruned => Some("pruned"),
-        Value::Missing => Some("not here"),
+        Value::Missing => Some(NOT_HERE),
         Value::Unreadable => Some("unreadable"),
     }
 }
@@ -38,15 +38,14 @@ fn check_range(
     value: &Value,
     range: &Range<u64>,
 ) -> Result<(), Failure> {
-    if let Some(why) = unavailable(value) {
-        return Err(Failure::Unavailable { what: what.to_owned(), why });
-    }
-    match value {
-        Value::Long(link) if *range == WHOLE => match snapshot.missing_block(*link)? {
-            Some(_) => Err(Failure::Unavailable { what: what.to_owned(), why: "not here" }),
+    match (value, unavailable(value)) {
+        (Value::Missing, _) => Err(not_here(what, None)),
+        (_, Some(why)) => Err(Failure::Unavailable { what: what.to_owned(), why }),
+        (Value::Long(link), None) if *range == WHOLE => match snapshot.missing_block(*link)? {
+            Some(_) => Err(not_here(what, Some((*link, WHOLE)))),
             None => Ok(()),
         },
-        Value::Long(link) => read(snapshot, what, *link, range, |_| Ok(())),
+        (Value::Long(link), None) => read(snapshot, what, *link, range, |_| Ok(())),
         _ => Ok(()),
     }
 }
@@ -87,8 +86,12 @@ pub fn read(
 ) -> Result<(), Failure> {
     match snapshot.read_long_range(link, range.clone(), write)? {
         Ok(()) => Ok(()),
-        Err(_) => Err(Failure::Unavailable { what: what.to_owned(), why: "not here" }),
+        Err(_) => Err(not_here(what, Some((link, range.clone())))),
     }
+}
+
+fn not_here(what: &str, part: Option<(Link, Range<u64>)>) -> Failure {
+    Failure::NotHere(Box::new(Absent { what: what.to_owned(), part, fetched: None }))
 }
 
 fn part<'b>(bytes: &'b [u8], range: &Range<u64>) -> &'b [u8] {

@@ -9,6 +9,7 @@ mod console;
 mod context;
 mod daemon;
 mod exit;
+mod fetching;
 mod input;
 mod long;
 mod output;

@@ -4,12 +4,13 @@ use std::ffi::OsString;
 use std::ops::Range;
 use std::path::Path;
 
-use quipu_store::{Element, KeyKind, RegisterWrite, Snapshot, Value};
+use quipu_store::{Element, KeyKind, Ledger, RegisterWrite, Snapshot, Value};
 use serde::Serialize;
 
 use crate::args::{At, Type};
 use crate::context::{Context, snapshot};
 use crate::exit::Failure;
+use crate::fetching::with_fetched;
 use crate::long;
 use crate::output::{Look, Output};
 use crate::shown::{self, AuthorJson, BytesJson, Names, ValueJson, WriteJson};
@@ -76,8 +77,11 @@ pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
         return Err(Failure::Usage("--range prints bytes, not JSON".to_owned()));
     }
     let ledger = context.open()?;
-    let snapshot = snapshot(&ledger, args.at.at.as_ref())?;
-    let out = &mut context.out;
+    with_fetched(&ledger, context, |context| print(args, key, &ledger, &mut context.out))
+}
+
+fn print(args: &Args, key: &str, ledger: &Ledger, out: &mut Output) -> Result<(), Failure> {
+    let snapshot = snapshot(ledger, args.at.at.as_ref())?;
     match choose(&snapshot, key, args.kind)? {
         KeyKind::Register if args.all => all_writes(&snapshot, key, out),
         KeyKind::Register => {

@@ -7,15 +7,19 @@ use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{OpenOptionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
-use quipu_store::{LongError, Snapshot, Value};
+use quipu_merge::Link;
+use quipu_net::Fetcher;
+use quipu_store::{Ledger, LongError, Snapshot, Value};
 use serde::Serialize;
 
 use crate::amount::{count, size};
 use crate::args::At;
 use crate::console::Console;
 use crate::context::{Context, snapshot};
-use crate::exit::Failure;
+use crate::exit::{Failure, NOT_HERE};
+use crate::fetching::fetch;
 use crate::long;
 use crate::output::{self, Progress};
 use crate::tree::held::Held;
@@ -24,6 +28,8 @@ use crate::tree::{Mark, Prefix};
 /// Permissions before the umask takes some away, as `cp` and compilers ask for them.
 const PLAIN: u32 = 0o666;
 const EXECUTABLE: u32 = 0o777;
+/// How long to wait for a value after one that could not be had.
+const SHORT_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A value that is not there to be restored.
 #[derive(Serialize)]
@@ -67,9 +73,17 @@ pub fn run(prefix: &OsStr, dir: &Path, at: &At, context: &mut Context) -> Result
         unavailable: Vec::new(),
     };
     let console = context.console().clone();
-    let mut work = Work { snapshot: &snapshot, prefix: &prefix, dir: &place, console, restored };
-    work.all(&held)?;
-    let (restored, total) = (work.restored, held.paths.len());
+    let work = Work {
+        ledger: &ledger,
+        context,
+        patience: Fetcher::PATIENCE,
+        snapshot: &snapshot,
+        prefix: &prefix,
+        dir: &place,
+        console,
+        restored,
+    };
+    let (restored, total) = (work.all(&held)?, held.paths.len());
     for key in &restored.conflicts {
         output::warning(format_args!("{key:?} has several values: the first has been restored"));
     }
@@ -105,6 +119,10 @@ fn make_empty(dir: &Path, console: &Console) -> Result<(), Failure> {
 }
 
 struct Work<'s, 'l> {
+    ledger: &'s Ledger,
+    context: &'s Context,
+    /// How long to wait for values that are not here.
+    patience: Duration,
     snapshot: &'s Snapshot<'l>,
     prefix: &'s Prefix,
     dir: &'s Path,
@@ -114,7 +132,7 @@ struct Work<'s, 'l> {
 
 impl Work<'_, '_> {
     /// Restores files before symlinks, so that no file is ever written through one.
-    fn all(&mut self, held: &Held) -> Result<(), Failure> {
+    fn all(mut self, held: &Held) -> Result<Restored, Failure> {
         let progress = Progress::new("restoring");
         let total = held.paths.len() as u64;
         let is_symlink = |path: &&String| held.is_marked(path, Mark::Symlink);
@@ -130,7 +148,7 @@ impl Work<'_, '_> {
                 self.file(path, &place, &value, held.is_marked(path, Mark::Executable))?;
             }
         }
-        Ok(())
+        Ok(self.restored)
     }
 
     /// The value that `get` would print; `None`, and noted, where it is not there.
@@ -169,6 +187,11 @@ impl Work<'_, '_> {
         value: &Value,
         executable: bool,
     ) -> Result<(), Failure> {
+        if let Value::Long(link) = value
+            && self.snapshot.missing_block(*link)?.is_some()
+        {
+            self.fetch(*link)?;
+        }
         let mode = self.console.masked(if executable { EXECUTABLE } else { PLAIN });
         // It fails where anything has that name, a symlink that leads nowhere too.
         let file = OpenOptions::new().write(true).create_new(true).mode(mode).open(place);
@@ -186,6 +209,15 @@ impl Work<'_, '_> {
         Ok(())
     }
 
+    /// Has a long value fetched. Where that cannot be, reading it fails.
+    fn fetch(&mut self, link: Link) -> Result<(), Failure> {
+        match fetch(self.ledger, self.context, link, long::WHOLE, self.patience)? {
+            Some(Err(_)) => self.patience = self.patience.min(SHORT_PATIENCE),
+            _ => self.patience = Fetcher::PATIENCE,
+        }
+        Ok(())
+    }
+
     /// Writes a value to a file, block by block. Gives its length, or why it cannot be had.
     fn write(
         &self,
@@ -199,16 +231,18 @@ impl Work<'_, '_> {
                 Ok(Ok(bytes.len() as u64))
             }
             Value::Long(link) => {
-                match self.snapshot.read_long(*link, |part| file.write_all(part)) {
+                // What has been fetched has come after the snapshot.
+                let now = self.ledger.snapshot()?;
+                match now.read_long(*link, |part| file.write_all(part)) {
                     Ok(Ok(())) => Ok(Ok(link.size)),
-                    Ok(Err(_)) => Ok(Err("not here")),
+                    Ok(Err(_)) => Ok(Err(NOT_HERE)),
                     Err(LongError::Malformed(_)) => Ok(Err("unreadable")),
                     Err(LongError::Output(error)) => Err(Failure::file(place)(error)),
                     Err(error) => Err(error.into()),
                 }
             }
             Value::Erased | Value::Pruned | Value::Missing | Value::Unreadable => {
-                Ok(Err(long::unavailable(value).unwrap_or("not here")))
+                Ok(Err(long::unavailable(value).unwrap_or(NOT_HERE)))
             }
         }
     }

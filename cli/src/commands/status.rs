@@ -41,6 +41,8 @@ struct StatusJson {
     waiting: Vec<WaitingJson>,
     waiting_bytes: u64,
     missing_values: u64,
+    /// How many of them the daemon's node does not fetch by itself.
+    left_out_values: Option<u64>,
     pruned_values: u64,
     copied: bool,
     disk_bytes: u64,
@@ -51,12 +53,20 @@ struct StatusJson {
 struct Place {
     dir: PathBuf,
     daemon: bool,
+    /// How many missing values its node does not fetch by itself.
+    left_out: Option<u64>,
 }
 
 pub fn run(_: &Args, context: &mut Context) -> Result<(), Failure> {
     let ledger = context.open()?;
     let status = ledger.status()?;
-    let place = Place { dir: context.find_store()?, daemon: context.console().is_served() };
+    let left_out = context.served().map(|served| served.node.status().left_out);
+    let place = Place {
+        dir: context.find_store()?,
+        daemon: context.console().is_served(),
+        // It was counted a moment ago.
+        left_out: left_out.map(|left_out| left_out.min(status.missing_values)),
+    };
     if context.out.is_json() {
         return Ok(context.out.json(&json(&place, &status))?);
     }
@@ -82,6 +92,7 @@ fn json(place: &Place, status: &Status) -> StatusJson {
         waiting: status.waiting.iter().map(WaitingJson::from).collect(),
         waiting_bytes: status.waiting_bytes,
         missing_values: status.missing_values,
+        left_out_values: place.left_out,
         pruned_values: status.pruned_values,
         copied: status.copied,
         disk_bytes: status.disk_bytes,
@@ -119,7 +130,10 @@ fn print(place: &Place, status: &Status, out: &mut Output) -> Result<(), Failure
         out.line(warning)?;
     }
     if status.missing_values > 0 {
-        out.line(format_args!("missing    {}", count(status.missing_values, "value")))?;
+        let left_out = place.left_out.filter(|left_out| *left_out > 0);
+        let left_out = left_out.map(|left_out| format!(", {left_out} of them left out (--only)"));
+        let missing = count(status.missing_values, "value");
+        out.line(format_args!("missing    {missing}{}", left_out.unwrap_or_default()))?;
     }
     if status.pruned_values > 0 {
         out.line(format_args!("pruned     {}", count(status.pruned_values, "value")))?;

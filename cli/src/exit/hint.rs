@@ -2,12 +2,13 @@
 
 use std::io;
 
+use quipu_net::FetchError;
 use quipu_store::{
     BackupError, CutError, IdentityError, MergeError, OpenError, PinError, ReadError, RepairError,
     StorageError, WriteError,
 };
 
-use super::Failure;
+use super::{Absent, Failure};
 
 const GRANT: &str = "an admin gives this replica's key a role with `quipu member grant KEY writer`";
 const NOT_ADMITTED: &str = "have an admin of the ledger run `quipu member grant KEY writer` with that key, or the node's operator `quipu peer add KEY` to let it read; then run the same command again";
@@ -17,6 +18,10 @@ const DAMAGED: &str = "`quipu verify --repair` derives everything anew from the 
 const UNREPAIRED: &str = "`quipu verify --repair --force --from SOURCE` fetches what is lost from another replica or a CAR file, and so does `quipu merge SOURCE`";
 const NO_GENESIS: &str =
     "`quipu verify --repair --from SOURCE` has it from another replica or a CAR file";
+
+const FETCHED: &str = "run `quipu serve`, which fetches it from peers when it is read, or import an export of a replica that has it";
+const NO_PEERS: &str = "no peer is connected that it could be fetched from: see `quipu peers`";
+const NOBODY_HAS: &str = "no peer that is connected has it: connect one that does with `quipu peer add`, or import an export of it";
 
 const NO_ROOM: &str = "nothing was written, and reading goes on: make room, and try again";
 const POISONED: &str = "look at the disk, and run the command again";
@@ -49,14 +54,22 @@ impl Failure {
             Self::Unavailable { why: "pruned", .. } => {
                 Some("`quipu merge --refill` from a replica that still has it brings it back")
             }
-            Self::Unavailable { why: "not here", .. } => {
-                Some("import an export of a replica that has it")
-            }
+            Self::NotHere(absent) => Some(absent_hint(absent)),
             Self::Read(ReadError::Cut(
                 CutError::AmbiguousEvent { .. } | CutError::AmbiguousAuthor(_),
             )) => Some("give more of it"),
             _ => None,
         }
+    }
+}
+
+fn absent_hint(absent: &Absent) -> &'static str {
+    match &absent.fetched {
+        None if absent.part.is_some() => FETCHED,
+        None => "import an export of a replica that has it",
+        Some(FetchError::NoPeers) => NO_PEERS,
+        Some(FetchError::NobodyHas) => NOBODY_HAS,
+        Some(_) => "it could not be fetched: see the log of the daemon",
     }
 }
 

@@ -1,7 +1,7 @@
 //! What requests share.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use quipu_merge::{CutExpression, Policy};
@@ -16,7 +16,7 @@ use super::metrics::Metrics;
 use super::problem::{self, Answer, Problem};
 use super::rate::Buckets;
 use super::tokens::Tokens;
-use crate::node::NodeStatus;
+use crate::node::{Fetcher, NodeStatus};
 
 /// Tells how the node is doing.
 pub type NodeView = Arc<dyn Fn() -> NodeStatus + Send + Sync>;
@@ -25,6 +25,8 @@ pub type NodeView = Arc<dyn Fn() -> NodeStatus + Send + Sync>;
 pub struct App {
     pub ledger: Arc<Ledger>,
     pub node: Option<NodeView>,
+    /// Has what is read and not here, if there is a node.
+    pub fetcher: OnceLock<Fetcher>,
     pub tokens: Arc<Tokens>,
     pub limits: ApiLimits,
     pub audit: Audit,
@@ -61,6 +63,7 @@ impl App {
         let rates = Rates::new(&limits, ledger.genesis().policy == Policy::Open);
         Ok(Self {
             node,
+            fetcher: OnceLock::new(),
             tokens,
             audit,
             remembered,

@@ -8,6 +8,7 @@ mod body;
 mod caller;
 mod control;
 mod error;
+mod fetch;
 mod history;
 mod idempotency;
 mod input;

@@ -28,6 +28,7 @@ use super::limits::ApiLimits;
 use super::rate::network_of;
 use super::tokens::Tokens;
 use super::{routes, tls};
+use crate::node::Fetcher;
 
 /// So many headers a request may have, and bytes of them.
 const MAX_HEADERS: usize = 64;
@@ -95,6 +96,11 @@ impl Api {
         let app = Arc::new(App::new(ledger, node, tokens, limits)?);
         let upkeep = tokio::spawn(keep_up(app.clone()));
         Ok(Self { app, upkeep })
+    }
+
+    /// Has values fetched that are read and not here. The first who is set does it.
+    pub fn fetch_with(&self, fetcher: Fetcher) {
+        let _ = self.app.fetcher.set(fetcher);
     }
 
     /// Serves the API of a ledger at one place.

@@ -53,6 +53,16 @@ fn wanted(headers: &HeaderMap, len: u64, tag: &str) -> Wanted {
     if part.is_empty() { Wanted::Nothing } else { Wanted::Part(part) }
 }
 
+/// The bytes that an answer will have in it, if any.
+fn sent(headers: &HeaderMap, len: u64, tag: &str) -> Option<Range<u64>> {
+    match wanted(headers, len, tag) {
+        _ if is_known(headers, tag) => None,
+        Wanted::All => Some(0..len),
+        Wanted::Part(range) => Some(range),
+        Wanted::Nothing => None,
+    }
+}
+
 /// An answer with what is wanted of `len` bytes, which `body` makes of a range.
 fn answer(
     headers: &HeaderMap,
@@ -111,11 +121,6 @@ pub async fn value(
         let missing = || Problem::new(problem::NOT_FOUND, "no such register");
         let first = writes.first().ok_or_else(missing)?;
         let value = first.value.clone().unwrap_or(Value::Missing);
-        if let Value::Long(link) = &value
-            && snapshot.missing_block(*link)?.is_some()
-        {
-            return Err(Problem::unavailable(&Value::Missing));
-        }
         Ok((value, tag(&writes), writes.len() - 1))
     });
     let (value, tag, conflicts) = found.await?;
@@ -125,11 +130,16 @@ pub async fn value(
             let len = bytes.len() as u64;
             answer(&headers, (len, &tag, kind), |range| part(bytes.into(), range))
         }
-        Value::Long(link) => answer(&headers, (link.size, &tag, kind), |range| {
-            let (pieces, body) = Pieces::new(Some(range.end - range.start));
-            tokio::spawn(send_long(app.clone(), link, range, pieces));
-            Body::new(body)
-        }),
+        Value::Long(link) => {
+            if let Some(range) = sent(&headers, link.size, &tag) {
+                app.have(link, range).await?;
+            }
+            answer(&headers, (link.size, &tag, kind), |range| {
+                let (pieces, body) = Pieces::new(Some(range.end - range.start));
+                tokio::spawn(send_long(app.clone(), link, range, pieces));
+                Body::new(body)
+            })
+        }
         gone => return Err(Problem::unavailable(&gone)),
     };
     response.headers_mut().insert("quipu-conflicts", conflicts.into());
@@ -190,6 +200,7 @@ pub async fn block(
     headers: HeaderMap,
 ) -> Answer<Response> {
     let id: BlockId = cid.parse().map_err(|_| Problem::bad("this is no id of a block"))?;
+    app.have_block(id).await?;
     let found = app.read(move |app| Ok(app.ledger.block(id)?)).await?;
     let found = found.ok_or_else(|| Problem::new(problem::NOT_FOUND, "no such block here"))?;
     let kind = match id.codec {

@@ -3,7 +3,7 @@
 use std::sync::{MutexGuard, PoisonError};
 use std::time::Instant;
 
-use quipu_merge::{AuthorKey, EventId};
+use quipu_merge::{AuthorKey, BlockId};
 use quipu_proto::Input;
 use tokio::sync::oneshot;
 
@@ -20,7 +20,7 @@ pub enum Command {
     Keep { key: AuthorKey, place: Option<Place>, reply: oneshot::Sender<Result<(), BookError>> },
     Remove { key: AuthorKey, reply: oneshot::Sender<Result<bool, BookError>> },
     Sync { peer: PeerAddress, reply: oneshot::Sender<Result<Synced, SyncError>> },
-    Want(Vec<(EventId, u16)>),
+    Want(Vec<BlockId>),
     Stop,
 }
 
@@ -49,8 +49,8 @@ impl Core {
                 })));
             }
             Command::Sync { peer, reply } => self.sync(peer, reply),
-            Command::Want(values) => {
-                self.work.want(values);
+            Command::Want(blocks) => {
+                self.work.want(blocks);
                 self.proto.look_for_values();
                 self.input(Input::Tick);
             }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use quipu_merge::{AuthorKey, EventId};
+use quipu_merge::AuthorKey;
 use quipu_store::Ledger;
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -13,6 +13,7 @@ use super::book::{BookError, PeerBook};
 use super::commands::Command;
 use super::core::Core;
 use super::error::{StartError, SyncError};
+use super::fetch::Fetcher;
 use super::options::NodeOptions;
 use super::status::NodeStatus;
 
@@ -29,6 +30,7 @@ pub struct Node {
     address: SocketAddr,
     commands: mpsc::Sender<Command>,
     status: watch::Receiver<NodeStatus>,
+    fetcher: Fetcher,
     core: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -55,10 +57,12 @@ impl Node {
         };
         let (key, book) = blocking(read).await?;
         let (commands, inbox) = mpsc::channel(MAX_COMMANDS);
-        let (core, status) = Core::start(ledger, Arc::new(key), book, options, inbox).await?;
+        let (core, status) =
+            Core::start(ledger.clone(), Arc::new(key), book, options, inbox).await?;
         let now = status.borrow().clone();
         let core = Mutex::new(Some(tokio::spawn(core.run())));
-        Ok(Self { key: now.key, address: now.listen, commands, status, core })
+        let fetcher = Fetcher::new(ledger, &commands, status.clone());
+        Ok(Self { key: now.key, address: now.listen, commands, status, fetcher, core })
     }
 
     /// The node's key.
@@ -80,6 +84,11 @@ impl Node {
     pub fn watch_status(&self) -> impl Fn() -> NodeStatus + Send + Sync + use<> {
         let status = self.status.clone();
         move || status.borrow().clone()
+    }
+
+    /// Fetches what is read and not here.
+    pub fn fetcher(&self) -> Fetcher {
+        self.fetcher.clone()
     }
 
     /// Keeps a peer in the address book: it may connect from now on, and is dialled where a place is
@@ -107,13 +116,6 @@ impl Node {
     pub async fn sync_with(&self, peer: PeerAddress) -> Result<Synced, SyncError> {
         let asked = self.ask(|reply| Command::Sync { peer, reply }).await;
         asked.map_err(|_| SyncError::Stopping)?
-    }
-
-    /// Fetches values that somebody reads, whatever the node is to have: by the events that wrote
-    /// them and the indices of their operations. They come when a peer has them.
-    pub fn fetch(&self, values: Vec<(EventId, u16)>) {
-        // Where so much is asked for at once, it is asked for again by whoever still waits.
-        let _ = self.commands.try_send(Command::Want(values));
     }
 
     /// Waits until the node has ended, whatever the reason.

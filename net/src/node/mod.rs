@@ -4,7 +4,7 @@
 //! connections that come and go, `commands` about what the embedder asks for. `connected` and
 //! `outgoing` carry messages, `work` does what the store is asked for on threads of its own, `book` and
 //! `dialling` know where peers are and when to call them, `allowed` who may call. `handle` is what the
-//! embedder holds.
+//! embedder holds, and `fetch` gets what it reads.
 
 mod address;
 mod allowed;
@@ -17,6 +17,7 @@ mod core;
 mod dial;
 mod dialling;
 mod error;
+mod fetch;
 mod handle;
 mod join;
 mod key;
@@ -31,6 +32,7 @@ mod work;
 pub use address::{PeerAddress, PeerAddressError, Place};
 pub use book::{BookError, KnownPeer, MAX_HEARD, MAX_PLACES, PeerBook};
 pub use error::{JoinError, StartError, SyncError};
+pub use fetch::{FetchError, Fetcher};
 pub use handle::{Node, NodeError, Synced};
 pub use join::join;
 pub use options::NodeOptions;

@@ -51,6 +51,8 @@ impl Core {
                 .collect(),
             refused: self.refused,
             lacking: self.proto.lacking(),
+            settled: self.proto.values_settled(),
+            left_out: counts.left_out.load(std::sync::atomic::Ordering::Relaxed),
         }
     }
 

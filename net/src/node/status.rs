@@ -28,6 +28,12 @@ pub struct NodeStatus {
     pub refused: u64,
     /// Values that are known to be missing here and wanted, up to a thousand.
     pub lacking: usize,
+    /// Whether all that is wanted is known, and everybody who is there has said that it does not have
+    /// what is lacking.
+    pub settled: bool,
+    /// Values that are missing and not wanted, when they were last counted: see
+    /// [`NodeOptions::only`](super::NodeOptions::only).
+    pub left_out: u64,
 }
 
 impl NodeStatus {
@@ -43,6 +49,8 @@ impl NodeStatus {
             misbehaviour: Vec::new(),
             refused: 0,
             lacking: 0,
+            settled: false,
+            left_out: 0,
         }
     }
 }

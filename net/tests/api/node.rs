@@ -50,6 +50,8 @@ fn view() -> NodeView {
         misbehaviour: vec![("it \"lied\"\\\n", 2)],
         refused: 1,
         lacking: 5,
+        settled: true,
+        left_out: 0,
     };
     Arc::new(move || status.clone())
 }

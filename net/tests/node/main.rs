@@ -10,4 +10,5 @@
 
 mod joining;
 mod live;
+mod partial;
 mod support;

@@ -12,6 +12,7 @@ mod ahead;
 mod cascade;
 mod edges;
 mod numbers;
+mod part;
 mod sink;
 
 use std::collections::BTreeSet;
@@ -22,6 +23,7 @@ pub use ahead::Ahead;
 pub use cascade::Cascade;
 pub use edges::{Edges, Garbage, Held, Parent, edge_key, find_parent, is_referred_to, parse_edge};
 pub use numbers::{Blocks, remove_unfinished};
+pub use part::missing_of;
 pub use sink::BlockSink;
 
 use crate::db::Reader;

@@ -1,6 +1,8 @@
 //! Values that did not come along with their events: which ones, and handing out one's own.
 
-use quipu_merge::{BlockId, Dot, EventId, Key, OpeningId};
+use std::ops::Range;
+
+use quipu_merge::{BlockId, Dot, EventId, Key, Link, OpeningId};
 
 use crate::blocks::{self, Garbage, Parent};
 use crate::error::{ReadError, StorageError};
@@ -9,6 +11,7 @@ use crate::lookup::{self, Stored};
 use crate::missing::Found;
 use crate::opening;
 use crate::schema::{Family, meta};
+use crate::snapshot::Snapshot;
 
 /// So many missing blocks are named of one value at most. When they have come, the others are.
 pub const MAX_MISSING_BLOCKS: usize = 1024;
@@ -34,6 +37,21 @@ pub enum Lacks {
     /// Blocks of a long value, as far as manifests that are here tell, and up to
     /// [`MAX_MISSING_BLOCKS`].
     Blocks(Vec<BlockId>),
+}
+
+impl Snapshot<'_> {
+    /// The blocks that hold a range of a long value and are not here, as far as manifests that are here
+    /// tell, and up to [`MAX_MISSING_BLOCKS`].
+    ///
+    /// # Errors
+    /// The disk, the database or its content.
+    pub fn missing_blocks(
+        &self,
+        link: Link,
+        range: &Range<u64>,
+    ) -> Result<Vec<BlockId>, ReadError> {
+        Ok(blocks::missing_of(self.reader(), link, range, MAX_MISSING_BLOCKS)?)
+    }
 }
 
 impl Ledger {
@@ -103,6 +121,33 @@ impl Ledger {
             missing.push(MissingValue { event, slot, key: operation.key().clone(), lacks });
         }
         Ok(())
+    }
+
+    /// Those of these blocks that are not here.
+    ///
+    /// # Errors
+    /// The disk, the database or its content.
+    pub fn absent_blocks(&self, ids: &[BlockId]) -> Result<Vec<BlockId>, StorageError> {
+        let mut absent = Vec::new();
+        for id in ids {
+            if !blocks::is_here(self.latest(), *id)? {
+                absent.push(*id);
+            }
+        }
+        Ok(absent)
+    }
+
+    /// Whether a block is not here although something that is here refers to it.
+    ///
+    /// # Errors
+    /// The disk, the database or its content.
+    pub fn lacks_block(&self, id: BlockId) -> Result<bool, StorageError> {
+        match blocks::entry_of(self.latest(), id)? {
+            Some(entry) if entry.len.is_none() => {
+                blocks::is_referred_to(self.latest(), entry.number)
+            }
+            _ => Ok(false),
+        }
     }
 
     /// The openings of these operations of an event, as far as they are at hand and not erased, up to

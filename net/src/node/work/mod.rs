@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 
-use quipu_merge::EventId;
+use quipu_merge::BlockId;
 use quipu_proto::{Answer, LaneTips, Packet, Placed, Task, Ticket};
 use quipu_store::{Ledger, ReadError};
 use tokio::sync::mpsc;
@@ -23,7 +23,7 @@ use tokio::sync::mpsc;
 use admit::Admission;
 use gate::Gate;
 use read::Reading;
-use values::{Valuing, Wanted};
+use values::Valuing;
 
 /// What comes of it.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ pub enum Report {
 /// Takes reports of the threads.
 pub type Reports = mpsc::Sender<Report>;
 
-/// What has become of events that peers sent, since the node started.
+/// What has become of what peers sent, since the node started.
 #[derive(Debug, Default)]
 pub struct Counts {
     /// Those that were admitted.
@@ -54,6 +54,8 @@ pub struct Counts {
     pub values: AtomicU64,
     /// Times that the store failed.
     pub failed: AtomicU64,
+    /// Values that are missing and not wanted, when they were last counted.
+    pub left_out: AtomicU64,
 }
 
 impl Counts {
@@ -183,9 +185,9 @@ impl Work {
         }
     }
 
-    /// Values that somebody reads, and that are to be fetched whatever the node is to have.
-    pub fn want(&self, values: Vec<(EventId, u16)>) {
-        self.value(Valuing::Want(Wanted(values)));
+    /// Blocks that somebody reads, and that are to be fetched whatever the node is to have.
+    pub fn want(&self, blocks: Vec<BlockId>) {
+        self.value(Valuing::Want(blocks));
     }
 
     fn read(&self, reading: Reading) {

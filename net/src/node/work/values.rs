@@ -1,10 +1,11 @@
 //! Values that did not come along with their events: what is lacking, handing out, taking in.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use quipu_merge::EventId;
+use quipu_merge::BlockId;
 use quipu_proto::{Answer, Item, Ticket, ValuePlace};
 use quipu_store::{Lacks, MAX_OPENINGS_LEN, MissingValue, ReadError, StorageError, ValueSink};
 
@@ -16,12 +17,8 @@ pub enum Valuing {
     Lacking(Ticket, Option<ValuePlace>, usize),
     Provide(Ticket, Item),
     Take(Ticket, Item, Vec<u8>),
-    Want(Wanted),
+    Want(Vec<BlockId>),
 }
-
-/// Values that somebody reads.
-#[derive(Debug)]
-pub struct Wanted(pub Vec<(EventId, u16)>);
 
 /// So many values are taken in together, where so many wait.
 const AT_ONCE: usize = 32;
@@ -29,14 +26,16 @@ const AT_ONCE: usize = 32;
 /// anew.
 const PER_SINK: usize = 1 << 16;
 const IDLE: Duration = Duration::from_secs(5);
-/// So many values that are read are remembered; the oldest are read anew by whoever still waits.
+/// So many blocks that are read are remembered. Of more, who reads them tells again.
 const MAX_WANTED: usize = 4096;
+/// For so long, who reads a block has not said so again when nobody does.
+const WANTED_FOR: Duration = Duration::from_secs(15);
 /// So many values are looked at before the thread does something else.
 const LISTED: usize = 1024;
 
 /// Values in and out until nothing more is asked for.
 pub fn run(shared: &Shared, valuings: &Receiver<Valuing>, only: Option<Vec<String>>) {
-    let mut values = Values { shared, only, wanted: BTreeSet::new() };
+    let mut values = Values { shared, only, wanted: BTreeMap::new(), left_out: 0 };
     let mut sink = None;
     let mut next = None;
     loop {
@@ -57,7 +56,7 @@ pub fn run(shared: &Shared, valuings: &Receiver<Valuing>, only: Option<Vec<Strin
         match valuing {
             Valuing::Lacking(ticket, after, limit) => values.list(ticket, after, limit),
             Valuing::Provide(ticket, item) => values.provide(ticket, item),
-            Valuing::Want(Wanted(wanted)) => values.want(wanted),
+            Valuing::Want(blocks) => values.want(blocks),
             Valuing::Take(ticket, item, bytes) => {
                 let mut taken = vec![(ticket, item, bytes)];
                 while taken.len() < AT_ONCE && next.is_none() {
@@ -83,21 +82,39 @@ struct Values<'s> {
     shared: &'s Shared,
     /// Only blocks of values below these keys are wanted; of all, unless set.
     only: Option<Vec<String>>,
-    /// Values that are wanted although they are not below them.
-    wanted: BTreeSet<(EventId, u16)>,
+    /// Blocks that somebody reads, wherever they belong, and who said so when.
+    wanted: BTreeMap<BlockId, Instant>,
+    /// Values that are not wanted, as far as they have been counted.
+    left_out: u64,
 }
 
 impl Values<'_> {
-    fn want(&mut self, wanted: Vec<(EventId, u16)>) {
-        for value in wanted {
-            if self.wanted.len() >= MAX_WANTED {
-                self.wanted.pop_first();
+    fn want(&mut self, blocks: Vec<BlockId>) {
+        let now = Instant::now();
+        self.wanted.retain(|_, said| now.duration_since(*said) < WANTED_FOR);
+        for block in blocks {
+            if self.wanted.len() < MAX_WANTED || self.wanted.contains_key(&block) {
+                self.wanted.insert(block, now);
             }
-            self.wanted.insert(value);
         }
     }
 
-    fn list(&self, ticket: Ticket, after: Option<ValuePlace>, limit: usize) {
+    /// Up to `limit` blocks that somebody reads and that are not here. Forgets what is here.
+    fn list_wanted(&mut self, limit: usize) -> Result<Vec<Item>, ReadError> {
+        let mut items = Vec::new();
+        for (block, said) in std::mem::take(&mut self.wanted) {
+            if said.elapsed() >= WANTED_FOR || !self.shared.ledger.lacks_block(block)? {
+                continue;
+            }
+            self.wanted.insert(block, said);
+            if items.len() < limit {
+                items.push(Item::Block(block));
+            }
+        }
+        Ok(items)
+    }
+
+    fn list(&mut self, ticket: Ticket, after: Option<ValuePlace>, limit: usize) {
         let answer = self.lacking(after, limit).unwrap_or_else(|error| {
             self.shared.failed("list missing values", &error);
             Answer::Failed
@@ -105,8 +122,12 @@ impl Values<'_> {
         self.shared.answer(ticket, answer);
     }
 
-    fn lacking(&self, after: Option<ValuePlace>, limit: usize) -> Result<Answer, ReadError> {
-        let (mut items, mut next) = (Vec::new(), after);
+    fn lacking(&mut self, after: Option<ValuePlace>, limit: usize) -> Result<Answer, ReadError> {
+        // With them on each page, nobody who reads waits for what nobody reads.
+        let (mut items, mut next) = (self.list_wanted(limit / 2)?, after);
+        if after.is_none() {
+            self.left_out = 0;
+        }
         while items.len() < limit {
             let place = next.map(|place| (place.event, place.slot));
             let missing = self.shared.ledger.missing_values(place, LISTED)?;
@@ -119,9 +140,12 @@ impl Values<'_> {
                 next = Some(ValuePlace { event: value.event, slot: value.slot });
                 if self.is_wanted(&value) {
                     add_items(&value, &mut items);
+                } else {
+                    self.left_out += 1;
                 }
             }
             if !more {
+                self.shared.counts.left_out.store(self.left_out, Ordering::Relaxed);
                 next = None;
                 break;
             }
@@ -133,7 +157,6 @@ impl Values<'_> {
         let Some(only) = &self.only else { return true };
         matches!(value.lacks, Lacks::Opening(_))
             || only.iter().any(|prefix| value.key.as_str().starts_with(prefix))
-            || self.wanted.contains(&(value.event, value.slot))
     }
 
     fn provide(&self, ticket: Ticket, item: Item) {
