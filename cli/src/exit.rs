@@ -252,6 +252,13 @@ impl From<BackupError> for Failure {
     }
 }
 
+/// What a program needs to have this replica let in.
+#[derive(Serialize)]
+struct NotAdmitted {
+    error: &'static str,
+    key: String,
+}
+
 #[derive(Serialize)]
 struct Refused {
     error: &'static str,
@@ -380,10 +387,13 @@ pub fn finish(result: Result<u8, Failure>, context: &mut Context) -> u8 {
     if failure.is_broken_pipe() {
         return DONE;
     }
-    if out.is_json()
-        && let Some(refused) = failure.refused()
-    {
-        let _ = out.json(&refused);
+    if out.is_json() {
+        if let Some(refused) = failure.refused() {
+            let _ = out.json(&refused);
+        }
+        if let Failure::NotAdmitted { key, .. } = &failure {
+            let _ = out.json(&NotAdmitted { error: "not_admitted", key: key.to_string() });
+        }
     }
     let _ = out.flush();
     output::error(&failure);

@@ -57,7 +57,11 @@ fn a_replica_is_made_from_a_node_that_knows_its_key() {
     let turned_away = s.run(&["clone", &address, "b"]);
     refused(&turned_away, 1, "does not admit this replica's key");
     assert!(turned_away.stderr.contains("quipu member grant"), "{}", turned_away.stderr);
-    let new = turned_away.stderr.split_whitespace().find(|word| word.len() == 64).unwrap();
+    let told = s.run(&["clone", &address, "b", "--json"]);
+    let told: Value = serde_json::from_slice(&told.stdout).unwrap();
+    assert_eq!(told["error"], "not_admitted");
+    let new = told["key"].as_str().unwrap();
+    assert!(turned_away.stderr.contains(new), "{}", turned_away.stderr);
     assert_eq!(s.on("b", &["status"]).code, 10, "it is no store yet");
     s.a(&["member", "grant", new, "writer"]).ok();
     until("the node lets the new key in", || s.run(&["clone", &address, "b"]).code == 0);

@@ -104,8 +104,8 @@ async fn who_guesses_tokens_is_slowed_down() {
     let reply = guess.get("/v1/ledger").await;
     reply.is_problem(429, "too_many_requests");
     assert!(reply.header("retry-after").parse::<u64>().unwrap() > 0);
-    // It is the address that waits, whatever it sends.
-    good.get("/v1/ledger").await.is_problem(429, "too_many_requests");
+    // A token that is good is good, whoever else is at the address.
+    assert_eq!(good.get("/v1/ledger").await.status, 200);
     assert_eq!(good.get("/livez").await.status, 200);
 }
 
