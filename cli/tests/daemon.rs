@@ -192,6 +192,15 @@ fn a_daemon_that_has_to_end_says_so() {
 }
 
 #[test]
+fn a_log_that_takes_nothing_is_no_hindrance() {
+    let s = Scratch::with_store();
+    let mut daemon = s.serve_with(&["--store", "a", "serve", "--log", "debug"], "/dev/full".into());
+    s.a(&["put", "k", "v"]).ok();
+    assert_eq!(s.a(&["status", "--json"]).json()["daemon"], json!(true));
+    assert!(daemon.stop().success());
+}
+
+#[test]
 fn an_encrypted_key_is_unlocked_by_whoever_starts_the_daemon() {
     let s = Scratch::new();
     let secret = s.write("secret", b"open sesame\n");

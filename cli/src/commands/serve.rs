@@ -96,7 +96,11 @@ fn node_options(args: &Args, config: &Config) -> NodeOptions {
 }
 
 fn start_log(args: &Args) -> Result<(), Failure> {
-    let log = tracing_subscriber::fmt().with_max_level(args.log).with_writer(io::stderr);
+    // Where a line cannot be written, on a full disk for instance, there is nowhere to say so.
+    let log = tracing_subscriber::fmt()
+        .with_max_level(args.log)
+        .with_writer(io::stderr)
+        .log_internal_errors(false);
     let started = match args.log_format {
         LogFormat::Text => log.try_init(),
         LogFormat::Json => log.json().try_init(),
