@@ -12,6 +12,7 @@ use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -126,6 +127,36 @@ fn writers_at_once_lose_nothing() {
         }
     }
     assert_eq!(s.a(&["verify"]).code, 0);
+}
+
+#[test]
+fn a_daemon_restarts_among_commands_and_none_is_refused() {
+    let s = Scratch::with_store();
+    let mut daemon = s.serve("a");
+    let (stop, written) = (AtomicBool::new(false), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        for client in 0..6 {
+            let (s, stop, written) = (&s, &stop, &written);
+            scope.spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    s.a(&["append", &format!("list/{client}"), "value"]).ok();
+                    written.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        for _ in 0..4 {
+            thread::sleep(Duration::from_millis(200));
+            assert!(daemon.stop().success());
+            // Commands go on without it.
+            thread::sleep(Duration::from_millis(100));
+            daemon = s.serve("a");
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    let state = s.state("a");
+    let lists = state["lists"].as_object().unwrap().values();
+    let there: usize = lists.map(|list| list.as_array().unwrap().len()).sum();
+    assert_eq!(there, written.load(Ordering::Relaxed));
 }
 
 #[test]

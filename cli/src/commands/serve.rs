@@ -78,8 +78,9 @@ pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
     // Others name it from where they are.
     context.use_store(std::path::absolute(&dir).map_err(Failure::file(&dir))?);
     start_log(args)?;
-    let ledger = context.open_to_write()?;
-    let socket = Socket::bind(&dir).map_err(Failure::file(&dir))?;
+    let bound = Socket::bind(&dir).map_err(Failure::file(&dir))?;
+    let Some(socket) = bound else { return Err(Failure::Served(dir)) };
+    let ledger = context.open_to_serve()?;
     let out = &mut context.out;
     daemon::serve(Daemon { ledger, socket, node }, || out.line("ready").and_then(|()| out.flush()))
 }

@@ -1,6 +1,6 @@
 //! The socket in the store's directory.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -22,12 +22,21 @@ const BACKLOG: i32 = 128;
 pub struct Socket {
     path: PathBuf,
     listener: UnixListener,
+    /// The store's directory, whose lock the one daemon has whose socket is there.
+    _dir: File,
 }
 
 impl Socket {
-    /// Makes the socket of a store, which the caller has open: so whatever is there is left from a
-    /// daemon that has ended.
-    pub fn bind(store: &Path) -> io::Result<Self> {
+    /// Makes the socket of a store; `None` where another daemon has one there. Clients wait from now on
+    /// until they are taken.
+    pub fn bind(store: &Path) -> io::Result<Option<Self>> {
+        let dir = File::open(store)?;
+        match dir.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+        // Whatever is there is left from a daemon that has ended.
         let path = store.join(SOCKET);
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -39,9 +48,9 @@ impl Socket {
         // What is made by `bind` has the permissions of the socket itself, from the first.
         fchmod(&socket, MODE)?;
         bind(&socket, &place.address()?)?;
-        let bound = Self { path, listener: UnixListener::from(socket) };
+        let bound = Self { path, listener: UnixListener::from(socket), _dir: dir };
         listen(&bound.listener, BACKLOG)?;
-        Ok(bound)
+        Ok(Some(bound))
     }
 
     /// Another handle of the listening end.
@@ -98,7 +107,8 @@ mod tests {
     fn it_is_the_owners_and_goes_with_the_daemon() {
         let dir = tempfile::tempdir().unwrap();
         assert!(connect(dir.path()).is_none());
-        let socket = Socket::bind(dir.path()).unwrap();
+        let socket = Socket::bind(dir.path()).unwrap().unwrap();
+        assert!(Socket::bind(dir.path()).unwrap().is_none());
         let metadata = fs::symlink_metadata(dir.path().join(SOCKET)).unwrap();
         assert_eq!(metadata.permissions().mode() & 0o7777, 0o600);
         assert!(connect(dir.path()).is_some());
@@ -111,13 +121,16 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = dir.path().join("a".repeat(120)).join("b".repeat(120));
         fs::create_dir_all(&store).unwrap();
-        let socket = Socket::bind(&store).unwrap();
+        drop(UnixListener::bind(store.join("socket")).or_else(|_| {
+            // The path is too long for an address.
+            let short = dir.path().join("s");
+            let listener = UnixListener::bind(&short)?;
+            fs::rename(short, store.join("socket"))?;
+            io::Result::Ok(listener)
+        }));
         // As a killed daemon leaves it.
-        drop(socket.listener.try_clone().unwrap());
-        let Socket { listener, .. } = &socket;
-        rustix::net::shutdown(listener, rustix::net::Shutdown::Both).unwrap();
-        assert!(connect(&store).is_none());
-        let fresh = Socket::bind(&store).unwrap();
+        assert!(store.join("socket").exists() && connect(&store).is_none());
+        let fresh = Socket::bind(&store).unwrap().unwrap();
         assert!(connect(&store).is_some());
         drop(fresh);
     }
