@@ -96,8 +96,10 @@ soak: export QUIPU_POWER_LOSSES ?= 2000
 soak: export QUIPU_FULL_DISKS ?= 50
 soak: export QUIPU_CALLS ?= all
 soak: export QUIPU_SEEDS ?= 200000
+soak: export QUIPU_FAULT_PAIRS ?= all
 soak: deps ## Kill, cut, flip, fail and fill for hours; nothing acknowledged may be lost
 	$(ROCKSDB) $(CARGO) test --release --locked -p quipu-store --test crash --test faults -- --nocapture
+	$(ROCKSDB) $(CARGO) test --release --locked -p quipu-cli --test network -- --nocapture
 	for nodes in 100 1000; do \
 		QUIPU_NODES=$$nodes $(CARGO) test --release --locked -p quipu-proto --test sim many -- --nocapture || exit 1; \
 	done

@@ -26,6 +26,10 @@ const MAX_PASSPHRASE: u64 = 4096;
 /// How long to wait for whoever has the store open: a command that ends, or a daemon that starts.
 const PATIENCE: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(50);
+/// The same for a daemon. Commands that come meanwhile wait for it, so those that had the store open
+/// before are all that it waits for.
+const DAEMONS_PATIENCE: Duration = Duration::from_secs(10);
+const DAEMONS_PAUSE: Duration = Duration::from_millis(5);
 
 /// What all commands work with.
 pub struct Context {
@@ -35,6 +39,8 @@ pub struct Context {
     served: Option<Arc<Served>>,
     store: Option<PathBuf>,
     passphrase_file: Option<PathBuf>,
+    /// Whether this process is about to serve the store.
+    serves: bool,
 }
 
 impl Context {
@@ -45,6 +51,7 @@ impl Context {
             served,
             store: global.store,
             passphrase_file: global.passphrase_file,
+            serves: false,
         }
     }
 
@@ -148,12 +155,14 @@ impl Context {
             return Ok(ledger.clone());
         }
         let since = Instant::now();
+        let (patience, pause) =
+            if self.serves { (DAEMONS_PATIENCE, DAEMONS_PAUSE) } else { (PATIENCE, PAUSE) };
         loop {
             match options.open(&path) {
-                Err(OpenError::Locked(_)) if Forward::to(&path).is_some() => {
+                Err(OpenError::Locked(_)) if !self.serves && Forward::to(&path).is_some() => {
                     return Err(Failure::Served(dir.to_owned()));
                 }
-                Err(OpenError::Locked(_)) if since.elapsed() < PATIENCE => thread::sleep(PAUSE),
+                Err(OpenError::Locked(_)) if since.elapsed() < patience => thread::sleep(pause),
                 opened => return Ok(Arc::new(opened?)),
             }
         }
@@ -179,6 +188,12 @@ impl Context {
         let ledger = self.open_to_merge()?;
         self.unlock(&ledger)?;
         Ok(ledger)
+    }
+
+    /// Opens the store to serve it, when its socket is there: so whoever comes now waits for the daemon.
+    pub fn open_to_serve(&mut self) -> Result<Arc<Ledger>, Failure> {
+        self.serves = true;
+        self.open_to_write()
     }
 
     /// Has a store read its key before any work is done, with the passphrase that is given or, on

@@ -12,6 +12,7 @@ use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -153,6 +154,36 @@ fn no_more_than_so_many_commands_run_at_once() {
 }
 
 #[test]
+fn a_daemon_restarts_among_commands_and_none_is_refused() {
+    let s = Scratch::with_store();
+    let mut daemon = s.serve("a");
+    let (stop, written) = (AtomicBool::new(false), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        for client in 0..6 {
+            let (s, stop, written) = (&s, &stop, &written);
+            scope.spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    s.a(&["append", &format!("list/{client}"), "value"]).ok();
+                    written.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        for _ in 0..4 {
+            thread::sleep(Duration::from_millis(200));
+            assert!(daemon.stop().success());
+            // Commands go on without it.
+            thread::sleep(Duration::from_millis(100));
+            daemon = s.serve("a");
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    let state = s.state("a");
+    let lists = state["lists"].as_object().unwrap().values();
+    let there: usize = lists.map(|list| list.as_array().unwrap().len()).sum();
+    assert_eq!(there, written.load(Ordering::Relaxed));
+}
+
+#[test]
 fn a_client_that_is_killed_leaves_nothing_half_written() {
     let s = Scratch::with_store();
     let daemon = s.serve("a");
@@ -213,6 +244,15 @@ fn a_daemon_that_has_to_end_says_so() {
         assert_eq!(s.a(&["get", "k"]).code, 3, "{signals:?}");
         assert_eq!(s.a(&["verify"]).code, 0);
     }
+}
+
+#[test]
+fn a_log_that_takes_nothing_is_no_hindrance() {
+    let s = Scratch::with_store();
+    let mut daemon = s.serve_with(&["--store", "a", "serve", "--log", "debug"], "/dev/full".into());
+    s.a(&["put", "k", "v"]).ok();
+    assert_eq!(s.a(&["status", "--json"]).json()["daemon"], json!(true));
+    assert!(daemon.stop().success());
 }
 
 #[test]

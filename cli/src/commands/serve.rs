@@ -11,7 +11,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 use crate::config::Config;
 use crate::context::Context;
-use crate::daemon::{self, ApiPlace, Daemon, Forward, SOCKET, Socket};
+use crate::daemon::{self, ApiPlace, Daemon, Forward, Socket};
 use crate::exit::Failure;
 use crate::remote::anywhere;
 
@@ -98,8 +98,9 @@ pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
     // Others name it from where they are.
     context.use_store(std::path::absolute(&dir).map_err(Failure::file(&dir))?);
     start_log(args)?;
-    let ledger = context.open_to_write()?;
-    let socket = Socket::bind(&dir, SOCKET).map_err(Failure::file(&dir))?;
+    let bound = Socket::claim(&dir).map_err(Failure::file(&dir))?;
+    let Some(socket) = bound else { return Err(Failure::Served(dir)) };
+    let ledger = context.open_to_serve()?;
     let out = &mut context.out;
     daemon::serve(Daemon { ledger, socket, node, api }, || {
         if out.is_json() {
@@ -136,7 +137,11 @@ fn api_place(args: &Args, config: &Config) -> Result<Option<ApiPlace>, Failure> 
 }
 
 fn start_log(args: &Args) -> Result<(), Failure> {
-    let log = tracing_subscriber::fmt().with_max_level(args.log).with_writer(io::stderr);
+    // Where a line cannot be written, on a full disk for instance, there is nowhere to say so.
+    let log = tracing_subscriber::fmt()
+        .with_max_level(args.log)
+        .with_writer(io::stderr)
+        .log_internal_errors(false);
     let started = match args.log_format {
         LogFormat::Text => log.try_init(),
         LogFormat::Json => log.json().try_init(),

@@ -19,4 +19,4 @@ pub use connection::Client;
 pub use served::Served;
 pub use server::{Daemon, serve};
 pub use services::ApiPlace;
-pub use socket::{SOCKET, Socket};
+pub use socket::Socket;

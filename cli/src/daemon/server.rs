@@ -147,6 +147,17 @@ async fn take_commands(
         }
         while commands.try_join_next().is_some() {}
     }
+    // Nobody finds the socket any more; those that have been waiting there are not turned away.
+    let Ok(listener) = listener.into_std() else { return };
+    while let Ok((client, _)) = listener.accept() {
+        let (served, stopping, room) = (served.clone(), stopping.clone(), room.clone());
+        commands.spawn(async move {
+            let Ok(place) = room.acquire_owned().await else { return };
+            if client.set_nonblocking(false).is_ok() {
+                run_command(client, place, served, stopping).await;
+            }
+        });
+    }
     drop(listener);
     while commands.join_next().await.is_some() {}
 }

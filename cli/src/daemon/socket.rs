@@ -1,6 +1,6 @@
 //! The socket in the store's directory.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -12,7 +12,7 @@ use rustix::net::{
 };
 
 /// The name of the one that takes commands.
-pub const SOCKET: &str = "socket";
+const SOCKET: &str = "socket";
 /// Its permissions: it is for the owner of the store.
 const MODE: Mode = Mode::from_bits_truncate(0o600);
 /// How many clients wait at most until the daemon takes them.
@@ -22,12 +22,32 @@ const BACKLOG: i32 = 128;
 pub struct Socket {
     path: PathBuf,
     listener: UnixListener,
+    /// The store's directory, whose lock the one daemon has that takes its commands.
+    claimed: Option<File>,
 }
 
 impl Socket {
-    /// Makes a socket of a store, which the caller has open: so whatever is there is left from a
-    /// daemon that has ended.
-    pub fn bind(store: &Path, name: &str) -> io::Result<Self> {
+    /// Makes the socket of a store that takes commands; `None` where another daemon has one there. Clients
+    /// wait from now on until they are taken.
+    pub fn claim(store: &Path) -> io::Result<Option<Self>> {
+        let dir = File::open(store)?;
+        match dir.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+        let mut bound = Self::bind(store, SOCKET)?;
+        bound.claimed = Some(dir);
+        Ok(Some(bound))
+    }
+
+    /// Makes another socket of a store, which the caller has claimed.
+    pub fn beside(store: &Path, name: &str) -> io::Result<Self> {
+        Self::bind(store, name)
+    }
+
+    fn bind(store: &Path, name: &str) -> io::Result<Self> {
+        // Whatever is there is left from a daemon that has ended.
         let path = store.join(name);
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -39,7 +59,7 @@ impl Socket {
         // What is made by `bind` has the permissions of the socket itself, from the first.
         fchmod(&socket, MODE)?;
         bind(&socket, &place.address()?)?;
-        let bound = Self { path, listener: UnixListener::from(socket) };
+        let bound = Self { path, listener: UnixListener::from(socket), claimed: None };
         listen(&bound.listener, BACKLOG)?;
         Ok(bound)
     }
@@ -98,7 +118,8 @@ mod tests {
     fn it_is_the_owners_and_goes_with_the_daemon() {
         let dir = tempfile::tempdir().unwrap();
         assert!(connect(dir.path()).is_none());
-        let socket = Socket::bind(dir.path(), SOCKET).unwrap();
+        let socket = Socket::claim(dir.path()).unwrap().unwrap();
+        assert!(Socket::claim(dir.path()).unwrap().is_none());
         let metadata = fs::symlink_metadata(dir.path().join(SOCKET)).unwrap();
         assert_eq!(metadata.permissions().mode() & 0o7777, 0o600);
         assert!(connect(dir.path()).is_some());
@@ -111,13 +132,16 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = dir.path().join("a".repeat(120)).join("b".repeat(120));
         fs::create_dir_all(&store).unwrap();
-        let socket = Socket::bind(&store, SOCKET).unwrap();
+        drop(UnixListener::bind(store.join("socket")).or_else(|_| {
+            // The path is too long for an address.
+            let short = dir.path().join("s");
+            let listener = UnixListener::bind(&short)?;
+            fs::rename(short, store.join("socket"))?;
+            io::Result::Ok(listener)
+        }));
         // As a killed daemon leaves it.
-        drop(socket.listener.try_clone().unwrap());
-        let Socket { listener, .. } = &socket;
-        rustix::net::shutdown(listener, rustix::net::Shutdown::Both).unwrap();
-        assert!(connect(&store).is_none());
-        let fresh = Socket::bind(&store, SOCKET).unwrap();
+        assert!(store.join("socket").exists() && connect(&store).is_none());
+        let fresh = Socket::claim(&store).unwrap().unwrap();
         assert!(connect(&store).is_some());
         drop(fresh);
     }

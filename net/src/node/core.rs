@@ -33,10 +33,12 @@ const MAX_WAITING: usize = 256;
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How often roles are read while events come.
 const ROLES_EVERY: Duration = Duration::from_millis(100);
-/// How long peers are waited for when the node stops.
-const GOODBYE: Duration = Duration::from_millis(300);
 /// A clock that differs by so much is warned of: half of what events may be dated ahead.
 const MAX_SKEW: Duration = Duration::from_secs(30);
+/// How long a node that stops goes on telling its peers. On most links it takes a fraction of it; where
+/// nothing is known yet of the way to a peer, QUIC would take many seconds.
+const FAREWELL: Duration = Duration::from_millis(250);
+
 /// The node's state.
 pub struct Core {
     pub(super) ledger: Arc<Ledger>,
@@ -185,9 +187,9 @@ impl Core {
         for sync in self.syncs.drain(..) {
             sync.answer(Err(SyncError::Stopping));
         }
-        // Peers are told at once; of those that cannot be, nobody waits for a sign of life.
-        let goodbye = self.endpoint.close(CloseCode::Done, "the node is stopping");
-        let _ = tokio::time::timeout(GOODBYE, goodbye).await;
+        // To whom this is not long enough, the connection is one that falls silent.
+        let told = self.endpoint.close(CloseCode::Done, "the node is stopping");
+        let _ = tokio::time::timeout(FAREWELL, told).await;
         // Its threads wait for nobody then.
         drop(inboxes);
         self.dialled.shutdown().await;

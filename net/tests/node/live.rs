@@ -1,5 +1,7 @@
 //! Writes travel at once, and what a node has missed comes when it is there again.
 
+use std::time::{Duration, Instant};
+
 use quipu_net::{Node, PeerState, PeerStatus};
 
 use crate::support::{Stores, equal, put, start, text, until};
@@ -46,6 +48,24 @@ async fn nodes_hear_of_each_other() {
     until(|| text(&ledgers[2], "a").is_some()).await;
     second.stop().await;
     third.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_who_is_silent_keeps_a_node_from_stopping() {
+    let stores = Stores::new();
+    let ledgers = stores.members(2);
+    let first = start(&ledgers[0], &[]).await;
+    // It listens and says nothing.
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let place = silent.local_addr().unwrap().to_string().parse().unwrap();
+    first.keep_peer(ledgers[1].author(), Some(place)).await.unwrap();
+    let dialling = |node: &Node| {
+        node.status().peers.iter().any(|peer| matches!(peer.state, PeerState::Dialling))
+    };
+    until(|| dialling(&first)).await;
+    let since = Instant::now();
+    first.stop().await;
+    assert!(since.elapsed() < Duration::from_secs(2), "{:?}", since.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,0 +1,97 @@
+//! What can go wrong, each of which begins and ends while the cluster runs.
+
+mod clocks;
+mod detour;
+mod disk;
+mod filter;
+mod groups;
+mod killed;
+mod limits;
+
+use crate::cluster::Cluster;
+use crate::machine::libfaketime;
+use crate::random::Random;
+
+use clocks::Skew;
+
+/// Something that goes wrong, with those that it hits.
+pub trait Fault {
+    fn begin(&mut self, cluster: &Cluster);
+
+    /// Whether it has shown so far. Looked at before it ends, where it is alone.
+    fn shows(&self, cluster: &Cluster) -> bool;
+
+    fn end(&mut self, cluster: &Cluster);
+
+    /// The node that may refuse to write meanwhile.
+    fn stops(&self) -> Option<usize> {
+        None
+    }
+}
+
+/// Kinds of faults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Loss,
+    OneWayCut,
+    Partition,
+    Delay,
+    Reordering,
+    Duplication,
+    ClockAhead,
+    ClockBehind,
+    LittleCpu,
+    LittleMemory,
+    Killed,
+    FullDisk,
+}
+
+impl Kind {
+    /// All of them, those first that need the node to start again: a full disk hinders that.
+    pub const ALL: [Self; 12] = [
+        Self::Loss,
+        Self::OneWayCut,
+        Self::Partition,
+        Self::Delay,
+        Self::Reordering,
+        Self::Duplication,
+        Self::ClockAhead,
+        Self::ClockBehind,
+        Self::LittleCpu,
+        Self::LittleMemory,
+        Self::Killed,
+        Self::FullDisk,
+    ];
+
+    /// Why it cannot be made on this machine, if it cannot.
+    pub fn missing(self) -> Option<&'static str> {
+        match self {
+            Self::ClockAhead | Self::ClockBehind if libfaketime().is_none() => {
+                Some("there is no libfaketime")
+            }
+            Self::LittleCpu | Self::LittleMemory if !groups::can_make() => {
+                Some("control groups cannot be made")
+            }
+            _ => None,
+        }
+    }
+
+    /// Chooses whom it hits among so many nodes.
+    pub fn choose(self, count: usize, random: &mut Random) -> Box<dyn Fault> {
+        let node = random.index(count);
+        match self {
+            Self::Loss => Box::new(filter::loss(count)),
+            Self::OneWayCut => Box::new(filter::one_way_cut(random.two(count))),
+            Self::Partition => Box::new(filter::partition(count, random)),
+            Self::Delay => Box::new(detour::delay(random.next())),
+            Self::Reordering => Box::new(detour::reordering(random.next())),
+            Self::Duplication => Box::new(detour::duplication(random.next())),
+            Self::ClockAhead => Box::new(Skew::ahead(node)),
+            Self::ClockBehind => Box::new(Skew::behind(node)),
+            Self::LittleCpu => Box::new(limits::Limit::cpu(node)),
+            Self::LittleMemory => Box::new(limits::Limit::memory(node)),
+            Self::Killed => Box::new(killed::Killed(node)),
+            Self::FullDisk => Box::new(disk::FullDisk(node)),
+        }
+    }
+}
