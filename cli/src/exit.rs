@@ -146,9 +146,9 @@ impl Failure {
         match self {
             Self::Usage(_) => USAGE,
             Self::NotFound(_) => NOT_FOUND,
-            Self::Unavailable { .. }
-            | Self::NotHere(_)
-            | Self::Long(LongError::Malformed(_)) => UNAVAILABLE,
+            Self::Unavailable { .. } | Self::NotHere(_) | Self::Long(LongError::Malformed(_)) => {
+                UNAVAILABLE
+            }
             Self::Condition(_) => CONDITION,
             Self::NoLedger(_) => NO_LEDGER,
             Self::Verification(_) | Self::Unrepaired(_) => VERIFICATION,

@@ -55,9 +55,9 @@ pub use api::{
     TokenInfo, Tokens,
 };
 pub use node::{
-    BookError, FetchError, Fetcher, JoinError, KnownPeer, MAX_HEARD, MAX_PLACES, Node, NodeError, NodeOptions,
-    NodeStatus, PeerAddress, PeerAddressError, PeerBook, PeerState, PeerStatus, Place, StartError,
-    SyncError, Synced, join,
+    BookError, FetchError, Fetcher, JoinError, KnownPeer, MAX_HEARD, MAX_PLACES, Node, NodeError,
+    NodeOptions, NodeStatus, PeerAddress, PeerAddressError, PeerBook, PeerState, PeerStatus, Place,
+    StartError, SyncError, Synced, join,
 };
 pub use quic::{
     AcceptError, Admission, BindError, CloseCode, ConnectError, Connection, ConnectionError,

@@ -19,8 +19,7 @@ const UNREPAIRED: &str = "`quipu verify --repair --force --from SOURCE` fetches 
 const NO_GENESIS: &str =
     "`quipu verify --repair --from SOURCE` has it from another replica or a CAR file";
 
-const FETCHED: &str =
-    "run `quipu serve`, which fetches it from peers when it is read, or import an export of a replica that has it";
+const FETCHED: &str = "run `quipu serve`, which fetches it from peers when it is read, or import an export of a replica that has it";
 const NO_PEERS: &str = "no peer is connected that it could be fetched from: see `quipu peers`";
 const NOBODY_HAS: &str = "no peer that is connected has it: connect one that does with `quipu peer add`, or import an export of it";
 

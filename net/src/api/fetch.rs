@@ -14,7 +14,8 @@ impl App {
     /// Waits until a range of a long value is here.
     pub async fn have(self: &Arc<Self>, link: Link, range: Range<u64>) -> Answer<()> {
         let wanted = range.clone();
-        let missing = self.read(move |app| Ok(app.ledger.snapshot()?.missing_blocks(link, &wanted)?));
+        let missing =
+            self.read(move |app| Ok(app.ledger.snapshot()?.missing_blocks(link, &wanted)?));
         if missing.await?.is_empty() {
             return Ok(());
         }

@@ -138,7 +138,8 @@ impl Fetcher {
     /// Fails where there is no use in waiting longer than for so long.
     fn check(&self, waited: Duration, patience: Duration) -> Result<(), FetchError> {
         let status = self.status.borrow();
-        let connected = |peer: &super::PeerStatus| matches!(peer.state, PeerState::Connected { .. });
+        let connected =
+            |peer: &super::PeerStatus| matches!(peer.state, PeerState::Connected { .. });
         if !status.peers.iter().any(connected) {
             return if waited >= patience.min(ALONE) { Err(FetchError::NoPeers) } else { Ok(()) };
         }
