@@ -246,6 +246,7 @@ fn status_is_an_overview() {
         "heads",
         "key",
         "ledger",
+        "left_out_values",
         "missing_values",
         "name",
         "policy",

@@ -38,6 +38,10 @@ const MAX_SKEW: Duration = Duration::from_secs(30);
 /// How long a node that stops goes on telling its peers. On most links it takes a fraction of it; where
 /// nothing is known yet of the way to a peer, QUIC would take many seconds.
 const FAREWELL: Duration = Duration::from_millis(250);
+/// With another key a node waits for peers to learn of it, so that they let it in: for so long in any
+/// case, and for so long at most.
+const MIN_TELLING: Duration = Duration::from_secs(1);
+const MAX_TELLING: Duration = Duration::from_secs(10);
 
 /// The node's state.
 pub struct Core {
@@ -74,14 +78,24 @@ pub struct Core {
     roles_of: (Option<FrontierDigest>, Instant),
     /// Reads roles: never twice at once, so that what is older does not come last.
     reading_roles: JoinSet<Option<FrontierDigest>>,
+    /// Since when the replica has another key than the endpoint.
+    key_changed: Option<Instant>,
     inboxes: Option<Inboxes>,
+}
+
+/// Why a node does not go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It was to stop.
+    Stopped,
+    /// The replica has another key.
+    KeyChanged,
 }
 
 /// Where it hears from others.
 struct Inboxes {
     arrivals: mpsc::Receiver<Arrival>,
     reports: mpsc::Receiver<Report>,
-    commands: mpsc::Receiver<Command>,
     refusals: crate::Refusals,
 }
 
@@ -92,8 +106,8 @@ impl Core {
         key: Arc<HandshakeKey>,
         mut book: PeerBook,
         options: NodeOptions,
-        commands: mpsc::Receiver<Command>,
-    ) -> Result<(Self, watch::Receiver<NodeStatus>), StartError> {
+        status: watch::Sender<NodeStatus>,
+    ) -> Result<Self, StartError> {
         let allowed = Arc::new(Allowed::default());
         let (me, id) = (key.author(), ledger.id());
         let joined = options.join.iter().filter(|peer| peer.key != me);
@@ -120,7 +134,7 @@ impl Core {
         };
         let (work, frontier) = blocking(started).await?;
         let (arrivals, arrived) = mpsc::channel(MAX_WAITING);
-        let (status, watching) = watch::channel(NodeStatus::new(me, endpoint.local_addr()));
+        status.send_replace(NodeStatus::new(me, endpoint.local_addr()));
         let core = Self {
             ledger,
             endpoint: Arc::new(endpoint),
@@ -149,18 +163,19 @@ impl Core {
             looked: Instant::now(),
             roles_of: (None, Instant::now()),
             reading_roles: JoinSet::new(),
-            inboxes: Some(Inboxes { arrivals: arrived, reports: reported, commands, refusals }),
+            key_changed: None,
+            inboxes: Some(Inboxes { arrivals: arrived, reports: reported, refusals }),
         };
         core.status.send_replace(core.current_status());
-        Ok((core, watching))
+        Ok(core)
     }
 
-    /// Runs until it is told to stop, or nobody is left who could tell it.
-    pub async fn run(mut self) {
-        let Some(mut inboxes) = self.inboxes.take() else { return };
+    /// Runs until it is told to stop, or nobody is left who could tell it, or its key has changed.
+    pub async fn run(mut self, commands: &mut mpsc::Receiver<Command>) -> Ended {
+        let Some(mut inboxes) = self.inboxes.take() else { return Ended::Stopped };
         let endpoint = self.endpoint.clone();
         self.look_around();
-        loop {
+        let ended = loop {
             let wake = tokio::time::Instant::from_std(self.wake_at());
             tokio::select! {
                 Some(report) = inboxes.reports.recv() => self.reported(report),
@@ -172,15 +187,27 @@ impl Core {
                     self.close_strangers();
                 }
                 Some(_) = inboxes.refusals.next() => self.refused += 1,
-                command = inboxes.commands.recv() => match command {
-                    None | Some(Command::Stop) => break,
+                command = commands.recv() => match command {
+                    None | Some(Command::Stop) => break Ended::Stopped,
                     Some(command) => self.command(command),
                 },
                 () = tokio::time::sleep_until(wake) => self.input(Input::Tick),
             }
             self.look_around();
-        }
+            if self.is_told_of_new_key() {
+                break Ended::KeyChanged;
+            }
+        };
+        drop(endpoint);
         self.stop(inboxes).await;
+        ended
+    }
+
+    /// Whether the replica has another key, and peers have had time to learn of its roles.
+    fn is_told_of_new_key(&self) -> bool {
+        let Some(waited) = self.key_changed.map(|since| since.elapsed()) else { return false };
+        let level = |key| self.proto.peer(key).is_some_and(|peer| peer.level);
+        waited >= MAX_TELLING || waited >= MIN_TELLING && self.connected.keys().all(level)
     }
 
     async fn stop(mut self, inboxes: Inboxes) {
@@ -293,6 +320,9 @@ impl Core {
             self.status.send_replace(self.current_status());
             self.close_strangers();
             while self.chores.try_join_next().is_some() {}
+            if self.key_changed.is_none() && self.ledger.author() != self.endpoint.key() {
+                self.key_changed = Some(now);
+            }
         }
     }
 

@@ -9,12 +9,12 @@ use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::address::{PeerAddress, Place};
-use super::book::{BookError, PeerBook};
+use super::book::BookError;
 use super::commands::Command;
-use super::core::Core;
 use super::error::{StartError, SyncError};
 use super::fetch::Fetcher;
 use super::options::NodeOptions;
+use super::run;
 use super::status::NodeStatus;
 
 /// Commands that wait for the node.
@@ -26,7 +26,6 @@ const MAX_COMMANDS: usize = 64;
 /// Dropping it stops it without waiting; [`Self::stop`] waits.
 #[derive(Debug)]
 pub struct Node {
-    key: AuthorKey,
     address: SocketAddr,
     commands: mpsc::Sender<Command>,
     status: watch::Receiver<NodeStatus>,
@@ -51,23 +50,20 @@ impl Node {
     /// # Errors
     /// The address, the replica's key, the address book or the store. Nothing runs then.
     pub async fn start(ledger: Arc<Ledger>, options: NodeOptions) -> Result<Self, StartError> {
-        let read = {
-            let ledger = ledger.clone();
-            move || Ok::<_, StartError>((ledger.handshake_key()?, PeerBook::open(ledger.dir())?))
-        };
-        let (key, book) = blocking(read).await?;
         let (commands, inbox) = mpsc::channel(MAX_COMMANDS);
-        let (core, status) =
-            Core::start(ledger.clone(), Arc::new(key), book, options, inbox).await?;
-        let now = status.borrow().clone();
-        let core = Mutex::new(Some(tokio::spawn(core.run())));
-        let fetcher = Fetcher::new(ledger, &commands, status.clone());
-        Ok(Self { key: now.key, address: now.listen, commands, status, fetcher, core })
+        let (teller, status) = watch::channel(NodeStatus::new(ledger.author(), options.listen));
+        let core = run::start(&ledger, options.clone(), teller.clone()).await?;
+        let address = status.borrow().listen;
+        let fetcher = Fetcher::new(ledger.clone(), &commands, status.clone());
+        let running = tokio::spawn(run::run(core, ledger, options, teller, inbox));
+        let core = Mutex::new(Some(running));
+        Ok(Self { address, commands, status, fetcher, core })
     }
 
-    /// The node's key.
-    pub const fn key(&self) -> AuthorKey {
-        self.key
+    /// The node's key: that of the replica. When that one changes, the node goes on with the new one
+    /// within ten seconds, and connects anew.
+    pub fn key(&self) -> AuthorKey {
+        self.status.borrow().key
     }
 
     /// The UDP address that it listens on.

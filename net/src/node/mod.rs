@@ -4,7 +4,8 @@
 //! connections that come and go, `commands` about what the embedder asks for. `connected` and
 //! `outgoing` carry messages, `work` does what the store is asked for on threads of its own, `book` and
 //! `dialling` know where peers are and when to call them, `allowed` who may call. `handle` is what the
-//! embedder holds, and `fetch` gets what it reads.
+//! embedder holds, `fetch` gets what it reads, and `run` starts the task anew when the replica's key
+//! changes.
 
 mod address;
 mod allowed;
@@ -25,6 +26,7 @@ mod meeting;
 mod options;
 mod outgoing;
 mod overview;
+mod run;
 mod status;
 mod syncing;
 mod work;

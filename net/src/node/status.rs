@@ -7,7 +7,7 @@ use quipu_merge::AuthorKey;
 
 use super::address::Place;
 
-/// How a node is doing. Counts are since it started.
+/// How a node is doing. Counts are since it started, or its key changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeStatus {
     /// Its key.

@@ -11,4 +11,5 @@
 mod joining;
 mod live;
 mod partial;
+mod rotation;
 mod support;

@@ -1,0 +1,159 @@
+//! Replicas that have only some of the long values, and daemons that fetch others when they are read.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that panics has done its work"
+)]
+
+mod support;
+
+use std::io::{Read, Write};
+use std::net::UdpSocket;
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use support::Scratch;
+use support::daemon::Daemon;
+
+/// Bytes that do not repeat.
+fn noise(len: usize, seed: u32) -> Vec<u8> {
+    let mut state = seed;
+    let next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        state.to_be_bytes()[0]
+    };
+    std::iter::repeat_with(next).take(len).collect()
+}
+
+/// Serves `a` to others, and tells where.
+fn serve(s: &Scratch) -> (Daemon, String) {
+    let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let address = format!("127.0.0.1:{port}");
+    let args = ["--store", "a", "serve", "--listen", &address];
+    let daemon = s.serve_with(&args, s.path("a.log"));
+    let key = s.a(&["identity", "show", "--json"]).json()["key"].as_str().unwrap().to_owned();
+    (daemon, format!("quic://{key}@{address}"))
+}
+
+/// Serves `b`, which joins a node.
+fn serve_b(s: &Scratch, peer: &str) -> Daemon {
+    s.serve_with(&["--store", "b", "serve", "--join", peer], s.path("b.log"))
+}
+
+/// Waits until something holds.
+fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let since = Instant::now();
+    while !holds() {
+        assert!(since.elapsed() < Duration::from_secs(30), "{what} takes too long");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn get(socket: &std::path::Path, path: &str, range: &str) -> (String, Vec<u8>) {
+    let mut stream = UnixStream::connect(socket).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{range}\r\n").unwrap();
+    let mut reply = Vec::new();
+    stream.read_to_end(&mut reply).unwrap();
+    let end = reply.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
+    (String::from_utf8(reply[..end].to_vec()).unwrap(), reply[end + 4..].to_vec())
+}
+
+#[test]
+fn what_was_left_out_comes_when_it_is_read() {
+    let s = Scratch::new();
+    s.ok(&["init", "a", "--policy", "open"]);
+    s.ok(&["clone", "a", "b"]);
+    s.write("b/config.toml", b"only = [\"photos/\"]\n");
+    let files = ["photos/one", "films/one", "films/two", "films/three", "films/four"];
+    let content: Vec<_> = (1..).zip(files).map(|(seed, _)| noise(3 << 20, seed)).collect();
+    for (key, content) in files.iter().zip(&content) {
+        s.write("file", content);
+        s.a(&["put", key, "--file", "file"]).ok();
+    }
+    s.a(&["put", "short", "text"]).ok();
+    let (a, peer) = serve(&s);
+    let mut b = serve_b(&s, &peer);
+    until("the last event", || s.on("b", &["get", "short"]).stdout == b"text");
+    assert!(s.on("b", &["get", "photos/one"]).stdout == content[0]);
+    assert!(b.stop().success());
+    assert_eq!(s.on("b", &["status", "--json"]).json()["missing_values"], 4);
+    let ran = s.on("b", &["get", "films/one"]);
+    assert_eq!((ran.code, ran.stdout.len()), (4, 0));
+    assert!(
+        ran.stderr.contains("not here") && ran.stderr.contains("quipu serve"),
+        "{}",
+        ran.stderr
+    );
+    s.on("b", &["verify"]).ok();
+    s.on("b", &["gc"]).ok();
+
+    let b = serve_b(&s, &peer);
+    assert!(
+        s.on("b", &["get", "films/one", "--range", "1000000..1000010"]).stdout
+            == content[1][1_000_000..1_000_010]
+    );
+    let status = s.on("b", &["status", "--json"]).json();
+    assert_eq!(status["missing_values"], 4);
+    let ran = s.on("b", &["get", "films/one"]);
+    assert!(ran.stdout == content[1], "{}", ran.stderr);
+    let socket = s.path("b/api.socket");
+    let path = "/v1/registers/films%2Ftwo/value";
+    let (head, body) = get(&socket, path, "range: bytes=2000000-2000003\r\n");
+    assert!(head.starts_with("HTTP/1.1 206") && body == content[2][2_000_000..2_000_004], "{head}");
+    let (head, body) = get(&socket, path, "");
+    assert!(head.starts_with("HTTP/1.1 200") && body == content[2], "{head}");
+    s.on("b", &["get", "--dir", "films/", "out"]).ok();
+    for (name, content) in ["one", "two", "three", "four"].iter().zip(&content[1..]) {
+        assert!(std::fs::read(s.path("out").join(name)).unwrap() == *content, "{name}");
+    }
+    assert_eq!(s.on("b", &["status", "--json"]).json()["missing_values"], 0);
+
+    // What nobody has.
+    s.write("file", &noise(1 << 20, 9));
+    s.a(&["put", "films/late", "--file", "file"]).ok();
+    until("an event", || !s.on("b", &["keys", "films/late"]).ok().is_empty());
+    drop(a);
+    until("the count", || {
+        let status = s.on("b", &["status", "--json"]).json();
+        (&status["missing_values"], &status["left_out_values"]) == (&json!(1), &json!(1))
+    });
+    assert!(s.on("b", &["status"]).ok().contains("1 value, 1 of them left out (--only)"));
+    let since = Instant::now();
+    let ran = s.on("b", &["get", "films/late"]);
+    assert_eq!((ran.code, ran.stdout.len()), (4, 0));
+    assert!(ran.stderr.contains("no peer"), "{}", ran.stderr);
+    let (head, _) = get(&socket, "/v1/registers/films%2Flate/value", "");
+    assert!(head.starts_with("HTTP/1.1 404"), "{head}");
+    assert!(since.elapsed() < Duration::from_secs(30), "{:?}", since.elapsed());
+    // Whoever does not wait any longer keeps nobody from ending the daemon.
+    let mut waits = s.command(&["--store", "b", "get", "films/late"]).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    waits.kill().unwrap();
+    waits.wait().unwrap();
+    let mut b = b;
+    let since = Instant::now();
+    assert!(b.stop().success());
+    assert!(since.elapsed() < Duration::from_secs(8), "{:?}", since.elapsed());
+}
+
+#[test]
+fn a_daemon_goes_on_with_the_key_that_is_made_in_it() {
+    let s = Scratch::with_store();
+    s.ok(&["clone", "a", "b", "--grant", "writer"]);
+    let (_a, peer) = serve(&s);
+    let _b = serve_b(&s, &peer);
+    let is_connected = |key: &str| {
+        let peers = s.on("b", &["peers", "--json"]).ok();
+        peers.lines().any(|line| line.contains(key) && line.contains("\"connected\""))
+    };
+    let old = s.a(&["identity", "show", "--json"]).json()["key"].as_str().unwrap().to_owned();
+    until("connecting", || is_connected(&old));
+    let rotated = s.a(&["identity", "rotate", "--json"]).json();
+    let new = rotated["new"].as_str().unwrap();
+    until("connecting with the new key", || is_connected(new));
+    assert!(!is_connected(&old));
+    s.a(&["put", "k", "v"]).ok();
+    until("a write", || s.on("b", &["get", "k"]).stdout == b"v");
+}
