@@ -10,7 +10,7 @@ use super::connected::{Arrival, Connected};
 use super::core::Core;
 use super::dial::Dial;
 use super::error::SyncError;
-use crate::{CloseCode, Connection};
+use crate::{CloseCode, ConnectError, Connection};
 
 /// For so long, who misbehaved may not come back.
 const BANNED: Duration = Duration::from_secs(600);
@@ -119,9 +119,21 @@ impl Core {
             Err(_) if self.connected.contains_key(&peer.key) => self.dialling.reached(peer.key),
             Err(error) => {
                 tracing::debug!(%peer, %error, "could not be dialled");
+                self.found_another(&peer, &error);
                 self.end_syncs(peer.key, |_| error.clone());
                 self.failed(peer.key, error.to_string());
             }
+        }
+    }
+
+    /// Where a peer was, another one answers: its key has changed, say. If that one may connect, it is
+    /// dialled too, and proves its key then.
+    fn found_another(&mut self, peer: &PeerAddress, error: &SyncError) {
+        let SyncError::Connect { why, .. } = error else { return };
+        let ConnectError::WrongKey { found, .. } = **why else { return };
+        let other = found != self.endpoint.key() && self.allowed.admits(found);
+        if other && self.book().heard(found, std::slice::from_ref(&peer.place)) {
+            self.save_book(None);
         }
     }
 
