@@ -10,7 +10,7 @@ use super::connected::{Arrival, Connected};
 use super::core::Core;
 use super::dial::Dial;
 use super::error::SyncError;
-use crate::{CloseCode, Connection};
+use crate::{CloseCode, ConnectError, Connection};
 
 /// For so long, who misbehaved may not come back.
 const BANNED: Duration = Duration::from_secs(600);
@@ -128,6 +128,7 @@ impl Core {
             Err(_) if self.connected.contains_key(&peer.key) => self.dialling.reached(peer.key),
             Err(error) => {
                 tracing::debug!(%peer, %error, "could not be dialled");
+                self.found_another(&peer, &error);
                 for sync in self.syncs.extract_if(.., |sync| *sync.peer() == peer) {
                     sync.answer(Err(error.clone()));
                 }
@@ -136,6 +137,7 @@ impl Core {
         }
     }
 
+                self.found_another(&peer, &error);
     /// A peer could not be reached, or has gone. Of one that is not known nothing is noted.
     pub(super) fn failed(&mut self, peer: AuthorKey, why: String) {
         let Some(kept) = self.book().get(peer).map(|peer| peer.kept) else {

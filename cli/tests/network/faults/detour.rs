@@ -6,7 +6,15 @@ use super::Fault;
 use crate::cluster::Cluster;
 use crate::proxy::{Manner, Proxy};
 
+/// What passes through the proxy unchanged.
 const PLAIN: Manner = Manner { delay: Duration::ZERO, late: 0, longer: Duration::ZERO, twice: 0 };
+
+/// As between continents.
+pub const DELAY: Manner = Manner { delay: Duration::from_millis(150), ..PLAIN };
+/// A third of the packets is overtaken by others.
+pub const REORDERING: Manner = Manner { late: 33, longer: Duration::from_millis(40), ..PLAIN };
+/// A third of the packets comes twice.
+pub const DUPLICATION: Manner = Manner { twice: 33, ..PLAIN };
 
 /// All packets pass through the proxy.
 pub struct Detour {
@@ -15,21 +23,15 @@ pub struct Detour {
     proxy: Option<Proxy>,
 }
 
-/// As between continents.
-pub fn delay(seed: u64) -> Detour {
-    let manner = Manner { delay: Duration::from_millis(150), ..PLAIN };
-    Detour { manner, seed, proxy: None }
-}
-
-/// A third of the packets is overtaken by others.
-pub fn reordering(seed: u64) -> Detour {
-    let manner = Manner { late: 33, longer: Duration::from_millis(40), ..PLAIN };
-    Detour { manner, seed, proxy: None }
-}
-
-/// A third of the packets comes twice.
-pub fn duplication(seed: u64) -> Detour {
-    Detour { manner: Manner { twice: 33, ..PLAIN }, seed, proxy: None }
+/// One proxy in all these manners.
+pub fn detour(manners: &[Manner], seed: u64) -> Detour {
+    let both = |one: Manner, other: &Manner| Manner {
+        delay: one.delay + other.delay,
+        late: one.late + other.late,
+        longer: one.longer + other.longer,
+        twice: one.twice + other.twice,
+    };
+    Detour { manner: manners.iter().fold(PLAIN, both), seed, proxy: None }
 }
 
 impl Fault for Detour {

@@ -10,9 +10,8 @@ mod limits;
 
 use crate::cluster::Cluster;
 use crate::machine::libfaketime;
+use crate::proxy::Manner;
 use crate::random::Random;
-
-use clocks::Skew;
 
 /// Something that goes wrong, with those that it hits.
 pub trait Fault {
@@ -76,22 +75,41 @@ impl Kind {
         }
     }
 
-    /// Chooses whom it hits among so many nodes.
-    pub fn choose(self, count: usize, random: &mut Random) -> Box<dyn Fault> {
-        let node = random.index(count);
+    /// What it makes of packets on their way.
+    const fn manner(self) -> Option<Manner> {
         match self {
+            Self::Delay => Some(detour::DELAY),
+            Self::Reordering => Some(detour::REORDERING),
+            Self::Duplication => Some(detour::DUPLICATION),
+            _ => None,
+        }
+    }
+
+    /// Chooses whom it hits among so many nodes.
+    fn choose(self, count: usize, random: &mut Random) -> Option<Box<dyn Fault>> {
+        let node = random.index(count);
+        Some(match self {
             Self::Loss => Box::new(filter::loss(count)),
             Self::OneWayCut => Box::new(filter::one_way_cut(random.two(count))),
             Self::Partition => Box::new(filter::partition(count, random)),
-            Self::Delay => Box::new(detour::delay(random.next())),
-            Self::Reordering => Box::new(detour::reordering(random.next())),
-            Self::Duplication => Box::new(detour::duplication(random.next())),
-            Self::ClockAhead => Box::new(Skew::ahead(node)),
-            Self::ClockBehind => Box::new(Skew::behind(node)),
+            Self::Delay | Self::Reordering | Self::Duplication => return None,
+            Self::ClockAhead => Box::new(clocks::Skew::ahead(node)),
+            Self::ClockBehind => Box::new(clocks::Skew::behind(node)),
             Self::LittleCpu => Box::new(limits::Limit::cpu(node)),
             Self::LittleMemory => Box::new(limits::Limit::memory(node)),
             Self::Killed => Box::new(killed::Killed(node)),
             Self::FullDisk => Box::new(disk::FullDisk(node)),
-        }
+        })
     }
+}
+
+/// Chooses whom these faults hit among so many nodes. There is one proxy, whatever it does to packets.
+pub fn choose(kinds: &[Kind], count: usize, random: &mut Random) -> Vec<Box<dyn Fault>> {
+    let manners: Vec<_> = kinds.iter().filter_map(|kind| kind.manner()).collect();
+    let mut faults: Vec<Box<dyn Fault>> = Vec::new();
+    if !manners.is_empty() {
+        faults.push(Box::new(detour::detour(&manners, random.next())));
+    }
+    faults.extend(kinds.iter().filter_map(|kind| kind.choose(count, random)));
+    faults
 }
