@@ -82,14 +82,15 @@ impl Gossip {
         }
     }
 
-    /// A peer has pushed an event. Tells whether it is new, as far as is known here.
+    /// A peer has pushed an event. Tells whether it is new, as far as is known here. Where it is taken
+    /// up, that is noted with [`Gossip::note`].
     pub fn pushed(&mut self, peer: AuthorKey, id: EventId) -> (bool, Option<ToPeer>) {
         self.settle(id);
-        if self.seen.insert(id) {
-            self.set_on_tree(peer, true);
-            return (true, None);
+        if self.seen.contains(id) {
+            return (false, self.prune(peer));
         }
-        (false, self.prune(peer))
+        self.set_on_tree(peer, true);
+        (true, None)
     }
 
     /// An event that a peer has pushed was held before.
@@ -102,7 +103,7 @@ impl Gossip {
         self.seen.remove(id);
     }
 
-    /// An event has come by another way: nobody needs to push it.
+    /// An event has come: nobody needs to push it.
     pub fn note(&mut self, id: EventId) {
         self.seen.insert(id);
         self.settle(id);
@@ -248,31 +249,53 @@ impl Link {
 /// The events that were seen lately.
 #[derive(Debug, Default)]
 struct Seen {
-    order: VecDeque<EventId>,
-    ids: BTreeSet<EventId>,
+    /// In the order in which they were seen, by number. What has been removed is passed over.
+    order: VecDeque<(u64, EventId)>,
+    ids: BTreeMap<EventId, u64>,
+    last: u64,
 }
 
 impl Seen {
     fn contains(&self, id: EventId) -> bool {
-        self.ids.contains(&id)
+        self.ids.contains_key(&id)
     }
 
-    fn insert(&mut self, id: EventId) -> bool {
-        if !self.ids.insert(id) {
-            return false;
+    fn insert(&mut self, id: EventId) {
+        if self.contains(id) {
+            return;
         }
-        self.order.push_back(id);
+        self.last += 1;
+        self.ids.insert(id, self.last);
+        self.order.push_back((self.last, id));
         if self.order.len() > MAX_SEEN
-            && let Some(first) = self.order.pop_front()
+            && let Some((number, first)) = self.order.pop_front()
+            && self.ids.get(&first) == Some(&number)
         {
             self.ids.remove(&first);
         }
-        true
     }
 
     fn remove(&mut self, id: EventId) {
-        if self.ids.remove(&id) {
-            self.order.retain(|seen| *seen != id);
+        self.ids.remove(&id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_seen_is_bounded_and_forgotten_at_little_cost() {
+        let id = |number: usize| EventId(*blake3::hash(&number.to_be_bytes()).as_bytes());
+        let mut seen = Seen::default();
+        (0..MAX_SEEN).for_each(|number| seen.insert(id(number)));
+        // Each of these would be a minute's work, were all that was seen looked through.
+        for _ in 0..MAX_SEEN * 4 {
+            seen.remove(id(7));
+            assert!(!seen.contains(id(7)));
+            seen.insert(id(7));
         }
+        assert!(seen.contains(id(7)) && !seen.contains(id(8)));
+        assert_eq!((seen.order.len(), seen.ids.len()), (MAX_SEEN, 1));
     }
 }

@@ -33,6 +33,8 @@ pub const WINDOW: u64 = 4 << 20;
 pub const MAX_OFFERED: usize = 1 << 16;
 /// Events of one peer's gossip that are being admitted. What is more comes by synchronisation.
 pub const MAX_GOSSIP_PENDING: usize = 256;
+/// Length of the same, in bytes.
+pub const MAX_GOSSIP_PENDING_LEN: usize = 4 << 20;
 /// Those of one author among them: none keeps the others out.
 pub const MAX_GOSSIP_PENDING_OF_AUTHOR: usize = 128;
 /// Signatures that are checked in a second because of one peer's gossip. What is more comes by
@@ -90,8 +92,12 @@ pub const COMPARE_RATE: Rate = Rate { every: Duration::from_millis(125), burst: 
 /// By how much the number of a comparison may be ahead.
 pub const MAX_ROUNDS_AHEAD: u64 = 1 << 20;
 /// How often a peer may say `Pull`: for each comparison, [`MAX_OFFERED`] authors of which
-/// [`MAX_LANES`] are asked for at once. This is twice that, and leaves room as above.
+/// [`MAX_LANES`] are asked for at once, each when the one before has ended. This is twice that, and
+/// leaves room as above.
 pub const PULL_RATE: Rate = Rate { every: Duration::from_millis(2), burst: 512 };
+/// How often before the one before has ended: an honest peer gives up what stalls, or what its store
+/// cannot take, which no comparison finds twice. So it is as often as [`COMPARE_RATE`].
+pub const ABANDON_RATE: Rate = COMPARE_RATE;
 /// How often a peer may say `Ping`: several times oftener than [`PROBE_EVERY`].
 pub const PING_RATE: Rate = Rate { every: Duration::from_secs(1), burst: 16 };
 /// How often a peer may say `Have`: twice as often as [`TELL_EVERY`], and what has been held up for as

@@ -10,10 +10,11 @@ use crate::exchange::Exchange;
 use crate::frontier::FrontierDigest;
 use crate::give::Giving;
 use crate::limits::{
-    COMPARE_RATE, HAVE_RATE, MAX_CONTROL_FRAME, MAX_GOSSIP_PENDING, MAX_GOSSIP_PENDING_OF_AUTHOR,
-    PATIENCE, PING_RATE, PROBE_EVERY, PULL_RATE, PUSH_RATE,
+    ABANDON_RATE, COMPARE_RATE, HAVE_RATE, MAX_CONTROL_FRAME, MAX_GOSSIP_PENDING,
+    MAX_GOSSIP_PENDING_LEN, MAX_GOSSIP_PENDING_OF_AUTHOR, PATIENCE, PING_RATE, PROBE_EVERY,
+    PULL_RATE, PUSH_RATE,
 };
-use crate::message::{Message, Version};
+use crate::message::{Message, Packet, Version};
 use crate::pull::Pulling;
 use crate::rate::Bucket;
 use crate::score::{Misbehaviour, Score};
@@ -87,6 +88,7 @@ pub struct Peer {
 pub struct Rates {
     compare: Bucket,
     pull: Bucket,
+    abandon: Bucket,
     ping: Bucket,
     have: Bucket,
 }
@@ -103,25 +105,35 @@ impl Rates {
         };
         if bucket.take(rate, 1, now) { Ok(()) } else { Err(Misbehaviour::Flood) }
     }
+
+    /// Whether an honest peer may give up by now what it has asked for, and ask for something else.
+    pub fn abandons(&mut self, now: Moment) -> Result<(), Misbehaviour> {
+        if self.abandon.take(ABANDON_RATE, 1, now) { Ok(()) } else { Err(Misbehaviour::Flood) }
+    }
 }
 
 /// The events of a peer's gossip that are being admitted.
 #[derive(Debug, Default)]
 pub struct Pushed {
     count: usize,
+    /// Their length, in bytes.
+    len: usize,
     by_author: BTreeMap<AuthorKey, usize>,
     signatures: Bucket,
 }
 
 impl Pushed {
-    /// One more is to be admitted, by whom it says it is. Tells whether there is room for it.
-    pub fn start(&mut self, author: Option<AuthorKey>, now: Moment) -> bool {
+    /// One more is to be admitted. Tells whether there is room for it.
+    pub fn start(&mut self, packet: &Packet, now: Moment) -> bool {
+        let author = packet.author();
         let of_author = author.and_then(|author| self.by_author.get(&author)).copied();
         let room = self.count < MAX_GOSSIP_PENDING
+            && self.len + packet.len() <= MAX_GOSSIP_PENDING_LEN
             && of_author.unwrap_or(0) < MAX_GOSSIP_PENDING_OF_AUTHOR
             && self.signatures.take(PUSH_RATE, 1, now);
         if room {
             self.count += 1;
+            self.len += packet.len();
             if let Some(author) = author {
                 *self.by_author.entry(author).or_default() += 1;
             }
@@ -130,9 +142,10 @@ impl Pushed {
     }
 
     /// One has been dealt with.
-    pub fn end(&mut self, author: Option<AuthorKey>) {
+    pub fn end(&mut self, packet: &Packet) {
         self.count = self.count.saturating_sub(1);
-        if let Some(author) = author
+        self.len = self.len.saturating_sub(packet.len());
+        if let Some(author) = packet.author()
             && let Some(count) = self.by_author.get_mut(&author)
         {
             *count -= 1;

@@ -9,6 +9,9 @@ use crate::task::{FeedId, Task, Ticket};
 #[derive(Debug, Default)]
 pub struct Serving {
     run: Option<Run>,
+    /// What the peer has asked for since. It waits until the store has answered: whoever asks faster
+    /// than that makes no queue.
+    next: Option<Pull>,
 }
 
 #[derive(Debug)]
@@ -23,10 +26,30 @@ struct Run {
 
 impl Serving {
     /// The peer asks for events. What it asked for before it needs no longer.
-    pub fn pull(&mut self, pull: Pull, feed: FeedId) -> Vec<Task> {
-        let close = self.stop();
-        self.run = Some(Run { pull: pull.pull, feed, sent: 0, reading: None });
-        close.into_iter().chain([Task::Open { feed, wants: pull.wants }]).collect()
+    pub fn pull(&mut self, pull: Pull) {
+        self.next = Some(pull);
+    }
+
+    /// Whether the peer has asked for something of which it has not been told the end.
+    pub const fn is_busy(&self) -> bool {
+        self.run.is_some() || self.next.is_some()
+    }
+
+    /// Starts on what the peer has asked for last, where the store is at nothing else for it. That a
+    /// run has been opened shows in the answer to its first reading.
+    pub fn open(&mut self, feed: impl FnOnce() -> FeedId) -> Vec<Task> {
+        if self.is_reading() {
+            return Vec::new();
+        }
+        let Some(Pull { pull, wants }) = self.next.take() else { return Vec::new() };
+        let close = self.close();
+        let feed = feed();
+        self.run = Some(Run { pull, feed, sent: 0, reading: None });
+        close.into_iter().chain([Task::Open { feed, wants }]).collect()
+    }
+
+    fn is_reading(&self) -> bool {
+        self.run.as_ref().is_some_and(|run| run.reading.is_some())
     }
 
     /// Reads on, where nothing is being read and the peer takes more.
@@ -48,13 +71,16 @@ impl Serving {
             return (Vec::new(), None);
         };
         run.reading = None;
+        if self.next.is_some() {
+            return (Vec::new(), self.close());
+        }
         let len: u64 = packets.iter().map(|packet| packet.len() as u64).sum();
         run.sent += len;
         let pull = run.pull;
         let batch =
             (!packets.is_empty()).then_some(Message::Batch(Batch { pull, events: packets }));
         let end = last.then_some(Message::End(End { pull, whole: true }));
-        let close = if last { self.stop() } else { None };
+        let close = if last { self.close() } else { None };
         (batch.into_iter().chain(end).collect(), close)
     }
 
@@ -74,11 +100,16 @@ impl Serving {
             return (None, None);
         };
         let end = Message::End(End { pull: run.pull, whole: false });
-        (Some(end), self.stop())
+        (self.next.is_none().then_some(end), self.close())
     }
 
     /// Ends what is under way.
     pub fn stop(&mut self) -> Option<Task> {
+        self.next = None;
+        self.close()
+    }
+
+    fn close(&mut self) -> Option<Task> {
         self.run.take().map(|run| Task::Close { feed: run.feed })
     }
 }
@@ -96,7 +127,8 @@ mod tests {
     #[test]
     fn no_more_than_the_window_and_a_batch_is_under_way() {
         let mut serving = Serving::default();
-        serving.pull(Pull { pull: 1, wants: Vec::new() }, FeedId(1));
+        serving.pull(Pull { pull: 1, wants: Vec::new() });
+        assert_eq!(serving.open(|| FeedId(1)).len(), 1);
         let (mut under_way, mut number) = (std::collections::VecDeque::new(), 0);
         for round in 0..2_000 {
             while let Some(Task::Read { ticket, .. }) = serving.read(|| Ticket(number)) {
@@ -113,5 +145,28 @@ mod tests {
         }
         let bytes = under_way.iter().sum::<u64>() + 1;
         assert_eq!(serving.credit(Credit { pull: 1, bytes }), Err(Misbehaviour::Flood));
+    }
+
+    #[test]
+    fn of_what_is_asked_for_while_the_store_is_busy_the_latest_is_kept() {
+        let pull = |pull| Pull { pull, wants: Vec::new() };
+        let mut serving = Serving::default();
+        assert!(!serving.is_busy());
+        serving.pull(pull(1));
+        let open = |feed| Task::Open { feed: FeedId(feed), wants: Vec::new() };
+        assert_eq!(serving.open(|| FeedId(1)), [open(1)]);
+        assert!(serving.read(|| Ticket(1)).is_some());
+        for number in 2..1_000 {
+            serving.pull(pull(number));
+            assert_eq!(serving.open(|| FeedId(number)), []);
+        }
+        // What has been read is of a pull that is no longer wanted.
+        let (messages, close) = serving.have_read(Ticket(1), vec![packet(9)], true);
+        assert_eq!((messages, close), (Vec::new(), Some(Task::Close { feed: FeedId(1) })));
+        assert_eq!(serving.open(|| FeedId(2)), [open(2)]);
+        assert!(serving.read(|| Ticket(2)).is_some());
+        let (messages, _) = serving.have_read(Ticket(2), vec![packet(9)], true);
+        assert!(matches!(messages.last(), Some(Message::End(End { pull: 999, whole: true }))));
+        assert!(!serving.is_busy());
     }
 }

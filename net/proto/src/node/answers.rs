@@ -145,7 +145,7 @@ impl Node {
             _ => {}
         }
         let Some(peer) = self.peers.get_mut(&key) else { return };
-        peer.pushed.end(packet.author());
+        peer.pushed.end(packet);
         match outcome {
             // What it follows is to be had from whoever has it.
             Some(Outcome::Waits) => peer.compare = true,
@@ -166,7 +166,7 @@ impl Node {
             Purpose::Pushed(key, packet) => {
                 self.gossip.forget(packet.id());
                 if let Some(peer) = self.peers.get_mut(&key) {
-                    peer.pushed.end(packet.author());
+                    peer.pushed.end(&packet);
                 }
             }
             Purpose::Read(key) => {

@@ -4,7 +4,7 @@ use quipu_merge::{AuthorKey, Micros};
 
 use super::{Node, Output, Purpose};
 use crate::message::{Message, Ping};
-use crate::task::Task;
+use crate::task::{FeedId, Task};
 use crate::time::Moment;
 
 impl Node {
@@ -57,6 +57,7 @@ impl Node {
             peer.compare = true;
         }
         let plan = peer.pulling.plan(|| self.tasks.ticket(Purpose::Plan(key)));
+        let open = peer.serving.open(|| FeedId(self.tasks.number()));
         let read = peer.serving.read(|| self.tasks.ticket(Purpose::Read(key)));
         if peer.compare
             && peer.pulling.is_idle()
@@ -72,7 +73,7 @@ impl Node {
             self.outputs.push_back(Output::Level(key));
         }
         let give = peer.giving.read(|| self.tasks.ticket(Purpose::Given(key)));
-        self.outputs.extend(plan.into_iter().chain(read).chain(give).map(Output::Do));
+        self.outputs.extend(plan.into_iter().chain(open).chain(read).chain(give).map(Output::Do));
         self.send_all(send.into_iter().map(|message| (key, message)));
         if stalled {
             self.compare_with_others(key);

@@ -11,7 +11,7 @@ use crate::limits::{MAX_GOSSIP_FRAME, MAX_GRAFTING};
 use crate::message::{Hello, Message, Packet, Ping};
 use crate::pull::Ended;
 use crate::score::Misbehaviour;
-use crate::task::{FeedId, Task};
+use crate::task::Task;
 use crate::time::Moment;
 
 impl Node {
@@ -177,8 +177,10 @@ impl Node {
                 self.send_all(lanes.into_iter().map(|message| (key, message)));
             }
             Message::Pull(pull) => {
-                let tasks = peer.serving.pull(pull, FeedId(self.tasks.number()));
-                self.outputs.extend(tasks.into_iter().map(Output::Do));
+                if peer.serving.is_busy() {
+                    peer.rates.abandons(now)?;
+                }
+                peer.serving.pull(pull);
             }
             Message::Batch(batch) => {
                 let ticket = || self.tasks.ticket(Purpose::Pulled(key));
@@ -237,12 +239,12 @@ impl Node {
         let (new, prune) = self.gossip.pushed(key, packet.id());
         self.send_all(prune);
         let Some(peer) = self.peers.get_mut(&key).filter(|_| new) else { return };
-        if !peer.pushed.start(packet.author(), now) {
+        if !peer.pushed.start(&packet, now) {
             // It comes by synchronisation.
             peer.compare = true;
-            self.gossip.forget(packet.id());
             return;
         }
+        self.gossip.note(packet.id());
         let ticket = self.tasks.ticket(Purpose::Pushed(key, Box::new(packet.clone())));
         self.outputs.push_back(Output::Do(Task::Admit { ticket, packets: vec![packet] }));
     }

@@ -4,8 +4,8 @@
 use quipu_merge::{AuthorKey, Body, EventId, Key, Micros, Operation, Seq};
 use quipu_proto::{
     Ask, AskLanes, Batch, Compare, Config, Credit, FrontierDigest, Given, Hello, Ids, Input, Item,
-    MAX_GOSSIP_PENDING_OF_AUTHOR, MAX_SIGNATURES, Message, Misbehaviour, Moment, Node, Output,
-    Packet, Ping, Pull, Task, VERSION, Want,
+    MAX_GOSSIP_PENDING_LEN, MAX_GOSSIP_PENDING_OF_AUTHOR, MAX_SIGNATURES, Message, Misbehaviour,
+    Moment, Node, Output, Packet, Ping, Pull, Task, VERSION, Want,
 };
 
 use super::author;
@@ -95,7 +95,25 @@ fn a_peer_that_pulls_without_end_is_found_out() {
         Message::Pull(Pull { pull, wants: vec![want] })
     };
     let opens = |output: &Output| matches!(output, Output::Do(Task::Open { .. }));
-    is_found_out(pull, opens, 512, Misbehaviour::Flood);
+    is_found_out(pull, opens, 1, Misbehaviour::Flood);
+}
+
+#[test]
+fn a_peer_that_pulls_when_the_one_before_has_ended_is_served() {
+    let want = Want { up_to: vec![EventId([5; 32])], held: Vec::new() };
+    let mut alone = Alone::new();
+    for pull in 1..=512 {
+        let pull = Message::Pull(Pull { pull, wants: vec![want.clone()] });
+        let outputs = alone.hear(&pull);
+        let read = outputs.iter().find_map(|output| match output {
+            Output::Do(Task::Read { ticket, .. }) => Some(*ticket),
+            _ => None,
+        });
+        let answer = quipu_proto::Answer::Read { packets: Vec::new(), last: true };
+        let outputs = alone.input(Input::Done(read.unwrap(), answer));
+        assert!(outputs.iter().any(sends(|message| matches!(message, Message::End(_)))));
+    }
+    assert!(alone.node.peer(&PEER).is_some());
 }
 
 #[test]
@@ -177,6 +195,20 @@ fn one_author_does_not_keep_others_out_of_gossip() {
     let other = chain(6, 1).into_iter().map(Message::Announce);
     assert_eq!(admits(&alone.hear_all(other)), 1);
     // Nobody is blamed: what was passed over comes by synchronisation.
+    assert!(alone.node.peer(&PEER).is_some());
+}
+
+#[test]
+fn pushed_events_that_wait_for_the_store_are_bounded_in_length() {
+    let mut alone = Alone::new();
+    let long = |number: usize| {
+        let packet = author::genesis(number, "long");
+        Message::Announce(Packet { body: vec![0; 1 << 20], ..packet })
+    };
+    let admitted = admits(&alone.hear_all((100..110).map(long)));
+    assert_eq!(admitted, MAX_GOSSIP_PENDING_LEN / (1 << 20) - 1);
+    let short = chain(6, 1).into_iter().map(Message::Announce);
+    assert_eq!(admits(&alone.hear_all(short)), 1);
     assert!(alone.node.peer(&PEER).is_some());
 }
 
