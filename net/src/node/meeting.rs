@@ -137,7 +137,17 @@ impl Core {
         }
     }
 
-                self.found_another(&peer, &error);
+    /// Where a peer was, another one answers: its key has changed, say. If that one may connect, it is
+    /// dialled too, and proves its key then.
+    fn found_another(&mut self, peer: &PeerAddress, error: &SyncError) {
+        let SyncError::Connect { why, .. } = error else { return };
+        let ConnectError::WrongKey { found, .. } = **why else { return };
+        let other = found != self.endpoint.key() && self.allowed.admits(found);
+        if other && self.book().heard(found, std::slice::from_ref(&peer.place)) {
+            self.save_book(None);
+        }
+    }
+
     /// A peer could not be reached, or has gone. Of one that is not known nothing is noted.
     pub(super) fn failed(&mut self, peer: AuthorKey, why: String) {
         let Some(kept) = self.book().get(peer).map(|peer| peer.kept) else {
