@@ -11,10 +11,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use quipu_merge::AuthorKey;
 
 use crate::frontier::{Frontier, FrontierDigest, LaneTips};
-use crate::limits::{COMPARE_EVERY, MAX_IDS, MAX_LANES, MAX_ROUNDS_AHEAD, PATIENCE};
+use crate::limits::{COMPARE_EVERY, MAX_IDS, MAX_ROUNDS_AHEAD, PATIENCE};
 use crate::message::{AskLanes, Compare, Lanes, Message, Reconcile};
 use crate::reconcile::{Next, Reconciling};
 use crate::score::Misbehaviour;
+use crate::tell::tell;
 use crate::time::Moment;
 
 /// With so many authors at most, whole frontiers are told.
@@ -202,7 +203,7 @@ impl Exchange {
         if base.is_some() || few {
             let since = base.map(|(_, version)| *version);
             self.state = State::Listening(1);
-            step.send.extend(lanes(self.round, own.since(since), true));
+            step.send.extend(tell(self.round, own.since(since), true));
         } else {
             let mut reconciling = Reconciling::new(own, told.compare.lanes, theirs.lanes)?;
             if self.leads {
@@ -239,8 +240,12 @@ impl Exchange {
                 _ => self.end(),
             }
         }
-        let differs = |lane: &LaneTips| lane.tips != own.tips(lane.author);
-        let offered = lanes.lanes.into_iter().filter(differs).collect();
+        let mut offered = lanes.lanes;
+        for lane in &mut offered {
+            let own = own.tips(lane.author);
+            lane.tips.retain(|tip| own.binary_search(tip).is_err());
+        }
+        offered.retain(|lane| !lane.tips.is_empty());
         Ok(Step { send: Vec::new(), offered })
     }
 
@@ -266,7 +271,7 @@ impl Exchange {
             Next::Found { whole } => whole,
         };
         let mine = state.have.iter().filter_map(|id| state.entry(&id.to_bytes(), own));
-        let mut send: Vec<_> = lanes(round, mine, whole).collect();
+        let mut send: Vec<_> = tell(round, mine, whole);
         if !whole {
             self.course = Course::Short;
         }
@@ -295,23 +300,6 @@ impl Exchange {
         let authors = authors.filter(|authors| !authors.is_empty()).ok_or(Misbehaviour::Flood)?;
         // What has changed since is told as it is now.
         let entry = |author| LaneTips { author, tips: own.tips(author).to_vec() };
-        Ok(lanes(self.round, authors.into_iter().map(entry), true).collect())
+        Ok(tell(self.round, authors.into_iter().map(entry), true))
     }
-}
-
-/// Messages with entries; the last one says so, where these are all.
-fn lanes(
-    round: u64,
-    entries: impl Iterator<Item = LaneTips>,
-    all: bool,
-) -> impl Iterator<Item = Message> {
-    let entries: Vec<_> = entries.collect();
-    let mut chunks: Vec<_> = entries.chunks(MAX_LANES).map(<[_]>::to_vec).collect();
-    if chunks.is_empty() {
-        chunks.push(Vec::new());
-    }
-    let count = chunks.len();
-    chunks.into_iter().enumerate().map(move |(at, lanes)| {
-        Message::Lanes(Lanes { round, lanes, last: all && at + 1 == count })
-    })
 }

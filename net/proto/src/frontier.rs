@@ -21,18 +21,26 @@ pub struct Tip {
     pub id: EventId,
 }
 
-/// An author with the last events of its branches.
+/// An author with the last events of its branches, or with some of them.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct LaneTips {
     /// Whose they are.
     #[cbor(n(0), with = "wire::author")]
     pub author: AuthorKey,
-    /// Ascending; one, unless the author forks.
+    /// Ascending; one, unless the author forks. Of many, a message may name a part.
     #[n(1)]
     pub tips: Vec<Tip>,
 }
 
+impl Tip {
+    /// The most that its encoding may take, in bytes.
+    pub const MAX_LEN: usize = 44;
+}
+
 impl LaneTips {
+    /// The most that the encoding of one without branches may take, in bytes.
+    pub const MAX_LEN: usize = 40;
+
     /// What tells this from any other entry of a frontier.
     pub fn digest(&self) -> [u8; 32] {
         let mut hasher = blake3::Hasher::new();
@@ -105,16 +113,18 @@ impl Frontier {
         let empty = || Lane { tips: Vec::new(), followed: BTreeSet::new(), changed: 0 };
         let lane = self.lanes.entry(event.author).or_insert_with(empty);
         lane.changed = self.version;
+        // An author may have tens of thousands of branches: none is looked at that need not be.
         if let Some(prev) = event.prev {
-            let before = lane.tips.len();
-            lane.tips.retain(|tip| tip.id != prev);
-            if lane.tips.len() == before {
-                lane.followed.insert(prev);
+            let before = Tip { seq: Seq(event.tip.seq.0.saturating_sub(1)), id: prev };
+            match lane.tips.binary_search(&before) {
+                Ok(at) => drop(lane.tips.remove(at)),
+                Err(_) => drop(lane.followed.insert(prev)),
             }
         }
-        if !lane.followed.contains(&event.tip.id) {
-            lane.tips.push(event.tip);
-            lane.tips.sort_unstable();
+        if !lane.followed.contains(&event.tip.id)
+            && let Err(at) = lane.tips.binary_search(&event.tip)
+        {
+            lane.tips.insert(at, event.tip);
         }
     }
 

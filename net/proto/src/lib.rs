@@ -36,6 +36,7 @@ mod reconcile;
 mod score;
 mod serve;
 mod task;
+mod tell;
 mod time;
 mod values;
 mod wire;
@@ -46,8 +47,8 @@ pub use frontier::{Frontier, FrontierDigest, LaneTips, Placed, Tip};
 pub use limits::{
     MAX_ANNOUNCED_LEN, MAX_BATCH_LEN, MAX_BLOCKS_FRAME, MAX_CONTROL_FRAME, MAX_GOSSIP_FRAME,
     MAX_GOSSIP_PENDING_LEN, MAX_GOSSIP_PENDING_OF_AUTHOR, MAX_IDS, MAX_KNOWN, MAX_LANES,
-    MAX_OPENINGS_LEN, MAX_PLACE_LEN, MAX_PLACES, MAX_SIGNATURES, MAX_SYNC_FRAME, MAX_TOLD_PEERS,
-    WINDOW,
+    MAX_LANES_LEN, MAX_OPENINGS_LEN, MAX_PLACE_LEN, MAX_PLACES, MAX_PULL_LEN, MAX_SIGNATURES,
+    MAX_SYNC_FRAME, MAX_TOLD_PEERS, WINDOW,
 };
 pub use message::{
     Ask, AskLanes, Batch, Compare, Credit, End, Given, Got, Hello, Ids, Item, KnownPeer, Lanes,

@@ -22,6 +22,13 @@ pub const MAX_ANNOUNCED_LEN: usize = 64 << 10;
 
 /// Authors in one message about frontiers.
 pub const MAX_LANES: usize = 512;
+/// Length of the entries in one message about frontiers, in bytes. One author's branches may take several
+/// messages.
+pub const MAX_LANES_LEN: usize = 512 << 10;
+/// Length of what one message asks for of events, in bytes.
+pub const MAX_PULL_LEN: usize = 1 << 20;
+/// Branches that the store is asked about at once: of one author, what is wanted fits a message.
+pub const MAX_PLANNED: usize = 1 << 14;
 /// Ids in one message.
 pub const MAX_IDS: usize = 1024;
 /// Length of a message of set reconciliation, in bytes.
@@ -29,7 +36,8 @@ pub const MAX_RECONCILE: usize = 32 << 10;
 
 /// What a peer may send of what was asked for before some of it has been admitted, in bytes.
 pub const WINDOW: u64 = 4 << 20;
-/// Authors that a peer is ahead in, of which has not been asked yet. What is more is found again.
+/// Branches that a peer is ahead in and has not been asked for yet, and those that are told in one
+/// comparison. What is more is found by the next.
 pub const MAX_OFFERED: usize = 1 << 16;
 /// Events of one peer's gossip that are being admitted. What is more comes by synchronisation.
 pub const MAX_GOSSIP_PENDING: usize = 256;
@@ -54,6 +62,13 @@ pub const MAX_SEEN: usize = 1 << 16;
 pub const MAX_WANTED: usize = 1024;
 /// Values that one peer is asked for at once, of up to a mebibyte each.
 pub const MAX_ASKED: usize = 8;
+/// Length of a block, in bytes.
+pub const MAX_VALUE_LEN: usize = 1 << 20;
+/// Length of an opening, in bytes: content of 4,096 bytes, with a key, a salt and what frames them.
+pub const MAX_OPENING_LEN: usize = 8 << 10;
+/// Length of the values that have come and wait for the store, and of those that are being asked for, in
+/// bytes. Each of the latter counts as the longest that it can be.
+pub const MAX_TAKING_LEN: usize = 64 << 20;
 
 /// What a peer has asked for that was not at hand, and is told of when it comes.
 pub const MAX_OWED: usize = 1024;
@@ -93,7 +108,8 @@ pub const COMPARE_RATE: Rate = Rate { every: Duration::from_millis(125), burst: 
 pub const MAX_ROUNDS_AHEAD: u64 = 1 << 20;
 /// How often a peer may say `Pull`: for each comparison, [`MAX_OFFERED`] authors of which
 /// [`MAX_LANES`] are asked for at once, each when the one before has ended. This is twice that, and
-/// leaves room as above.
+/// leaves room as above. Of authors with a thousand branches each, fewer fit a message, but then the store
+/// takes longer to look at them.
 pub const PULL_RATE: Rate = Rate { every: Duration::from_millis(2), burst: 512 };
 /// How often before the one before has ended: an honest peer gives up what stalls, or what its store
 /// cannot take, which no comparison finds twice. So it is as often as [`COMPARE_RATE`].

@@ -8,8 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use quipu_merge::{AuthorKey, EventId};
 
-use crate::frontier::LaneTips;
-use crate::limits::{MAX_LANES, MAX_OFFERED, MAX_SYNC_FRAME, PATIENCE, WINDOW};
+use crate::frontier::{LaneTips, Tip};
+use crate::limits::{
+    MAX_LANES, MAX_OFFERED, MAX_PLANNED, MAX_PULL_LEN, MAX_SYNC_FRAME, PATIENCE, WINDOW,
+};
 use crate::message::{Batch, Credit, End, Message, Pull, Want};
 use crate::score::Misbehaviour;
 use crate::task::{Task, Ticket};
@@ -18,8 +20,9 @@ use crate::time::Moment;
 /// What is to be got from one peer.
 #[derive(Debug, Default)]
 pub struct Pulling {
-    /// What it has offered and was not asked for.
-    offered: BTreeMap<AuthorKey, LaneTips>,
+    /// What it has offered and was not asked for, and how many branches that are.
+    offered: BTreeMap<AuthorKey, BTreeSet<Tip>>,
+    branches: usize,
     state: State,
     last: u64,
     deadline: Moment,
@@ -31,7 +34,8 @@ pub struct Pulling {
 enum State {
     #[default]
     Idle,
-    Planning(Ticket),
+    /// The store is asked about these.
+    Planning(Ticket, Vec<LaneTips>),
     Running(Running),
 }
 
@@ -64,11 +68,17 @@ impl Pulling {
     /// The peer is ahead in these. Tells whether there is room for all of them.
     pub fn offer(&mut self, lanes: Vec<LaneTips>) -> bool {
         let mut room = true;
-        for lane in lanes {
-            if self.offered.len() < MAX_OFFERED || self.offered.contains_key(&lane.author) {
-                self.offered.insert(lane.author, lane);
-            } else {
-                room = false;
+        for lane in lanes.into_iter().filter(|lane| !lane.tips.is_empty()) {
+            let offered = self.offered.entry(lane.author).or_default();
+            for tip in lane.tips {
+                if self.branches >= MAX_OFFERED && !offered.contains(&tip) {
+                    room = false;
+                } else if offered.insert(tip) {
+                    self.branches += 1;
+                }
+            }
+            if offered.is_empty() {
+                self.offered.remove(&lane.author);
             }
         }
         room
@@ -84,19 +94,33 @@ impl Pulling {
         if !matches!(self.state, State::Idle) || self.offered.is_empty() {
             return None;
         }
-        let mut offered = Vec::new();
-        while offered.len() < MAX_LANES
-            && let Some((_, lane)) = self.offered.pop_first()
-        {
-            offered.push(lane);
-        }
+        let offered = self.take_offered();
         let ticket = ticket();
-        self.state = State::Planning(ticket);
+        self.state = State::Planning(ticket, offered.clone());
         Some(Task::Plan { ticket, offered })
     }
 
+    /// As much of the offer as the store is asked about at once: of the last author, it may be a part.
+    fn take_offered(&mut self) -> Vec<LaneTips> {
+        let (mut lanes, mut room) = (Vec::new(), MAX_PLANNED);
+        while room > 0
+            && lanes.len() < MAX_LANES
+            && let Some((author, mut tips)) = self.offered.pop_first()
+        {
+            let rest = tips.iter().nth(room).copied();
+            if let Some(rest) = rest {
+                self.offered.insert(author, tips.split_off(&rest));
+            }
+            room -= tips.len();
+            self.branches -= tips.len();
+            lanes.push(LaneTips { author, tips: tips.into_iter().collect() });
+        }
+        lanes
+    }
+
     /// The store has said what is missing. `busy` is what others are being asked for. Gives what is
-    /// to be sent, and tells whether that is all that is missing.
+    /// to be sent, and tells whether that is all that is missing. What is too much for one message is
+    /// planned once more.
     pub fn planned(
         &mut self,
         ticket: Ticket,
@@ -104,10 +128,12 @@ impl Pulling {
         busy: &BTreeSet<EventId>,
         now: Moment,
     ) -> (Option<Message>, bool) {
-        if !matches!(self.state, State::Planning(planning) if planning == ticket) {
+        if !matches!(self.state, State::Planning(planning, _) if planning == ticket) {
             return (None, true);
         }
-        self.state = State::Idle;
+        let State::Planning(_, offered) = std::mem::take(&mut self.state) else {
+            return (None, true);
+        };
         let mut all = true;
         for want in &mut wants {
             let before = want.up_to.len();
@@ -115,6 +141,8 @@ impl Pulling {
             all &= want.up_to.len() == before;
         }
         wants.retain(|want| !want.up_to.is_empty());
+        let later = wants.split_off(count_that_fits(&wants));
+        self.put_back(offered, &later);
         if wants.is_empty() {
             return (None, all);
         }
@@ -129,6 +157,19 @@ impl Pulling {
             whole: false,
         });
         (Some(Message::Pull(Pull { pull: self.last, wants })), all)
+    }
+
+    /// These are wanted, but not now.
+    fn put_back(&mut self, offered: Vec<LaneTips>, later: &[Want]) {
+        let later: BTreeSet<_> = later.iter().flat_map(|want| &want.up_to).collect();
+        if later.is_empty() {
+            return;
+        }
+        for mut lane in offered {
+            lane.tips.retain(|tip| later.contains(&tip.id));
+            // There was room for them before.
+            self.offer(vec![lane]);
+        }
     }
 
     /// What the peer is being asked for.
@@ -230,6 +271,7 @@ impl Pulling {
     pub fn stop(&mut self) {
         self.abandon();
         self.offered.clear();
+        self.branches = 0;
     }
 
     /// What the peer has sent by now may still come.
@@ -241,14 +283,76 @@ impl Pulling {
     }
 }
 
+/// How many of these go into one message: at least one, of which the store was asked about no more than
+/// fits.
+fn count_that_fits(wants: &[Want]) -> usize {
+    let mut len = 0;
+    let fits = wants.iter().take_while(|want| {
+        len += want.max_len();
+        len <= MAX_PULL_LEN
+    });
+    fits.count().max(1).min(wants.len())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn tips(count: u64) -> Vec<Tip> {
+        let id = |number: u64| EventId(*blake3::hash(&number.to_be_bytes()).as_bytes());
+        (0..count).map(|number| Tip { seq: quipu_merge::Seq(number), id: id(number) }).collect()
+    }
+
+    /// The own branches of many authors are named as well: together they are too much for a message.
+    #[test]
+    fn what_is_too_much_for_a_message_is_asked_for_later() {
+        let held = tips(1024);
+        let offered = tips(60_000);
+        let mut pulling = Pulling::default();
+        let lanes = offered.chunks(400).zip(0..).map(|(tips, author)| LaneTips {
+            author: AuthorKey([author; 32]),
+            tips: tips.to_vec(),
+        });
+        assert!(pulling.offer(lanes.collect()));
+        let (mut asked, mut pulls) = (BTreeSet::new(), 0);
+        while let Some(Task::Plan { ticket, offered }) = pulling.plan(|| Ticket(pulls)) {
+            assert!(offered.iter().map(|lane| lane.tips.len()).sum::<usize>() <= MAX_PLANNED);
+            let want = |lane: &LaneTips| Want {
+                up_to: lane.tips.iter().map(|tip| tip.id).collect(),
+                held: held.clone(),
+            };
+            let wants = offered.iter().map(want).collect();
+            let (pull, all) = pulling.planned(ticket, wants, &BTreeSet::new(), Moment(0));
+            let Some(Message::Pull(pull)) = pull else { panic!("{pull:?}") };
+            assert!(all);
+            let ids = pull.wants.iter().flat_map(|want| want.up_to.iter().copied());
+            asked.extend(ids);
+            pulls += 1;
+            let len = Message::Pull(pull).encode().len();
+            assert!(len <= MAX_PULL_LEN + 16, "{len} bytes");
+            pulling.ended(End { pull: pulls, whole: true });
+        }
+        assert_eq!((asked.len(), pulling.branches, pulling.is_idle()), (60_000, 0, true));
+        assert!((5..20).contains(&pulls), "{pulls} pulls");
+    }
+
+    #[test]
+    fn what_is_on_offer_is_bounded() {
+        let mut pulling = Pulling::default();
+        let lane = |author, tips| vec![LaneTips { author: AuthorKey([author; 32]), tips }];
+        let most = tips(MAX_OFFERED as u64 + 1);
+        assert!(pulling.offer(lane(1, most[1..].to_vec())));
+        // The same once more needs no room.
+        assert!(pulling.offer(lane(1, most[1..].to_vec())));
+        assert!(!pulling.offer(lane(1, most[..1].to_vec())));
+        assert!(!pulling.offer(lane(2, most[..1].to_vec())));
+        assert_eq!((pulling.branches, pulling.offered.len()), (MAX_OFFERED, 1));
+    }
+
     #[test]
     fn what_comes_of_a_pull_that_was_given_up_is_bounded() {
         let mut pulling = Pulling::default();
-        let lane = LaneTips { author: AuthorKey([1; 32]), tips: Vec::new() };
+        let lane = LaneTips { author: AuthorKey([1; 32]), tips: tips(1) };
         pulling.offer(vec![lane]);
         assert!(pulling.plan(|| Ticket(1)).is_some());
         let want = Want { up_to: vec![EventId([5; 32])], held: Vec::new() };

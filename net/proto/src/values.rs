@@ -8,7 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use quipu_merge::{AuthorKey, BlockId};
 
-use crate::limits::{LIST_EVERY, MAX_ASKED, MAX_WANTED, PATIENCE, PEACE, RETRY_EVERY};
+use crate::limits::{
+    LIST_EVERY, MAX_ASKED, MAX_TAKING_LEN, MAX_VALUE_LEN, MAX_WANTED, PATIENCE, PEACE, RETRY_EVERY,
+};
 use crate::message::{Ask, Given, Item, Message};
 use crate::score::Misbehaviour;
 use crate::task::{Task, Ticket, ValuePlace};
@@ -19,6 +21,13 @@ use crate::time::Moment;
 pub struct Values {
     wanted: BTreeMap<Item, Wanted>,
     asked: BTreeMap<AuthorKey, Asked>,
+    /// What has come and waits for the store, with its length in bytes.
+    taking: BTreeMap<Item, usize>,
+    /// Length of that and of what is being asked for, in bytes: as long as it may be.
+    len: usize,
+    /// Whether somebody was not asked for all that there is, because that would be too long. Everybody is
+    /// looked at when there is room for a whole question.
+    held_back: bool,
     /// Those that did not answer in time are left in peace for a while.
     slow: BTreeMap<AuthorKey, Moment>,
     /// How many of their answers may still come.
@@ -150,6 +159,10 @@ impl Values {
         if self.paused_until.is_some() {
             return messages;
         }
+        if self.held_back && self.len + MAX_ASKED * MAX_VALUE_LEN <= MAX_TAKING_LEN {
+            self.held_back = false;
+            self.look_at = LookAt::All;
+        }
         let look_at = std::mem::take(&mut self.look_at);
         let (one, all) = match look_at {
             LookAt::Nobody => return messages,
@@ -164,6 +177,11 @@ impl Values {
             let open = open.filter(|(_, wanted)| !wanted.asked && !wanted.without.contains(&peer));
             let mut items: Vec<_> = Vec::new();
             for (item, wanted) in open.take(MAX_ASKED) {
+                if self.len + item.max_len() > MAX_TAKING_LEN {
+                    self.held_back = true;
+                    break;
+                }
+                self.len += item.max_len();
                 wanted.asked = true;
                 items.push(*item);
             }
@@ -205,6 +223,7 @@ impl Values {
         };
         asked.deadline = now.after(PATIENCE);
         let Some(item) = asked.left.pop() else { return Err(Misbehaviour::Unasked) };
+        self.len -= item.max_len();
         if asked.left.is_empty() {
             self.asked.remove(&peer);
             self.look_at.add(peer);
@@ -216,12 +235,13 @@ impl Values {
             self.set_free(item);
             return Ok(None);
         };
-        if let Item::Block(id) = item
-            && BlockId::of(id.codec, &bytes) != id
-        {
+        let bogus = matches!(item, Item::Block(id) if BlockId::of(id.codec, &bytes) != id);
+        if bogus || bytes.len() > item.max_len() {
             self.set_free(item);
             return Err(Misbehaviour::Bogus);
         }
+        self.len += bytes.len();
+        self.taking.insert(item, bytes.len());
         Ok(Some((item, bytes.into())))
     }
 
@@ -236,6 +256,7 @@ impl Values {
 
     /// The store has taken something in, or not. What it lists is looked for.
     pub fn taken(&mut self, item: Item, taken: bool) {
+        self.make_room(item);
         if taken {
             self.wanted.remove(&item);
             if let Item::Block(id) = item
@@ -252,7 +273,13 @@ impl Values {
     /// The store could not take something in: its disk is full, say.
     pub fn pause(&mut self, item: Item, now: Moment) {
         self.paused_until = Some(now.after(RETRY_EVERY));
+        self.make_room(item);
         self.set_free(item);
+    }
+
+    /// Something waits for the store no longer.
+    fn make_room(&mut self, item: Item) {
+        self.len -= self.taking.remove(&item).unwrap_or(0);
     }
 
     /// A peer is there.
@@ -264,6 +291,7 @@ impl Values {
     pub fn leave(&mut self, peer: AuthorKey) {
         self.late.remove(&peer);
         for item in self.asked.remove(&peer).into_iter().flat_map(|asked| asked.left) {
+            self.len -= item.max_len();
             self.set_free(item);
         }
         if matches!(self.look_at, LookAt::One(one) if one == peer) {
@@ -285,6 +313,7 @@ impl Values {
             let left = self.asked.remove(&peer).map(|asked| asked.left).unwrap_or_default();
             *self.late.entry(peer).or_default() += left.len();
             for item in left {
+                self.len -= item.max_len();
                 if let Some(wanted) = self.wanted.get_mut(&item) {
                     wanted.without.insert(peer);
                 }
@@ -346,6 +375,58 @@ mod tests {
         // Nothing has changed: nobody is looked at.
         let looked = std::iter::from_fn(|| -> Option<AuthorKey> { panic!("looks at a peer") });
         assert!(values.ask(looked, late).is_empty());
+    }
+
+    /// Blocks of a mebibyte, from many peers at once, that the store does not get round to taking.
+    #[test]
+    fn what_waits_for_the_store_is_bounded() {
+        let block = |number: u64| {
+            let mut bytes = vec![0; MAX_VALUE_LEN];
+            bytes[..8].copy_from_slice(&number.to_be_bytes());
+            bytes
+        };
+        let item = |bytes: &[u8]| Item::Block(BlockId::of(quipu_merge::Codec::Raw, bytes));
+        let blocks: BTreeMap<_, _> =
+            (0..200).map(block).map(|block| (item(&block), block)).collect();
+        let peers: Vec<_> = (1..=20).map(|peer| AuthorKey([peer; 32])).collect();
+        let mut values = Values::default();
+        values.listed(blocks.keys().copied().collect(), None);
+        let (mut waits, mut taken) = (Vec::new(), 0);
+        loop {
+            for (peer, message) in values.ask(peers.iter().copied(), Moment(0)) {
+                let Message::Ask(Ask { request, items }) = message else { panic!("{message:?}") };
+                for item in items {
+                    let bytes = Some(blocks[&item].clone().into());
+                    let given = values.given(peer, Given { request, bytes }, Moment(0));
+                    waits.push(given.unwrap().unwrap().0);
+                }
+            }
+            assert!(waits.len() <= MAX_TAKING_LEN / MAX_VALUE_LEN, "{}", waits.len());
+            // The store takes one after the other.
+            let Some(item) = waits.pop() else { break };
+            values.taken(item, true);
+            taken += 1;
+        }
+        assert_eq!((taken, values.lacking(), values.len), (200, 0, 0));
+    }
+
+    #[test]
+    fn who_does_not_answer_or_is_gone_takes_no_room() {
+        let item = |number: u8| Item::Opening { event: EventId([number; 32]), slot: 0 };
+        let mut values = Values::default();
+        values.listed((0..20).map(item).collect(), None);
+        let peers = [1, 2].map(|peer| AuthorKey([peer; 32]));
+        assert_eq!(values.ask(peers.into_iter(), Moment(0)).len(), 2);
+        assert!(values.len > 0);
+        values.leave(peers[0]);
+        values.give_up(Moment(0).after(PATIENCE));
+        assert_eq!(values.len, 0);
+        // What is longer than it can be is no opening.
+        values.listed((0..20).map(item).collect(), None);
+        values.ask([AuthorKey([3; 32])].into_iter(), Moment(0));
+        let bytes = Some(vec![0; crate::limits::MAX_OPENING_LEN + 1].into());
+        let given = values.given(AuthorKey([3; 32]), Given { request: 3, bytes }, Moment(0));
+        assert_eq!(given, Err(Misbehaviour::Bogus));
     }
 
     #[test]

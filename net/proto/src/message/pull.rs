@@ -18,6 +18,13 @@ pub struct Want {
     pub held: Vec<Tip>,
 }
 
+impl Want {
+    /// The most that its encoding may take, in bytes.
+    pub(crate) const fn max_len(&self) -> usize {
+        12 + self.up_to.len() * 34 + self.held.len() * Tip::MAX_LEN
+    }
+}
+
 /// Asks for events.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Pull {

@@ -4,6 +4,7 @@ use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 use quipu_merge::{BlockId, EventId};
 
+use crate::limits::{MAX_OPENING_LEN, MAX_VALUE_LEN};
 use crate::wire;
 
 /// Something of a value.
@@ -22,6 +23,16 @@ pub enum Item {
         #[n(1)]
         slot: u16,
     },
+}
+
+impl Item {
+    /// How long it may be, in bytes.
+    pub(crate) const fn max_len(&self) -> usize {
+        match self {
+            Self::Block(_) => MAX_VALUE_LEN,
+            Self::Opening { .. } => MAX_OPENING_LEN,
+        }
+    }
 }
 
 /// Asks for values.

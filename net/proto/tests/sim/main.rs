@@ -9,6 +9,7 @@
 )]
 
 mod author;
+mod branches;
 mod byzantine;
 mod flood;
 mod level;
