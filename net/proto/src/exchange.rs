@@ -2,7 +2,8 @@
 //!
 //! Both say what their frontier is. Where that is equal, all is said. Where both remember one at
 //! which they were equal before, each tells what has changed since; where there are few authors, each
-//! tells all. Otherwise they find out in which entries they differ by range-based set reconciliation
+//! tells all. Where there are some thousands of authors, they find out by marks in which entries they
+//! differ. Otherwise they find out in which entries they differ by range-based set reconciliation
 //! (A. Meyer, [Range-Based Set Reconciliation](https://arxiv.org/abs/2212.13567)), as negentropy
 //! does it.
 
@@ -11,8 +12,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use quipu_merge::AuthorKey;
 
 use crate::frontier::{Frontier, FrontierDigest, LaneTips};
-use crate::limits::{COMPARE_EVERY, MAX_IDS, MAX_ROUNDS_AHEAD, PATIENCE};
-use crate::message::{AskLanes, Compare, Lanes, Message, Reconcile};
+use crate::limits::{COMPARE_EVERY, MAX_IDS, MAX_MARKED, MAX_ROUNDS_AHEAD, PATIENCE};
+use crate::marks::{self, Found, Marking};
+use crate::message::{
+    AskLanes, AskMarked, Compare, Lanes, Marks, Message, Reconcile, Sums, Version,
+};
 use crate::reconcile::{Next, Reconciling};
 use crate::score::Misbehaviour;
 use crate::tell::tell;
@@ -49,6 +53,10 @@ pub struct Exchange {
     agreed: VecDeque<(FrontierDigest, u64)>,
     /// The own entries that the other may ask for, by their digests: each once.
     to_tell: BTreeMap<[u8; 32], AuthorKey>,
+    /// The same, where they have been marked.
+    marked: Vec<Option<AuthorKey>>,
+    /// Whether the other knows of marks.
+    brief: bool,
     /// When the last comparison started, and what it has come to.
     started: Moment,
     course: Course,
@@ -76,6 +84,7 @@ enum State {
     /// So many times, the other's last entries are to come.
     Listening(usize),
     Reconciling(Box<Reconciling>),
+    Marking(Marking),
 }
 
 /// What this side has said of its frontier.
@@ -96,9 +105,16 @@ impl Exchange {
             not_before: Moment::default(),
             agreed: VecDeque::new(),
             to_tell: BTreeMap::new(),
+            marked: Vec::new(),
+            brief: false,
             started: Moment::default(),
             course: Course::Open,
         }
+    }
+
+    /// The version that is spoken is known.
+    pub const fn speak(&mut self, version: Version) {
+        self.brief = version.is_brief();
     }
 
     /// Starts a comparison, unless one is running or the last was a moment ago.
@@ -123,6 +139,7 @@ impl Exchange {
         if now >= self.deadline {
             self.state = State::Idle;
             self.to_tell.clear();
+            self.marked.clear();
         }
         matches!(self.state, State::Idle)
     }
@@ -159,6 +176,7 @@ impl Exchange {
     fn tell(&mut self, own: &Frontier, now: Moment) -> Message {
         (self.started, self.course) = (now, Course::Open);
         self.to_tell.clear();
+        self.marked.clear();
         let known = self.agreed.iter().map(|(digest, _)| digest.0).collect();
         let compare =
             Compare { round: self.round, frontier: own.digest(), lanes: own.len() as u64, known };
@@ -199,11 +217,16 @@ impl Exchange {
             if self.leads { (&told.compare, theirs) } else { (theirs, &told.compare) };
         let base = lead.known.iter().find(|known| follow.known.contains(known));
         let base = base.and_then(|base| self.agreed.iter().find(|(digest, _)| digest.0 == *base));
-        let few = told.compare.lanes.max(theirs.lanes) <= FULL_LANES as u64;
+        let most = told.compare.lanes.max(theirs.lanes);
+        let few = most <= FULL_LANES as u64;
         if base.is_some() || few {
             let since = base.map(|(_, version)| *version);
             self.state = State::Listening(1);
             step.send.extend(tell(self.round, own.since(since), true));
+        } else if self.brief && most <= MAX_MARKED as u64 {
+            let marking = Marking::new(own, lead, follow);
+            step.send.extend(self.leads.then(|| Message::Sums(marking.sums())));
+            self.state = State::Marking(marking);
         } else {
             let mut reconciling = Reconciling::new(own, told.compare.lanes, theirs.lanes)?;
             if self.leads {
@@ -229,7 +252,7 @@ impl Exchange {
             // Of a comparison that was given up.
             return Ok(Step::default());
         }
-        if matches!(self.state, State::Asked(_)) {
+        if matches!(self.state, State::Asked(_) | State::Marking(_)) {
             return Err(Nonsense);
         }
         if lanes.last {
@@ -247,6 +270,46 @@ impl Exchange {
         }
         offered.retain(|lane| !lane.tips.is_empty());
         Ok(Step { send: Vec::new(), offered })
+    }
+
+    /// The leader tells the sums of its entries.
+    pub fn summed(&mut self, sums: &Sums) -> Result<Step, Nonsense> {
+        let Some(marking) = self.take_marking(sums.round, false)? else {
+            return Ok(Step::default());
+        };
+        let (marks, authors) = marking.answer(sums)?;
+        self.marked = authors.into_iter().map(Some).collect();
+        self.state = State::Listening(1);
+        Ok(Step { send: vec![Message::Marks(marks)], offered: Vec::new() })
+    }
+
+    /// The other has marked its entries.
+    pub fn found(&mut self, marks: &Marks, own: &Frontier) -> Result<Step, Nonsense> {
+        let Some(marking) = self.take_marking(marks.round, true)? else {
+            return Ok(Step::default());
+        };
+        let Found { have, need } = marking.find(marks)?;
+        let (round, entry) = (self.round, |author| own.entry(author));
+        let mut send = tell(round, have.into_iter().map(entry), true);
+        if need.is_empty() {
+            self.end();
+        } else {
+            self.state = State::Listening(1);
+            send.push(Message::AskMarked(AskMarked { round, places: need }));
+        }
+        Ok(Step { send, offered: Vec::new() })
+    }
+
+    /// The marks of a comparison that is at them, where this side has that part in it. Nothing where it was
+    /// given up.
+    fn take_marking(&mut self, round: u64, leads: bool) -> Result<Option<Marking>, Nonsense> {
+        if round != self.round || matches!(self.state, State::Idle) {
+            return Ok(None);
+        }
+        match std::mem::replace(&mut self.state, State::Idle) {
+            State::Marking(marking) if self.leads == leads => Ok(Some(marking)),
+            _ => Err(Nonsense),
+        }
     }
 
     /// The next step of reconciliation.
@@ -298,8 +361,24 @@ impl Exchange {
         let authors: Option<Vec<_>> =
             ask.entries.iter().map(|entry| self.to_tell.remove(entry)).collect();
         let authors = authors.filter(|authors| !authors.is_empty()).ok_or(Misbehaviour::Flood)?;
-        // What has changed since is told as it is now.
-        let entry = |author| LaneTips { author, tips: own.tips(author).to_vec() };
-        Ok(tell(self.round, authors.into_iter().map(entry), true))
+        Ok(self.answer(authors, own))
+    }
+
+    /// The other asks for entries that have been marked.
+    pub fn asked_marked(
+        &mut self,
+        ask: &AskMarked,
+        own: &Frontier,
+    ) -> Result<Vec<Message>, Misbehaviour> {
+        if ask.round != self.round {
+            return Ok(Vec::new());
+        }
+        let authors = marks::take(&mut self.marked, ask).ok_or(Misbehaviour::Flood)?;
+        Ok(self.answer(authors, own))
+    }
+
+    /// What has changed since is told as it is now.
+    fn answer(&self, authors: Vec<AuthorKey>, own: &Frontier) -> Vec<Message> {
+        tell(self.round, authors.into_iter().map(|author| own.entry(author)), true)
     }
 }

@@ -133,6 +133,11 @@ impl Frontier {
         self.lanes.get(&author).map_or(&[], |lane| &lane.tips)
     }
 
+    /// The entry of an author.
+    pub fn entry(&self, author: AuthorKey) -> LaneTips {
+        LaneTips { author, tips: self.tips(author).to_vec() }
+    }
+
     /// How many authors there are.
     pub fn len(&self) -> usize {
         self.lanes.len()

@@ -27,6 +27,7 @@ mod frontier;
 mod give;
 mod gossip;
 mod limits;
+mod marks;
 mod message;
 mod node;
 mod peer;
@@ -51,9 +52,9 @@ pub use limits::{
     MAX_SYNC_FRAME, MAX_TOLD_PEERS, WINDOW,
 };
 pub use message::{
-    Ask, AskLanes, Batch, Compare, Credit, End, Given, Got, Hello, Ids, Item, KnownPeer, Lanes,
-    Malformed, Message, Packet, PacketOpening, Peers, Ping, Pull, Reconcile, VERSION, Version,
-    Want,
+    Ask, AskLanes, AskMarked, Batch, Compare, Credit, End, Given, Got, Hello, Ids, Item, KnownPeer,
+    Lanes, Malformed, Marks, Message, Packet, PacketOpening, Peers, Ping, Pull, Reconcile, Sums,
+    VERSION, Version, Want,
 };
 pub use node::{Config, Input, Node, Output};
 pub use peer::PeerInfo;

@@ -31,6 +31,8 @@ pub const MAX_PULL_LEN: usize = 1 << 20;
 pub const MAX_PLANNED: usize = 1 << 14;
 /// Ids in one message.
 pub const MAX_IDS: usize = 1024;
+/// Authors of frontiers that are compared by marks.
+pub const MAX_MARKED: usize = 4096;
 /// Length of a message of set reconciliation, in bytes.
 pub const MAX_RECONCILE: usize = 32 << 10;
 

@@ -66,8 +66,7 @@ impl Reconciling {
 
     /// An own entry by its digest, as it is now.
     pub fn entry(&self, digest: &[u8; 32], own: &Frontier) -> Option<LaneTips> {
-        let author = *self.entries.get(digest)?;
-        Some(LaneTips { author, tips: own.tips(author).to_vec() })
+        Some(own.entry(*self.entries.get(digest)?))
     }
 
     /// What the leader says first.

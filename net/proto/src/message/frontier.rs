@@ -1,5 +1,6 @@
 //! Comparing frontiers.
 
+use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 
 use crate::frontier::{FrontierDigest, LaneTips};
@@ -56,4 +57,40 @@ pub struct AskLanes {
     /// The digests of the entries.
     #[cbor(n(1), with = "wire::digests")]
     pub entries: Vec<[u8; 32]>,
+}
+
+/// What tells the entries of a frontier from others, bucket by bucket.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Sums {
+    /// The comparison.
+    #[n(0)]
+    pub round: u64,
+    /// Eight bytes for each bucket.
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub sums: Vec<u8>,
+}
+
+/// The entries in those buckets that differ.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Marks {
+    /// The comparison.
+    #[n(0)]
+    pub round: u64,
+    /// A bit for each bucket, from the lowest of the first byte: whether it differs.
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub differ: Vec<u8>,
+    /// For each of these, eight bytes for each entry.
+    #[n(2)]
+    pub marks: Vec<ByteVec>,
+}
+
+/// Asks for entries that have been marked.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct AskMarked {
+    /// The comparison.
+    #[n(0)]
+    pub round: u64,
+    /// Where they are among the marks, from 0.
+    #[n(1)]
+    pub places: Vec<u16>,
 }

@@ -7,7 +7,7 @@ use crate::frontier::FrontierDigest;
 use crate::wire;
 
 /// The version of the protocol that is spoken here.
-pub const VERSION: Version = Version { major: 1, minor: 1 };
+pub const VERSION: Version = Version { major: 1, minor: 2 };
 
 /// A version of the protocol. Peers of one major version understand each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
@@ -18,6 +18,14 @@ pub struct Version {
     /// Grows with what is added. The lesser of both is spoken.
     #[n(1)]
     pub minor: u16,
+}
+
+impl Version {
+    /// Whether entries of frontiers are told apart by marks, and events that have been told of are asked
+    /// for by less than their ids.
+    pub(crate) const fn is_brief(self) -> bool {
+        self.minor >= 2
+    }
 }
 
 /// Who speaks, and of what.

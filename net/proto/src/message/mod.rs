@@ -13,14 +13,14 @@ mod value;
 use minicbor::{Decode, Encode};
 
 pub use event::{Ids, Packet, PacketOpening};
-pub use frontier::{AskLanes, Compare, Lanes, Reconcile};
+pub use frontier::{AskLanes, AskMarked, Compare, Lanes, Marks, Reconcile, Sums};
 pub use greeting::{Hello, Ping, VERSION, Version};
 pub use peers::{KnownPeer, Peers, is_place};
 pub use pull::{Batch, Credit, End, Pull, Want};
 pub use value::{Ask, Given, Got, Item};
 
 use crate::channel::Channel;
-use crate::limits::{MAX_ASKED, MAX_IDS, MAX_LANES, MAX_RECONCILE};
+use crate::limits::{MAX_ASKED, MAX_IDS, MAX_LANES, MAX_MARKED, MAX_RECONCILE};
 
 /// A message that cannot be understood.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -81,6 +81,15 @@ pub enum Message {
     /// Asks for ids instead of new events: they come from others first.
     #[n(23)]
     Prune,
+    /// The sums of the entries of a frontier. Since 1.2.
+    #[n(24)]
+    Sums(#[n(0)] Sums),
+    /// The entries where sums differ. Since 1.2.
+    #[n(25)]
+    Marks(#[n(0)] Marks),
+    /// Asks for entries that have been marked. Since 1.2.
+    #[n(26)]
+    AskMarked(#[n(0)] AskMarked),
     /// Asks for values.
     #[n(30)]
     Ask(#[n(0)] Ask),
@@ -145,6 +154,9 @@ impl Message {
             Self::Lanes(lanes) => at_most(lanes.lanes.len(), MAX_LANES, "authors"),
             Self::Reconcile(step) => at_most(step.bytes.len(), MAX_RECONCILE, "bytes"),
             Self::AskLanes(ask) => at_most(ask.entries.len(), MAX_IDS, "entries"),
+            Self::Sums(sums) => at_most(sums.sums.len(), MAX_MARKED, "bytes"),
+            Self::Marks(marks) => at_most(marks.marks.len(), MAX_MARKED, "buckets"),
+            Self::AskMarked(ask) => at_most(ask.places.len(), MAX_MARKED, "entries"),
             Self::Pull(pull) => at_most(pull.wants.len(), MAX_LANES, "wants"),
             Self::Batch(batch) => {
                 at_most(batch.events.len(), MAX_IDS, "events")?;

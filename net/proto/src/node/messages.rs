@@ -64,6 +64,7 @@ impl Node {
         }
         let version = hello.version.min(self.config.version);
         peer.version = Some(version);
+        peer.exchange.speak(version);
         peer.introductions.greeted(version, now);
         let early = peer.take_early();
         self.gossip.join(key);
@@ -117,6 +118,9 @@ impl Node {
             | Message::Lanes(_)
             | Message::Reconcile(_)
             | Message::AskLanes(_)
+            | Message::Sums(_)
+            | Message::Marks(_)
+            | Message::AskMarked(_)
             | Message::Pull(_)
             | Message::Batch(_)
             | Message::End(_)
@@ -174,6 +178,18 @@ impl Node {
             }
             Message::AskLanes(ask) => {
                 let lanes = peer.exchange.asked(&ask, &self.frontier)?;
+                self.send_all(lanes.into_iter().map(|message| (key, message)));
+            }
+            Message::Sums(sums) => {
+                let step = peer.exchange.summed(&sums);
+                self.compared(key, step)?;
+            }
+            Message::Marks(marks) => {
+                let step = peer.exchange.found(&marks, &self.frontier);
+                self.compared(key, step)?;
+            }
+            Message::AskMarked(ask) => {
+                let lanes = peer.exchange.asked_marked(&ask, &self.frontier)?;
                 self.send_all(lanes.into_iter().map(|message| (key, message)));
             }
             Message::Pull(pull) => {

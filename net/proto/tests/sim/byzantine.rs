@@ -48,6 +48,12 @@ impl Byzantine {
                 }
                 sent.push(Message::Lanes(lanes));
             }
+            (Self::Lies, Message::Marks(mut marks)) => {
+                for mark in marks.marks.iter_mut().filter(|_| random.once_in(2)) {
+                    mark.iter_mut().for_each(|byte| *byte = !*byte);
+                }
+                sent.push(Message::Marks(marks));
+            }
             (Self::Lies, Message::Given(mut given)) => {
                 given.bytes = Some(random.bytes32().to_vec().into());
                 sent.push(Message::Given(given));

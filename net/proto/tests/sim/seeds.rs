@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use quipu_proto::{Channel, Message};
+use quipu_proto::{Channel, Message, VERSION, Version};
 
 use super::network::Arrival;
 use super::pair::firsts;
@@ -49,6 +49,12 @@ fn conversation(count: usize, load: impl Fn(&mut World), writes: usize) -> Vec<A
     world.arrived.take().unwrap_or_default()
 }
 
+/// Both speak the version before marks.
+fn older(world: &mut World, load: impl Fn(&mut World)) {
+    load(world);
+    [0, 1].into_iter().for_each(|at| world.speak(at, Version { minor: 1, ..VERSION }));
+}
+
 fn seeds() -> Vec<(String, Vec<u8>)> {
     let differ = |count: usize| {
         move |world: &mut World| {
@@ -61,6 +67,7 @@ fn seeds() -> Vec<(String, Vec<u8>)> {
         ("equal", conversation(2, |_| {}, 0)),
         ("few-authors", conversation(2, differ(3), 0)),
         ("many-authors", conversation(2, differ(70), 0)),
+        ("older", conversation(2, |world| older(world, differ(70)), 0)),
         ("gossip", conversation(5, |_| {}, 6)),
     ];
     let mut seeds = Vec::new();
@@ -108,7 +115,7 @@ fn seeds_of_the_fuzzer_are_whole_conversations() {
     }
     let all: Vec<_> = all.iter().map(String::as_str).collect();
     // Every kind but the greeting.
-    let expected = "Announce Ask AskLanes AskPeers Batch Compare Credit End Given Got Graft Have Lanes Peers \
-               Ping Pong Prune Pull Reconcile";
+    let expected = "Announce Ask AskLanes AskMarked AskPeers Batch Compare Credit End Given Got Graft Have Lanes Marks \
+               Peers Ping Pong Prune Pull Reconcile Sums";
     assert_eq!(all.join(" "), expected);
 }
