@@ -7,16 +7,17 @@
 //! (A. Meyer, [Range-Based Set Reconciliation](https://arxiv.org/abs/2212.13567)), as negentropy
 //! does it.
 
+mod by_marks;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use quipu_merge::AuthorKey;
 
 use crate::frontier::{Frontier, FrontierDigest, LaneTips};
 use crate::limits::{COMPARE_EVERY, MAX_IDS, MAX_MARKED, MAX_ROUNDS_AHEAD, PATIENCE};
-use crate::marks::{self, Found, Marking};
-use crate::message::{
-    AskLanes, AskMarked, Compare, Lanes, Marks, Message, Reconcile, Sums, Version,
-};
+use crate::marks::Marking;
+use crate::message::{AskLanes, Compare, Lanes, Message, Pull, PullTold, Reconcile, Version};
+use crate::named::{Named, Spelled};
 use crate::reconcile::{Next, Reconciling};
 use crate::score::Misbehaviour;
 use crate::tell::tell;
@@ -57,6 +58,10 @@ pub struct Exchange {
     marked: Vec<Option<AuthorKey>>,
     /// Whether the other knows of marks.
     brief: bool,
+    /// What has been told in this comparison, by which events can be named; whether they are named in full
+    /// all the same, because the other did not know all that was named otherwise.
+    named: Named,
+    in_full: bool,
     /// When the last comparison started, and what it has come to.
     started: Moment,
     course: Course,
@@ -107,6 +112,8 @@ impl Exchange {
             to_tell: BTreeMap::new(),
             marked: Vec::new(),
             brief: false,
+            named: Named::default(),
+            in_full: false,
             started: Moment::default(),
             course: Course::Open,
         }
@@ -173,10 +180,27 @@ impl Exchange {
         }
     }
 
+    /// Asks for events, by fewer bytes where the other understands it.
+    pub fn ask_for(&self, pull: Pull) -> Message {
+        if self.brief && !self.in_full { self.named.shorten(pull) } else { Message::Pull(pull) }
+    }
+
+    /// What the other asks for.
+    pub fn spell(&self, pull: PullTold) -> (u64, Spelled) {
+        self.named.spell(pull)
+    }
+
+    /// The other could answer a pull, or could not. Tells whether to ask for it once more, in full.
+    pub fn answered(&mut self, whole: bool) -> bool {
+        let before = std::mem::replace(&mut self.in_full, !whole);
+        self.brief && !whole && !before
+    }
+
     fn tell(&mut self, own: &Frontier, now: Moment) -> Message {
         (self.started, self.course) = (now, Course::Open);
         self.to_tell.clear();
         self.marked.clear();
+        self.named.start(self.round);
         let known = self.agreed.iter().map(|(digest, _)| digest.0).collect();
         let compare =
             Compare { round: self.round, frontier: own.digest(), lanes: own.len() as u64, known };
@@ -222,7 +246,7 @@ impl Exchange {
         if base.is_some() || few {
             let since = base.map(|(_, version)| *version);
             self.state = State::Listening(1);
-            step.send.extend(tell(self.round, own.since(since), true));
+            step.send.extend(self.tell_entries(own.since(since), true, own));
         } else if self.brief && most <= MAX_MARKED as u64 {
             let marking = Marking::new(own, lead, follow);
             step.send.extend(self.leads.then(|| Message::Sums(marking.sums())));
@@ -247,7 +271,7 @@ impl Exchange {
     }
 
     /// The other tells entries of its frontier.
-    pub fn told(&mut self, lanes: Lanes, own: &Frontier) -> Result<Step, Nonsense> {
+    pub fn told(&mut self, mut lanes: Lanes, own: &Frontier) -> Result<Step, Nonsense> {
         if lanes.round != self.round || matches!(self.state, State::Idle) {
             // Of a comparison that was given up.
             return Ok(Step::default());
@@ -263,6 +287,8 @@ impl Exchange {
                 _ => self.end(),
             }
         }
+        lanes.lanes.iter_mut().for_each(|lane| lane.author = own.in_full(lane.author));
+        self.named.hear(&lanes);
         let mut offered = lanes.lanes;
         for lane in &mut offered {
             let own = own.tips(lane.author);
@@ -270,46 +296,6 @@ impl Exchange {
         }
         offered.retain(|lane| !lane.tips.is_empty());
         Ok(Step { send: Vec::new(), offered })
-    }
-
-    /// The leader tells the sums of its entries.
-    pub fn summed(&mut self, sums: &Sums) -> Result<Step, Nonsense> {
-        let Some(marking) = self.take_marking(sums.round, false)? else {
-            return Ok(Step::default());
-        };
-        let (marks, authors) = marking.answer(sums)?;
-        self.marked = authors.into_iter().map(Some).collect();
-        self.state = State::Listening(1);
-        Ok(Step { send: vec![Message::Marks(marks)], offered: Vec::new() })
-    }
-
-    /// The other has marked its entries.
-    pub fn found(&mut self, marks: &Marks, own: &Frontier) -> Result<Step, Nonsense> {
-        let Some(marking) = self.take_marking(marks.round, true)? else {
-            return Ok(Step::default());
-        };
-        let Found { have, need } = marking.find(marks)?;
-        let (round, entry) = (self.round, |author| own.entry(author));
-        let mut send = tell(round, have.into_iter().map(entry), true);
-        if need.is_empty() {
-            self.end();
-        } else {
-            self.state = State::Listening(1);
-            send.push(Message::AskMarked(AskMarked { round, places: need }));
-        }
-        Ok(Step { send, offered: Vec::new() })
-    }
-
-    /// The marks of a comparison that is at them, where this side has that part in it. Nothing where it was
-    /// given up.
-    fn take_marking(&mut self, round: u64, leads: bool) -> Result<Option<Marking>, Nonsense> {
-        if round != self.round || matches!(self.state, State::Idle) {
-            return Ok(None);
-        }
-        match std::mem::replace(&mut self.state, State::Idle) {
-            State::Marking(marking) if self.leads == leads => Ok(Some(marking)),
-            _ => Err(Nonsense),
-        }
     }
 
     /// The next step of reconciliation.
@@ -334,26 +320,23 @@ impl Exchange {
             Next::Found { whole } => whole,
         };
         let mine = state.have.iter().filter_map(|id| state.entry(&id.to_bytes(), own));
-        let mut send: Vec<_> = tell(round, mine, whole);
+        let mine: Vec<_> = mine.collect();
+        let need: BTreeSet<_> = state.need.iter().map(|id| id.to_bytes()).collect();
+        let need: Vec<_> = need.into_iter().collect();
+        let ask = |entries: &[_]| Message::AskLanes(AskLanes { round, entries: entries.to_vec() });
+        let mut send: Vec<_> = need.chunks(MAX_IDS).map(ask).collect();
+        match send.len() {
+            0 => self.end(),
+            answers => self.state = State::Listening(answers),
+        }
         if !whole {
             self.course = Course::Short;
         }
-        let need: BTreeSet<_> = state.need.iter().map(|id| id.to_bytes()).collect();
-        let need: Vec<_> = need.into_iter().collect();
-        send.extend(
-            need.chunks(MAX_IDS)
-                .map(|entries| Message::AskLanes(AskLanes { round, entries: entries.to_vec() })),
-        );
-        let answers = need.len().div_ceil(MAX_IDS);
-        if answers == 0 {
-            self.end();
-        } else {
-            self.state = State::Listening(answers);
-        }
+        send.extend(self.tell_entries(mine.into_iter(), whole, own));
         Ok(Step { send, offered: Vec::new() })
     }
 
-    /// The other asks for entries that reconciliation has shown it. It has told its own by then.
+    /// The other asks for entries that reconciliation has shown it.
     pub fn asked(&mut self, ask: &AskLanes, own: &Frontier) -> Result<Vec<Message>, Misbehaviour> {
         if ask.round != self.round {
             return Ok(Vec::new());
@@ -364,21 +347,22 @@ impl Exchange {
         Ok(self.answer(authors, own))
     }
 
-    /// The other asks for entries that have been marked.
-    pub fn asked_marked(
-        &mut self,
-        ask: &AskMarked,
-        own: &Frontier,
-    ) -> Result<Vec<Message>, Misbehaviour> {
-        if ask.round != self.round {
-            return Ok(Vec::new());
-        }
-        let authors = marks::take(&mut self.marked, ask).ok_or(Misbehaviour::Flood)?;
-        Ok(self.answer(authors, own))
+    /// What has changed since is told as it is now.
+    fn answer(&mut self, authors: Vec<AuthorKey>, own: &Frontier) -> Vec<Message> {
+        self.tell_entries(authors.into_iter().map(|author| own.entry(author)), true, own)
     }
 
-    /// What has changed since is told as it is now.
-    fn answer(&self, authors: Vec<AuthorKey>, own: &Frontier) -> Vec<Message> {
-        tell(self.round, authors.into_iter().map(|author| own.entry(author)), true)
+    fn tell_entries(
+        &mut self,
+        entries: impl Iterator<Item = LaneTips>,
+        all: bool,
+        own: &Frontier,
+    ) -> Vec<Message> {
+        let mut messages = tell(self.round, entries, all);
+        self.named.tell(&messages);
+        if self.brief {
+            messages.iter_mut().for_each(|message| own.shorten(message));
+        }
+        messages
     }
 }

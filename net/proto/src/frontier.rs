@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use minicbor::{Decode, Encode};
 use quipu_merge::{AuthorKey, EventId, Seq};
 
+use crate::message::Message;
 use crate::wire;
 
 /// The last event of a branch.
@@ -24,8 +25,8 @@ pub struct Tip {
 /// An author with the last events of its branches, or with some of them.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct LaneTips {
-    /// Whose they are.
-    #[cbor(n(0), with = "wire::author")]
+    /// Whose they are. Where only the first bytes have been told, the others are 0.
+    #[cbor(n(0), with = "wire::short_author")]
     pub author: AuthorKey,
     /// Ascending; one, unless the author forks. Of many, a message may name a part.
     #[n(1)]
@@ -138,6 +139,35 @@ impl Frontier {
         LaneTips { author, tips: self.tips(author).to_vec() }
     }
 
+    /// Leaves out most of each key in a message with entries, where nobody else's here starts alike.
+    pub fn shorten(&self, message: &mut Message) {
+        let Message::Lanes(lanes) = message else { return };
+        for lane in &mut lanes.lanes {
+            let short = wire::shortened(lane.author);
+            if self.starting_with(short).nth(1).is_none() {
+                lane.author = short;
+            }
+        }
+    }
+
+    /// The author that is meant, where only the first bytes have been told and exactly one here starts
+    /// alike. Nothing is held of any other.
+    pub fn in_full(&self, author: AuthorKey) -> AuthorKey {
+        if wire::shortened(author) != author {
+            return author;
+        }
+        let mut alike = self.starting_with(author);
+        match (alike.next(), alike.next()) {
+            (Some(one), None) => one,
+            _ => author,
+        }
+    }
+
+    fn starting_with(&self, short: AuthorKey) -> impl Iterator<Item = AuthorKey> + '_ {
+        let alike = self.lanes.range(short..).map(|(author, _)| *author);
+        alike.take_while(move |author| wire::shortened(*author) == short)
+    }
+
     /// How many authors there are.
     pub fn len(&self) -> usize {
         self.lanes.len()
@@ -187,6 +217,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::channel::Channel;
+    use crate::message::Lanes;
 
     fn placed(author: u8, seq: u64, id: u8, prev: Option<u8>) -> Placed {
         let event = |id| EventId([id; 32]);
@@ -225,6 +257,34 @@ mod tests {
             events[middle..].iter().for_each(|event| taken_up.advance(event));
             prop_assert_eq!(taken_up.digest(), frontier.digest());
         }
+    }
+
+    #[test]
+    fn an_author_is_named_by_what_nobody_else_starts_with() {
+        let author = |at: usize| {
+            let mut key = [7; 32];
+            key[at] = 8;
+            AuthorKey(key)
+        };
+        let tips = vec![Tip { seq: Seq(1), id: EventId([1; 32]) }];
+        let lane = |at| LaneTips { author: author(at), tips: tips.clone() };
+        let own = Frontier::new([lane(3), lane(10), lane(20)]);
+        let lanes = Lanes { round: 1, lanes: [3, 10, 20].map(lane).to_vec(), last: true };
+        let mut message = Message::Lanes(lanes.clone());
+        own.shorten(&mut message);
+        let bytes = message.encode();
+        assert_eq!(bytes.len() + 25, Message::Lanes(lanes.clone()).encode().len());
+        let read = Message::decode(Channel::Sync, &bytes).unwrap().unwrap();
+        assert_eq!(read, message);
+        let Message::Lanes(mut short) = read else { panic!("{read:?}") };
+        assert_ne!(short, lanes);
+        short.lanes.iter_mut().for_each(|lane| lane.author = own.in_full(lane.author));
+        assert_eq!(short, lanes);
+        // Of two that start alike, neither is meant; who is not known stays short.
+        let alike = wire::shortened(author(10));
+        assert_eq!(own.in_full(alike), alike);
+        let unknown = wire::shortened(AuthorKey([9; 32]));
+        assert_eq!(own.in_full(unknown), unknown);
     }
 
     #[test]

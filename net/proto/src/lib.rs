@@ -29,6 +29,7 @@ mod gossip;
 mod limits;
 mod marks;
 mod message;
+mod named;
 mod node;
 mod peer;
 mod pull;
@@ -53,8 +54,8 @@ pub use limits::{
 };
 pub use message::{
     Ask, AskLanes, AskMarked, Batch, Compare, Credit, End, Given, Got, Hello, Ids, Item, KnownPeer,
-    Lanes, Malformed, Marks, Message, Packet, PacketOpening, Peers, Ping, Pull, Reconcile, Sums,
-    VERSION, Version, Want,
+    Lanes, Malformed, Marks, Message, Packet, PacketOpening, Peers, Ping, Pull, PullTold,
+    Reconcile, Sums, VERSION, Version, Want,
 };
 pub use node::{Config, Input, Node, Output};
 pub use peer::PeerInfo;

@@ -33,6 +33,8 @@ pub const MAX_PLANNED: usize = 1 << 14;
 pub const MAX_IDS: usize = 1024;
 /// Authors of frontiers that are compared by marks.
 pub const MAX_MARKED: usize = 4096;
+/// Authors that can be named, in what is asked for, by their place in what was told before.
+pub const MAX_NAMED: usize = 2048;
 /// Length of a message of set reconciliation, in bytes.
 pub const MAX_RECONCILE: usize = 32 << 10;
 

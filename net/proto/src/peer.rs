@@ -98,7 +98,7 @@ impl Rates {
     pub fn check(&mut self, message: &Message, now: Moment) -> Result<(), Misbehaviour> {
         let (bucket, rate) = match message {
             Message::Compare(_) => (&mut self.compare, COMPARE_RATE),
-            Message::Pull(_) => (&mut self.pull, PULL_RATE),
+            Message::Pull(_) | Message::PullTold(_) => (&mut self.pull, PULL_RATE),
             Message::Ping(_) => (&mut self.ping, PING_RATE),
             Message::Have(_) => (&mut self.have, HAVE_RATE),
             _ => return Ok(()),

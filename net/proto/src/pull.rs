@@ -127,7 +127,7 @@ impl Pulling {
         mut wants: Vec<Want>,
         busy: &BTreeSet<EventId>,
         now: Moment,
-    ) -> (Option<Message>, bool) {
+    ) -> (Option<Pull>, bool) {
         if !matches!(self.state, State::Planning(planning, _) if planning == ticket) {
             return (None, true);
         }
@@ -156,7 +156,7 @@ impl Pulling {
             ended: false,
             whole: false,
         });
-        (Some(Message::Pull(Pull { pull: self.last, wants })), all)
+        (Some(Pull { pull: self.last, wants }), all)
     }
 
     /// These are wanted, but not now.
@@ -323,7 +323,7 @@ mod tests {
             };
             let wants = offered.iter().map(want).collect();
             let (pull, all) = pulling.planned(ticket, wants, &BTreeSet::new(), Moment(0));
-            let Some(Message::Pull(pull)) = pull else { panic!("{pull:?}") };
+            let pull = pull.unwrap();
             assert!(all);
             let ids = pull.wants.iter().flat_map(|want| want.up_to.iter().copied());
             asked.extend(ids);

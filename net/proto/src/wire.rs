@@ -3,6 +3,7 @@
 use minicbor::bytes::ByteArray;
 use minicbor::decode::{self, Decoder};
 use minicbor::encode::{self, Encoder, Write};
+use quipu_merge::AuthorKey;
 
 pub mod bytes32 {
     use super::*;
@@ -42,7 +43,45 @@ macro_rules! fixed {
 }
 
 fixed!(event, quipu_merge::EventId);
-fixed!(author, quipu_merge::AuthorKey);
+fixed!(author, AuthorKey);
+
+/// So many bytes of a key tell it from others, wherever those are not chosen to be alike.
+const SHORT: usize = 8;
+
+/// What is left of a key of which only the first bytes are told. No author has such a key.
+pub fn shortened(author: AuthorKey) -> AuthorKey {
+    let mut short = [0; 32];
+    short.iter_mut().zip(author.0).take(SHORT).for_each(|(to, byte)| *to = byte);
+    AuthorKey(short)
+}
+
+/// The key of an author, or its first bytes.
+pub mod short_author {
+    use super::*;
+
+    pub fn encode<C, W: Write>(
+        value: &AuthorKey,
+        e: &mut Encoder<W>,
+        ctx: &mut C,
+    ) -> Result<(), encode::Error<W::Error>> {
+        match value.0.first_chunk::<SHORT>() {
+            Some(short) if shortened(*value) == *value => e.bytes(short)?.ok(),
+            _ => author::encode(value, e, ctx),
+        }
+    }
+
+    pub fn decode<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<AuthorKey, decode::Error> {
+        let bytes = d.bytes()?;
+        if let Ok(key) = <[u8; 32]>::try_from(bytes) {
+            return Ok(AuthorKey(key));
+        }
+        let short = <[u8; SHORT]>::try_from(bytes);
+        let short = short.map_err(|_| decode::Error::message("not the key of an author"))?;
+        let mut key = [0; 32];
+        key.iter_mut().zip(short).for_each(|(to, byte)| *to = byte);
+        Ok(AuthorKey(key))
+    }
+}
 
 /// Lists of what is written by one of the others.
 macro_rules! list {

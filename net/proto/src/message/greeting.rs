@@ -21,8 +21,8 @@ pub struct Version {
 }
 
 impl Version {
-    /// Whether entries of frontiers are told apart by marks, and events that have been told of are asked
-    /// for by less than their ids.
+    /// Whether entries of frontiers are told apart by marks, authors are named by the first bytes of their
+    /// keys, and events that have been told of by their place in that.
     pub(crate) const fn is_brief(self) -> bool {
         self.minor >= 2
     }

@@ -16,7 +16,7 @@ pub use event::{Ids, Packet, PacketOpening};
 pub use frontier::{AskLanes, AskMarked, Compare, Lanes, Marks, Reconcile, Sums};
 pub use greeting::{Hello, Ping, VERSION, Version};
 pub use peers::{KnownPeer, Peers, is_place};
-pub use pull::{Batch, Credit, End, Pull, Want};
+pub use pull::{Batch, Credit, End, Pull, PullTold, Want};
 pub use value::{Ask, Given, Got, Item};
 
 use crate::channel::Channel;
@@ -90,6 +90,9 @@ pub enum Message {
     /// Asks for entries that have been marked. Since 1.2.
     #[n(26)]
     AskMarked(#[n(0)] AskMarked),
+    /// Asks for events that have been told of. Since 1.2.
+    #[n(27)]
+    PullTold(#[n(0)] PullTold),
     /// Asks for values.
     #[n(30)]
     Ask(#[n(0)] Ask),
@@ -158,6 +161,7 @@ impl Message {
             Self::Marks(marks) => at_most(marks.marks.len(), MAX_MARKED, "buckets"),
             Self::AskMarked(ask) => at_most(ask.places.len(), MAX_MARKED, "entries"),
             Self::Pull(pull) => at_most(pull.wants.len(), MAX_LANES, "wants"),
+            Self::PullTold(pull) => at_most(pull.wants.len() + pull.told.len(), MAX_LANES, "wants"),
             Self::Batch(batch) => {
                 at_most(batch.events.len(), MAX_IDS, "events")?;
                 batch.events.iter().try_for_each(Packet::check_count)

@@ -36,6 +36,24 @@ pub struct Pull {
     pub wants: Vec<Want>,
 }
 
+/// Asks for events, some of which have been told of in a comparison.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct PullTold {
+    /// The number of the pull.
+    #[n(0)]
+    pub pull: u64,
+    /// The comparison.
+    #[n(1)]
+    pub round: u64,
+    /// Where, among the entries with one branch that it was told in this comparison, from 0, those are that
+    /// are wanted, up to what the own entry of that author has told.
+    #[n(2)]
+    pub told: Vec<u64>,
+    /// What else is wanted.
+    #[n(3)]
+    pub wants: Vec<Want>,
+}
+
 /// Events that were asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Batch {

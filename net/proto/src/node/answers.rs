@@ -29,6 +29,11 @@ impl Node {
                 self.count_in(key, new.len());
                 self.push_admitted(key, &packet, outcomes.first(), &new, now);
             }
+            (Purpose::Checked(key), Answer::Missing(missing)) => {
+                if let Some(peer) = self.peers.get_mut(&key) {
+                    peer.serving.checked(ticket, Some(&missing));
+                }
+            }
             (Purpose::Read(key), Answer::Read { packets, last }) => {
                 let Some(peer) = self.peers.get_mut(&key) else { return };
                 let (messages, close) = peer.serving.have_read(ticket, packets, last);
@@ -88,7 +93,8 @@ impl Node {
         if !all {
             peer.exchange.fall_short();
         }
-        self.send_all(pull.map(|pull| (key, pull)));
+        let pull = pull.map(|pull| (key, peer.exchange.ask_for(pull)));
+        self.send_all(pull);
     }
 
     /// Events are held from now on.
@@ -167,6 +173,11 @@ impl Node {
                 self.gossip.forget(packet.id());
                 if let Some(peer) = self.peers.get_mut(&key) {
                     peer.pushed.end(&packet);
+                }
+            }
+            Purpose::Checked(key) => {
+                if let Some(peer) = self.peers.get_mut(&key) {
+                    peer.serving.checked(ticket, None);
                 }
             }
             Purpose::Read(key) => {

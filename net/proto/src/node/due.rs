@@ -56,7 +56,12 @@ impl Node {
             peer.exchange.fall_short();
             peer.compare = true;
         }
-        let plan = peer.pulling.plan(|| self.tasks.ticket(Purpose::Plan(key)));
+        let mut plan = peer.pulling.plan(|| self.tasks.ticket(Purpose::Plan(key)));
+        if let Some(Task::Plan { offered, .. }) = &mut plan {
+            // Events of whom nothing was known may have come since they were told of.
+            offered.iter_mut().for_each(|lane| lane.author = self.frontier.in_full(lane.author));
+        }
+        let check = peer.serving.check(|| self.tasks.ticket(Purpose::Checked(key)));
         let open = peer.serving.open(|| FeedId(self.tasks.number()));
         let read = peer.serving.read(|| self.tasks.ticket(Purpose::Read(key)));
         if peer.compare
@@ -73,7 +78,9 @@ impl Node {
             self.outputs.push_back(Output::Level(key));
         }
         let give = peer.giving.read(|| self.tasks.ticket(Purpose::Given(key)));
-        self.outputs.extend(plan.into_iter().chain(open).chain(read).chain(give).map(Output::Do));
+        self.outputs.extend(
+            plan.into_iter().chain(check).chain(open).chain(read).chain(give).map(Output::Do),
+        );
         self.send_all(send.into_iter().map(|message| (key, message)));
         if stalled {
             self.compare_with_others(key);

@@ -122,6 +122,7 @@ impl Node {
             | Message::Marks(_)
             | Message::AskMarked(_)
             | Message::Pull(_)
+            | Message::PullTold(_)
             | Message::Batch(_)
             | Message::End(_)
             | Message::Credit(_) => self.sync_message(key, message, now)?,
@@ -198,6 +199,13 @@ impl Node {
                 }
                 peer.serving.pull(pull);
             }
+            Message::PullTold(pull) => {
+                if peer.serving.is_busy() {
+                    peer.rates.abandons(now)?;
+                }
+                let (pull, spelled) = peer.exchange.spell(pull);
+                peer.serving.spelled(pull, spelled);
+            }
             Message::Batch(batch) => {
                 let ticket = || self.tasks.ticket(Purpose::Pulled(key));
                 let task = peer.pulling.came(batch, ticket, now)?;
@@ -234,10 +242,13 @@ impl Node {
         key: AuthorKey,
         ended: Option<Ended>,
     ) -> Result<(), Misbehaviour> {
-        if ended.as_ref().is_some_and(|ended| *ended != Ended::Whole)
+        if let Some(ended) = &ended
             && let Some(peer) = self.peers.get_mut(&key)
         {
-            peer.exchange.fall_short();
+            if *ended != Ended::Whole {
+                peer.exchange.fall_short();
+            }
+            peer.compare |= peer.exchange.answered(*ended != Ended::Broken);
         }
         if ended.is_some() {
             self.compare_with_others(key);

@@ -133,6 +133,7 @@ enum Purpose {
     Plan(AuthorKey),
     Pulled(AuthorKey),
     Pushed(AuthorKey, Box<Packet>),
+    Checked(AuthorKey),
     Read(AuthorKey),
     Overdue(Vec<EventId>),
     Grafted(AuthorKey),

@@ -3,9 +3,9 @@
 
 use quipu_merge::{AuthorKey, Body, EventId, Key, Micros, Operation, Seq};
 use quipu_proto::{
-    Ask, AskLanes, Batch, Compare, Config, Credit, FrontierDigest, Given, Hello, Ids, Input, Item,
-    MAX_GOSSIP_PENDING_LEN, MAX_GOSSIP_PENDING_OF_AUTHOR, MAX_SIGNATURES, Message, Misbehaviour,
-    Moment, Node, Output, Packet, Ping, Pull, Task, VERSION, Want,
+    Ask, AskLanes, AskMarked, Batch, Compare, Config, Credit, FrontierDigest, Given, Hello, Ids,
+    Input, Item, MAX_GOSSIP_PENDING_LEN, MAX_GOSSIP_PENDING_OF_AUTHOR, MAX_SIGNATURES, Message,
+    Misbehaviour, Moment, Node, Output, Packet, Ping, Pull, PullTold, Sums, Task, VERSION, Want,
 };
 
 use super::author;
@@ -96,6 +96,9 @@ fn a_peer_that_pulls_without_end_is_found_out() {
     };
     let opens = |output: &Output| matches!(output, Output::Do(Task::Open { .. }));
     is_found_out(pull, opens, 1, Misbehaviour::Flood);
+    let told =
+        |pull| Message::PullTold(PullTold { pull, round: 1, told: vec![0], wants: Vec::new() });
+    is_found_out(told, opens, 1, Misbehaviour::Flood);
 }
 
 #[test]
@@ -166,6 +169,11 @@ fn entries_are_told_once_and_only_those_that_there_are() {
     let ask = |entry| Message::AskLanes(AskLanes { round, entries: vec![[entry; 32]] });
     let outputs = alone.hear(&ask(7));
     assert_eq!(outputs, [Output::Misbehaved(PEER, Misbehaviour::Flood)]);
+    let outputs = alone.hear(&Message::AskMarked(AskMarked { round, places: vec![0] }));
+    assert_eq!(outputs, [Output::Misbehaved(PEER, Misbehaviour::Flood)]);
+    // It is not at marks either.
+    let outputs = alone.hear(&Message::Sums(Sums { round, sums: vec![0; 8] }));
+    assert!(outputs.contains(&Output::Misbehaved(PEER, Misbehaviour::Malformed)), "{outputs:?}");
 }
 
 /// Events of one author, in a chain.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use quipu_merge::{Body, Key, Micros, Operation, Seq};
+use quipu_merge::{Body, EventId, Key, Micros, Operation, Seq};
 use quipu_proto::{Packet, VERSION, Version, WINDOW};
 
 use super::author;
@@ -104,6 +104,66 @@ fn an_older_minor_version_gets_along_with_a_newer_one() {
     // Who does not know of such messages is not sent any.
     for versions in [[VERSION, older], [older, VERSION], [older, older]] {
         assert!(versions_together(versions).is_empty());
+    }
+}
+
+/// Where two nodes have other branches of an author, each is named what the other cannot know, and no more
+/// is sent twice than lies between what is named.
+#[test]
+fn a_branch_that_the_other_does_not_know_is_found() {
+    let (older, common, ends) = (Version { minor: 1, ..VERSION }, 200, [12_u64, 10]);
+    for versions in [[VERSION, VERSION], [VERSION, older], [older, VERSION]] {
+        for turned in [false, true] {
+            let mut world = pair();
+            let genesis = world.members[0].store.history.authority().ledger();
+            let grow = |prev: Option<(Seq, EventId)>, count: u64, time: u64| {
+                let (mut prev, mut events) = (prev, Vec::new());
+                for _ in 0..count {
+                    let key = Key::new(&format!("key/{time}")).unwrap();
+                    let body = Body::Data(vec![Operation::Del { key }]);
+                    let seq = prev.map_or(Seq::FIRST, |(seq, _)| seq.next());
+                    let parents = if prev.is_none() { vec![genesis] } else { Vec::new() };
+                    let at = Micros(time + seq.0);
+                    let before = prev.map(|(_, id)| id);
+                    let (placed, packet) = author::sign(7, (seq, before), parents, at, &body);
+                    prev = Some((placed.tip.seq, placed.tip.id));
+                    events.push(packet);
+                }
+                (prev, events)
+            };
+            let (parting, before) = grow(None, common, 2_000_000);
+            let branches = ends.map(|end| grow(parting, end, 3_000_000 + end).1);
+            for (at, branch) in branches.iter().enumerate() {
+                let at = if turned { 1 - at } else { at };
+                world.speak(at, versions[at]);
+                world.load(at, &[before.as_slice(), branch].concat());
+            }
+            world.run_until(8_000_000);
+            assert_equal(&world);
+            let all = world.members[0].store.history.len() as u64;
+            assert_eq!(all, 1 + common + ends.iter().sum::<u64>());
+            assert!(world.wronged.is_empty(), "{:?}", world.wronged);
+            // An event is of some 300 bytes, and 15 of those before a tip are not named.
+            assert!(world.bytes < 60 * 350 + 4_000, "{} bytes", world.bytes);
+        }
+    }
+}
+
+#[test]
+fn differences_among_many_authors_are_found_by_older_and_newer_ones() {
+    let older = Version { minor: 1, ..VERSION };
+    for versions in [[VERSION, VERSION], [VERSION, older], [older, VERSION], [older, older]] {
+        let mut world = pair();
+        let common = firsts(&world, 2..402);
+        let [mine, theirs] = [402..422, 422..442].map(|authors| firsts(&world, authors));
+        for (at, own) in [mine, theirs].into_iter().enumerate() {
+            world.speak(at, versions[at]);
+            world.load(at, &[common.clone(), own].concat());
+        }
+        world.run_until(4_000_000);
+        assert_equal(&world);
+        assert_eq!(world.members[0].store.history.len(), 441);
+        assert!(world.wronged.is_empty(), "{:?}", world.wronged);
     }
 }
 

@@ -115,7 +115,7 @@ fn seeds_of_the_fuzzer_are_whole_conversations() {
     }
     let all: Vec<_> = all.iter().map(String::as_str).collect();
     // Every kind but the greeting.
-    let expected = "Announce Ask AskLanes AskMarked AskPeers Batch Compare Credit End Given Got Graft Have Lanes Marks \
-               Peers Ping Pong Prune Pull Reconcile Sums";
+    let expected = "Announce Ask AskLanes AskMarked AskPeers Batch Compare Credit End Given Got Graft Have \
+                    Lanes Marks Peers Ping Pong Prune Pull PullTold Reconcile Sums";
     assert_eq!(all.join(" "), expected);
 }
