@@ -16,6 +16,7 @@ mod many;
 mod member;
 mod network;
 mod pair;
+mod quota;
 mod random;
 mod scenario;
 mod seeds;
