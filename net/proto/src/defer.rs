@@ -1,9 +1,9 @@
 //! Putting off what comes of authors that have used up their quota.
 //!
-//! Their events wait on a shelf, and so does whatever follows these; from there the store gets them as the
-//! quota allows. Of who has something on the shelf, or is in debt, no more is asked for, so nothing comes
-//! twice that had room on it. What follows events that were not even asked for waits in the store's
-//! pool; its authors are left out for a while, too.
+//! Their events wait on a shelf, from where the store gets them as the quota allows. Of who has something on
+//! it, or is in debt, no more is asked for, so nothing comes twice that had room. What others write on top
+//! of that waits in the store's pool, where it is checked: anybody can make an event that is none, and have
+//! it follow whatever waits. A peer that has sent such events is not asked for their authors' for a while.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,9 +24,9 @@ pub struct Deferring {
     shelf: Shelf,
     /// When the shelf is looked through next, unless it is empty.
     look_at: Moment,
-    /// Whose events wait in the store's pool for others that were not asked for, and for how long they
-    /// are left out themselves.
-    held_up: BTreeMap<AuthorKey, Moment>,
+    /// Which peer has sent whose events that wait in the store's pool, and for how long it is not asked
+    /// for more of them.
+    held_up: BTreeMap<(AuthorKey, AuthorKey), Moment>,
     /// Until when it is likely that what waits does so for something that was put off.
     likely_until: Moment,
     /// What is being admitted, and which events of it are of authors with a quota.
@@ -162,9 +162,8 @@ impl Deferring {
         if self.shelf.holds(id) {
             return None;
         }
-        let open = self.meter.is_open(author, now);
-        let follows: Vec<_> = event.follows().collect();
-        let waits = !open || self.shelf.follows(&follows);
+        let waits = !self.meter.is_open(author, now)
+            || event.prev.is_some_and(|prev| self.shelf.holds_of(author, prev));
         let may_wait = may_wait(self, event, self.meter.is_low(author, now));
         if !waits && may_wait {
             let note = charge(&mut self.meter, &mut self.charged, (id, author), packet.len(), now);
@@ -174,16 +173,13 @@ impl Deferring {
             self.look_at = now.after(RELEASE_EVERY);
         }
         self.likely_until = now.after(HELD_UP);
-        let put = |packet| self.shelf.put(Shelved { id, author, follows, from, packet });
-        let left = if may_wait { put(packet) } else { None };
-        // What only follows others has another place to wait. What else finds no room is found missing
-        // again by comparing.
-        let Some(Shelved { packet, .. }) = left.filter(|_| open) else {
-            self.count += 1;
-            return None;
-        };
-        let note = charge(&mut self.meter, &mut self.charged, (id, author), packet.len(), now);
-        Some((packet, note))
+        self.count += 1;
+        if may_wait {
+            let follows = event.follows().collect();
+            // What finds no room is found missing again by comparing.
+            self.shelf.put(Shelved { id, author, follows, from, packet });
+        }
+        None
     }
 
     /// What was put off and may be taken by now.
@@ -225,7 +221,7 @@ impl Deferring {
         ticket: Ticket,
         outcomes: &[Outcome],
         new: &[Placed],
-        pulled: bool,
+        pulled_from: Option<AuthorKey>,
         now: Moment,
     ) {
         let notes = self.admitting.remove(&ticket).unwrap_or_default();
@@ -237,36 +233,38 @@ impl Deferring {
                     self.meter.give_back(author, len);
                 }
             }
-            if pulled && outcome == Some(&Outcome::Waits) {
-                self.hold_up(author, now);
+            if let Some(peer) = pulled_from
+                && outcome == Some(&Outcome::Waits)
+            {
+                self.hold_up(peer, author, now);
             }
         }
-        if !self.held_up.is_empty() {
-            for placed in new {
-                self.held_up.remove(&placed.author);
-            }
+        if !self.held_up.is_empty() && !new.is_empty() {
+            let goes_on: BTreeSet<_> = new.iter().map(|placed| placed.author).collect();
+            self.held_up.retain(|(_, author), _| !goes_on.contains(author));
         }
     }
 
-    fn hold_up(&mut self, author: AuthorKey, now: Moment) {
+    fn hold_up(&mut self, peer: AuthorKey, author: AuthorKey, now: Moment) {
+        let of_peer = (peer, AuthorKey([0; 32]))..=(peer, AuthorKey([u8::MAX; 32]));
         if now >= self.likely_until {
             return;
         }
-        if self.held_up.len() >= MAX_HELD_UP {
+        if self.held_up.range(of_peer.clone()).count() >= MAX_HELD_UP {
             self.held_up.retain(|_, until| *until > now);
         }
-        if self.held_up.len() < MAX_HELD_UP {
-            self.held_up.insert(author, now.after(HELD_UP));
+        if self.held_up.range(of_peer).count() < MAX_HELD_UP {
+            self.held_up.insert((peer, author), now.after(HELD_UP));
         }
     }
 
-    /// Whether an author's events wait for others that were not asked for.
-    pub fn is_held_up(&self, author: AuthorKey, now: Moment) -> bool {
-        self.held_up.get(&author).is_some_and(|until| *until > now)
+    /// Whether a peer has sent an author's events that wait for others, which were not asked for.
+    pub fn is_held_up(&self, peer: AuthorKey, author: AuthorKey, now: Moment) -> bool {
+        self.held_up.get(&(peer, author)).is_some_and(|until| *until > now)
     }
 
-    /// Whether nothing of an author is to be asked for now.
-    pub fn leaves_out(&mut self, author: AuthorKey, now: Moment) -> bool {
+    /// Whether a peer is to be asked for nothing of an author now.
+    pub fn leaves_out(&mut self, peer: AuthorKey, author: AuthorKey, now: Moment) -> bool {
         if !self.meter.is_on() {
             return false;
         }
@@ -277,12 +275,13 @@ impl Deferring {
         if put_off {
             self.likely_until = now.after(HELD_UP);
         }
-        put_off || self.is_held_up(author, now)
+        put_off || self.is_held_up(peer, author, now)
     }
 
     /// A peer is gone. What it has brought was not checked, and others have it if it is any good.
     pub fn leave(&mut self, peer: AuthorKey) {
         self.shelf.forget(peer);
+        self.held_up.retain(|(of, _), _| *of != peer);
     }
 }
 

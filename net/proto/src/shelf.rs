@@ -1,6 +1,6 @@
 //! Events that a node has been sent and does not take yet.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use quipu_merge::{AuthorKey, EventId};
 
@@ -23,7 +23,8 @@ pub struct Shelved {
 #[derive(Debug, Default)]
 pub struct Shelf {
     events: VecDeque<Shelved>,
-    ids: BTreeSet<EventId>,
+    /// Whose they are, by their ids.
+    ids: BTreeMap<EventId, AuthorKey>,
     /// What of them is each author's.
     authors: BTreeMap<AuthorKey, Sum>,
     sum: Sum,
@@ -54,25 +55,25 @@ impl Sum {
 }
 
 impl Shelf {
-    /// Puts an event up, or gives it back where there is no room for it.
-    pub fn put(&mut self, event: Shelved) -> Option<Shelved> {
+    /// Puts an event up. Tells whether there is room for it.
+    pub fn put(&mut self, event: Shelved) -> bool {
         let len = event.packet.len();
         let of_author = self.authors.get(&event.author).copied().unwrap_or_default();
         if !self.sum.has_room(len, 1) || !of_author.has_room(len, 2) {
-            return Some(event);
+            return false;
         }
         self.sum.add(len);
         self.authors.entry(event.author).or_default().add(len);
-        self.ids.insert(event.id);
+        self.ids.insert(event.id, event.author);
         self.events.push_back(event);
-        None
+        true
     }
 
     /// Takes down, in order, those events that may be taken now and follow none that stays.
     pub fn take(&mut self, mut may: impl FnMut(&Shelved) -> bool) -> Vec<Shelved> {
         let mut taken = Vec::new();
         for event in std::mem::take(&mut self.events) {
-            if !self.follows(&event.follows) && may(&event) {
+            if !event.follows.iter().any(|id| self.holds(*id)) && may(&event) {
                 self.note_gone(&event);
                 taken.push(event);
             } else {
@@ -107,12 +108,12 @@ impl Shelf {
 
     /// Whether an event is on it.
     pub fn holds(&self, id: EventId) -> bool {
-        self.ids.contains(&id)
+        self.ids.contains_key(&id)
     }
 
-    /// Whether one of these events is on it.
-    pub fn follows(&self, follows: &[EventId]) -> bool {
-        follows.iter().any(|id| self.ids.contains(id))
+    /// Whether it is on it as an author's.
+    pub fn holds_of(&self, author: AuthorKey, id: EventId) -> bool {
+        self.ids.get(&id) == Some(&author)
     }
 
     /// Whether events of an author are on it.
@@ -152,7 +153,7 @@ mod tests {
             let mut shelf = Shelf::default();
             let mut put = |author: u8| {
                 let first = usize::from(author) << 20;
-                let room = |number: &usize| shelf.put(event(*number, author, len)).is_none();
+                let room = |number: &usize| shelf.put(event(*number, author, len));
                 (first + 1..).take_while(room).count()
             };
             let [first, second, third] = [1, 2, 3].map(&mut put);
@@ -171,7 +172,7 @@ mod tests {
         let mut shelf = Shelf::default();
         // The third to sixth are each other's followers; the fourth is another author's.
         for (number, author) in [(3, 1), (4, 2), (5, 1), (6, 1)] {
-            assert!(shelf.put(event(number, author, 100)).is_none());
+            assert!(shelf.put(event(number, author, 100)));
         }
         let mut left = 1;
         let mut may = |event: &Shelved| {
@@ -183,7 +184,7 @@ mod tests {
         assert_eq!(taken, [id(3), id(4)]);
         assert!(shelf.holds(id(5)) && shelf.has_of(AuthorKey([1; 32])));
         // What another peer has brought stays.
-        assert!(shelf.put(event(9, 2, 100)).is_none());
+        assert!(shelf.put(event(9, 2, 100)));
         shelf.forget(AuthorKey([101; 32]));
         assert!(shelf.count() == 1 && shelf.holds(id(9)));
     }

@@ -22,17 +22,17 @@ impl Node {
         match (purpose, answer) {
             (Purpose::Plan(key), Answer::Plan(wants)) => self.planned(key, ticket, wants, now),
             (Purpose::Pulled(key), Answer::Admitted { outcomes, new }) => {
-                self.deferring.admitted(ticket, &outcomes, &new, true, now);
+                self.deferring.admitted(ticket, &outcomes, &new, Some(key), now);
                 self.count_in(key, new.len());
                 self.hold(&new, Some(key), now);
                 self.pull_admitted(key, ticket, &outcomes, now);
             }
             (Purpose::Deferred(from), Answer::Admitted { outcomes, new }) => {
-                self.deferring.admitted(ticket, &outcomes, &new, false, now);
+                self.deferring.admitted(ticket, &outcomes, &new, None, now);
                 self.deferred_admitted(&from, &outcomes, &new, now);
             }
             (Purpose::Pushed(key, packet), Answer::Admitted { outcomes, new }) => {
-                self.deferring.admitted(ticket, &outcomes, &new, false, now);
+                self.deferring.admitted(ticket, &outcomes, &new, None, now);
                 self.count_in(key, new.len());
                 self.push_admitted(key, &packet, outcomes.first(), &new, now);
             }
@@ -174,7 +174,7 @@ impl Node {
         match outcome {
             // What it follows is to be had from whoever has it, and is not asked for now otherwise.
             Some(Outcome::Waits) => {
-                let held_up = |author| self.deferring.is_held_up(author, now);
+                let held_up = |author| self.deferring.is_held_up(key, author, now);
                 peer.compare |= !packet.author().is_some_and(held_up);
             }
             Some(Outcome::Refused(_)) => self.misbehaved(key, Misbehaviour::BadEvent, now),
@@ -184,7 +184,7 @@ impl Node {
 
     /// The store could not do it. What is missing is found again by the next comparison.
     fn failed(&mut self, purpose: Purpose, ticket: Ticket, now: Moment) {
-        self.deferring.admitted(ticket, &[], &[], false, now);
+        self.deferring.admitted(ticket, &[], &[], None, now);
         match purpose {
             Purpose::Plan(key) | Purpose::Pulled(key) => {
                 if let Some(peer) = self.peers.get_mut(&key) {

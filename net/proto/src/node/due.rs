@@ -72,7 +72,7 @@ impl Node {
             peer.exchange.fall_short();
             peer.compare = true;
         }
-        if peer.pulling.leave_out(|author| self.deferring.leaves_out(author, now)) {
+        if peer.pulling.leave_out(|author| self.deferring.leaves_out(key, author, now)) {
             peer.exchange.fall_short();
         }
         let plan = peer.pulling.plan(|| self.tasks.ticket(Purpose::Plan(key)));
