@@ -299,3 +299,6 @@ fn charge(
     });
     Note { author, len, charged }
 }
+
+#[cfg(test)]
+mod tests;
