@@ -1,9 +1,11 @@
 //! The configuration file of `quipu serve`.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use quipu_net::{PeerAddress, Place};
+use quipu_net::{Allowance, PeerAddress, Place, Quota};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::exit::Failure;
@@ -15,20 +17,41 @@ const MAX_LEN: u64 = 1 << 20;
 
 /// What can be said in the file; the command line goes before it.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// The UDP address on which other nodes may dial this one.
     pub listen: Option<SocketAddr>,
     /// Peers to be connected to.
-    #[serde(default, deserialize_with = "parsed")]
+    #[serde(deserialize_with = "parsed")]
     pub join: Vec<PeerAddress>,
     /// Where others may reach this node, if they cannot tell.
-    #[serde(default, deserialize_with = "parsed")]
+    #[serde(deserialize_with = "parsed")]
     pub announce: Vec<Place>,
     /// Only long values below these keys are fetched.
     pub only: Option<Vec<String>>,
+    /// How fast events of authors that hold no role are taken from peers.
+    pub quota: QuotaConfig,
     /// Where the API is served over TLS.
     pub api: Option<ApiConfig>,
+}
+
+/// How fast events of authors that hold no role are taken from peers, in a ledger that is open. What is not
+/// said is as in [`Quota::default`].
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct QuotaConfig {
+    /// Whether there is one.
+    pub enabled: bool,
+    /// Events of each author, a second.
+    pub events: NonZeroU32,
+    /// Their bytes.
+    pub bytes: NonZeroU32,
+    /// Events of all of them together, a second.
+    pub all_events: NonZeroU32,
+    /// Their bytes.
+    pub all_bytes: NonZeroU32,
+    /// So many seconds' worth of it may come at once.
+    pub burst: NonZeroU32,
 }
 
 /// Where the API is served over TLS.
@@ -47,6 +70,36 @@ pub struct ApiConfig {
 #[derive(Serialize)]
 struct Written<'c> {
     only: &'c [String],
+}
+
+impl Default for QuotaConfig {
+    fn default() -> Self {
+        let Quota { author, all, burst } = Quota::default();
+        let number = |number| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
+        Self {
+            enabled: true,
+            events: number(author.events),
+            bytes: number(author.bytes),
+            all_events: number(all.events),
+            all_bytes: number(all.bytes),
+            burst: number(u32::try_from(burst.as_secs()).unwrap_or(u32::MAX)),
+        }
+    }
+}
+
+impl QuotaConfig {
+    /// The quota, if there is one.
+    pub fn quota(&self) -> Option<Quota> {
+        let allowance = |events: NonZeroU32, bytes: NonZeroU32| Allowance {
+            events: events.get(),
+            bytes: bytes.get(),
+        };
+        self.enabled.then(|| Quota {
+            author: allowance(self.events, self.bytes),
+            all: allowance(self.all_events, self.all_bytes),
+            burst: Duration::from_secs(self.burst.get().into()),
+        })
+    }
 }
 
 impl Config {
@@ -80,4 +133,25 @@ fn parsed<'de, D: Deserializer<'de>, T: std::str::FromStr<Err: std::fmt::Display
 ) -> Result<Vec<T>, D::Error> {
     let texts = Vec::<String>::deserialize(deserializer)?;
     texts.iter().map(|text| text.parse().map_err(serde::de::Error::custom)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn quota(text: &str) -> Option<Quota> {
+        toml::from_str::<Config>(text).unwrap().quota.quota()
+    }
+
+    #[test]
+    fn a_quota_is_there_unless_it_is_turned_off() {
+        assert_eq!(quota(""), Some(Quota::default()));
+        assert_eq!(quota("[quota]\nenabled = false"), None);
+        let one = quota("[quota]\nevents = 7\nall_bytes = 9\nburst = 2").unwrap();
+        assert_eq!((one.author.events, one.author.bytes), (7, 1 << 20));
+        assert_eq!((one.all.events, one.all.bytes), (1_000, 9));
+        assert_eq!(one.burst, Duration::from_secs(2));
+        assert!(toml::from_str::<Config>("[quota]\nevents = 0").is_err());
+        assert!(toml::from_str::<Config>("[quota]\nevent = 1").is_err());
+    }
 }

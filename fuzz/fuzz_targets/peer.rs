@@ -4,8 +4,8 @@
 use libfuzzer_sys::fuzz_target;
 use quipu_merge::{AuthorKey, EventId, Micros};
 use quipu_proto::{
-    Answer, Channel, Config, Hello, Input, Message, Moment, Node, Outcome, Output, Task, VERSION,
-    Want,
+    Allowance, Answer, Channel, Config, Hello, Input, Message, Moment, Node, Outcome, Output,
+    Quota, Task, VERSION, Want,
 };
 
 const PEER: AuthorKey = AuthorKey([2; 32]);
@@ -14,13 +14,18 @@ const LEDGER: EventId = EventId([3; 32]);
 const MOST: usize = 10_000;
 
 fuzz_target!(|bytes: &[u8]| {
-    let mut node = Node::new(Config::new(AuthorKey([1; 32]), LEDGER), []);
+    let allowance = Allowance { events: 1, bytes: 1_000 };
+    let burst = std::time::Duration::from_secs(2);
+    let quota = Some(Quota { author: allowance, all: allowance, burst });
+    let config = Config { quota, ..Config::new(AuthorKey([1; 32]), LEDGER) };
+    let mut node = Node::new(config, []);
     let mut now = 0;
     let mut put = |node: &mut Node, input| {
         now += 100_000;
         node.handle(input, Moment(now), Micros(now));
         settle(node, now);
     };
+    put(&mut node, Input::Roles(Some(std::collections::BTreeSet::new())));
     put(&mut node, Input::Connected(PEER));
     let hello = Message::Hello(Hello { version: VERSION, ledger: LEDGER, time: Micros(0) });
     let greeting = (Channel::Control, hello.encode());

@@ -48,7 +48,7 @@ mod node;
 mod quic;
 mod watch;
 
-pub use quipu_proto::Channel;
+pub use quipu_proto::{Allowance, Channel, Quota};
 
 pub use api::{
     Api, ApiConfig, ApiError, ApiLimits, Listen, NewToken, NodeView, Role, RunningApi, TokenError,

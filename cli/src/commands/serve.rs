@@ -119,6 +119,7 @@ fn node_options(args: &Args, config: &Config) -> NodeOptions {
     options.accept = listen.is_some();
     options.join = args.join.iter().chain(&config.join).cloned().collect();
     options.announce = args.announce.iter().chain(&config.announce).cloned().collect();
+    options.quota = config.quota.quota();
     options.only = args.only.clone().or_else(|| config.only.clone());
     options
 }

@@ -22,6 +22,7 @@
 
 mod addresses;
 mod channel;
+mod defer;
 mod exchange;
 mod frontier;
 mod give;
@@ -33,10 +34,12 @@ mod named;
 mod node;
 mod peer;
 mod pull;
+mod quota;
 mod rate;
 mod reconcile;
 mod score;
 mod serve;
+mod shelf;
 mod task;
 mod tell;
 mod time;
@@ -49,8 +52,8 @@ pub use frontier::{Frontier, FrontierDigest, LaneTips, Placed, Tip};
 pub use limits::{
     MAX_ANNOUNCED_LEN, MAX_BATCH_LEN, MAX_BLOCKS_FRAME, MAX_CONTROL_FRAME, MAX_GOSSIP_FRAME,
     MAX_GOSSIP_PENDING_LEN, MAX_GOSSIP_PENDING_OF_AUTHOR, MAX_IDS, MAX_KNOWN, MAX_LANES,
-    MAX_LANES_LEN, MAX_OPENINGS_LEN, MAX_PLACE_LEN, MAX_PLACES, MAX_PULL_LEN, MAX_SIGNATURES,
-    MAX_SYNC_FRAME, MAX_TOLD_PEERS, WINDOW,
+    MAX_LANES_LEN, MAX_OPENINGS_LEN, MAX_PLACE_LEN, MAX_PLACES, MAX_PULL_LEN, MAX_SHELVED,
+    MAX_SHELVED_LEN, MAX_SIGNATURES, MAX_SYNC_FRAME, MAX_TOLD_PEERS, WINDOW,
 };
 pub use message::{
     Ask, AskLanes, AskMarked, Batch, Compare, Credit, End, Given, Got, Hello, Ids, Item, KnownPeer,
@@ -59,6 +62,7 @@ pub use message::{
 };
 pub use node::{Config, Input, Node, Output};
 pub use peer::PeerInfo;
+pub use quota::{Allowance, Quota};
 pub use score::{MOST, Misbehaviour};
 pub use task::{Answer, FeedId, Outcome, Task, Ticket, ValuePlace};
 pub use time::Moment;

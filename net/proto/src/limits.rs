@@ -62,6 +62,18 @@ pub const MAX_PROMISED: usize = 512;
 /// Events that were seen lately, to know what comes twice.
 pub const MAX_SEEN: usize = 1 << 16;
 
+/// Events of authors that have used up their quota, which wait here. What is more is asked for again.
+pub const MAX_SHELVED: usize = 1 << 15;
+/// Length of the same, in bytes: it holds what four peers send before they wait for credit. One author
+/// has half of both at most, which holds what one peer sends.
+pub const MAX_SHELVED_LEN: usize = 16 << 20;
+/// Between two looks at what of them may be taken by now.
+pub const RELEASE_EVERY: Duration = Duration::from_millis(250);
+/// For so long, a peer is not asked for what follows events that nobody is asked for.
+pub const HELD_UP: Duration = Duration::from_secs(60);
+/// Authors of which that is known, for one peer.
+pub const MAX_HELD_UP: usize = 256;
+
 /// Values that are wanted at once. What is more is listed again by the store.
 pub const MAX_WANTED: usize = 1024;
 /// Values that one peer is asked for at once, of up to a mebibyte each.

@@ -47,6 +47,8 @@ struct Running {
     promised: BTreeSet<EventId>,
     /// Length of what has come and is not admitted, in bytes.
     pending: u64,
+    /// Length of what of that is not being admitted for now, in bytes: the peer gets no credit for it.
+    deferred: u64,
     admitting: BTreeMap<Ticket, u64>,
     ended: bool,
     /// Whether the peer says that it has sent all.
@@ -87,6 +89,16 @@ impl Pulling {
     /// Whether nothing is wanted or under way.
     pub fn is_idle(&self) -> bool {
         self.offered.is_empty() && matches!(self.state, State::Idle)
+    }
+
+    /// Forgets what is on offer of authors of whom nothing is to be asked for now. Tells whether there
+    /// were any.
+    pub fn leave_out(&mut self, mut leaves_out: impl FnMut(AuthorKey) -> bool) -> bool {
+        let before = self.offered.len();
+        if matches!(self.state, State::Idle) {
+            self.offered.retain(|author, _| !leaves_out(*author));
+        }
+        self.offered.len() < before
     }
 
     /// Asks the store what of the offer is missing, where nothing is under way.
@@ -152,6 +164,7 @@ impl Pulling {
             pull: self.last,
             promised: wants.iter().flat_map(|want| want.up_to.iter().copied()).collect(),
             pending: 0,
+            deferred: 0,
             admitting: BTreeMap::new(),
             ended: false,
             whole: false,
@@ -211,6 +224,17 @@ impl Pulling {
         Ok(Some(Task::Admit { ticket, packets: batch.events }))
     }
 
+    /// So many bytes of what has come are not admitted for now.
+    pub fn defer(&mut self, ticket: Ticket, bytes: u64) {
+        let State::Running(running) = &mut self.state else { return };
+        let Some(left) = running.admitting.get_mut(&ticket) else { return };
+        *left = left.saturating_sub(bytes);
+        if *left == 0 {
+            running.admitting.remove(&ticket);
+        }
+        running.deferred += bytes;
+    }
+
     /// The peer has no more.
     pub fn ended(&mut self, end: End) -> Option<Ended> {
         if let State::Running(running) = &mut self.state
@@ -255,10 +279,14 @@ impl Pulling {
         }
     }
 
-    /// Gives up a pull that has stalled. Tells whether there was one.
+    /// Gives up a pull that has stalled, or that the peer does not go on with because of what is
+    /// deferred. Tells whether there was one.
     pub fn give_up(&mut self, now: Moment) -> bool {
         let stalled = match &self.state {
-            State::Running(running) => running.admitting.is_empty() && now >= self.deadline,
+            State::Running(running) => {
+                let ends = now >= self.deadline || running.deferred >= WINDOW;
+                running.admitting.is_empty() && ends
+            }
             _ => false,
         };
         if stalled {

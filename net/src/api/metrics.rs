@@ -185,6 +185,10 @@ fn requests(page: &mut Page, app: &App) {
 fn node(page: &mut Page, status: &NodeStatus) {
     page.counter("quipu_events_in_total", "Events admitted from peers.", status.events_in);
     page.counter("quipu_events_out_total", "Events sent to peers.", status.events_out);
+    let help = "Events that came faster than their authors' quota.";
+    page.counter("quipu_deferred_events_total", help, status.deferred);
+    let help = "Events that wait until their authors' quota allows them.";
+    page.gauge("quipu_deferred_pending_events", help, status.deferred_waiting);
     page.counter("quipu_peer_refusals_total", "Connections refused.", status.refused);
     page.gauge("quipu_lacking_values", "Missing values that are wanted.", status.lacking);
     page.gauge("quipu_node_up_seconds", "For how long it runs.", status.up.as_secs_f64());

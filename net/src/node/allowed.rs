@@ -57,6 +57,12 @@ impl Allowed {
         Ok(())
     }
 
+    /// Who holds a role, where others may write as well: in an open ledger.
+    pub fn with_role(&self) -> Option<BTreeSet<AuthorKey>> {
+        let lists = self.read();
+        lists.open.then(|| lists.members.clone())
+    }
+
     /// Sets whom the operator lists.
     pub fn list(&self, listed: BTreeSet<AuthorKey>) {
         self.write().listed = listed;

@@ -135,11 +135,12 @@ impl Core {
         let (work, frontier) = blocking(started).await?;
         let (arrivals, arrived) = mpsc::channel(MAX_WAITING);
         status.send_replace(NodeStatus::new(me, endpoint.local_addr()));
-        let core = Self {
+        let config = Config { quota: options.quota, ..Config::new(me, id) };
+        let mut core = Self {
             ledger,
             endpoint: Arc::new(endpoint),
             clock: Clock::start(),
-            proto: quipu_proto::Node::new(Config::new(me, id), frontier),
+            proto: quipu_proto::Node::new(config, frontier),
             work,
             book,
             dials: options.dial,
@@ -166,6 +167,7 @@ impl Core {
             key_changed: None,
             inboxes: Some(Inboxes { arrivals: arrived, reports: reported, refusals }),
         };
+        core.input(Input::Roles(core.allowed.with_role()));
         core.status.send_replace(core.current_status());
         Ok(core)
     }
@@ -184,6 +186,7 @@ impl Core {
                 Some(dialled) = self.dialled.join_next() => self.dialled(dialled.ok()),
                 Some(read) = self.reading_roles.join_next() => {
                     self.roles_of.0 = read.ok().flatten();
+                    self.input(Input::Roles(self.allowed.with_role()));
                     self.close_strangers();
                 }
                 Some(_) = inboxes.refusals.next() => self.refused += 1,

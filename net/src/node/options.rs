@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use quipu_proto::Quota;
+
 use super::address::{PeerAddress, Place};
 use crate::Limits;
 
@@ -23,6 +25,9 @@ pub struct NodeOptions {
     pub only: Option<Vec<String>>,
     /// Whether it dials peers by itself: those of the address book, and those that it hears of.
     pub dial: bool,
+    /// How fast events of authors that hold no role are taken from peers, in a ledger that is open;
+    /// without it, as fast as they come. They all come in the end.
+    pub quota: Option<Quota>,
     /// What peers may make it hold.
     pub limits: Limits,
 }
@@ -37,12 +42,13 @@ impl NodeOptions {
             announce: Vec::new(),
             only: None,
             dial: true,
+            quota: Some(Quota::default()),
             limits: Limits::default(),
         }
     }
 
-    /// A node that only talks to whom it is told to.
+    /// A node that only talks to whom it is told to, and takes what they have as fast as it comes.
     pub fn visitor(listen: SocketAddr) -> Self {
-        Self { accept: false, dial: false, ..Self::new(listen) }
+        Self { accept: false, dial: false, quota: None, ..Self::new(listen) }
     }
 }

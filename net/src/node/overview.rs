@@ -49,6 +49,8 @@ impl Core {
                 .iter()
                 .map(|(what, count)| (what.name(), *count))
                 .collect(),
+            deferred: self.proto.deferred(),
+            deferred_waiting: self.proto.waiting(),
             refused: self.refused,
             lacking: self.proto.lacking(),
             settled: self.proto.values_settled(),

@@ -24,6 +24,11 @@ pub struct NodeStatus {
     pub events_out: u64,
     /// What peers have done that honest ones do not do, by what it was; ascending.
     pub misbehaviour: Vec<(&'static str, u64)>,
+    /// Events of authors that hold no role that came faster than they are taken, each as often as it came:
+    /// see [`NodeOptions::quota`](super::NodeOptions::quota).
+    pub deferred: u64,
+    /// How many of them wait to be taken. Others are asked for again.
+    pub deferred_waiting: usize,
     /// Connections that were refused: strangers, and those that failed to prove their key.
     pub refused: u64,
     /// Values that are known to be missing here and wanted, up to a thousand.
@@ -47,6 +52,8 @@ impl NodeStatus {
             events_in: 0,
             events_out: 0,
             misbehaviour: Vec::new(),
+            deferred: 0,
+            deferred_waiting: 0,
             refused: 0,
             lacking: 0,
             settled: false,

@@ -48,6 +48,8 @@ fn view() -> NodeView {
         events_in: 7,
         events_out: 8,
         misbehaviour: vec![("it \"lied\"\\\n", 2)],
+        deferred: 3,
+        deferred_waiting: 2,
         refused: 1,
         lacking: 5,
         settled: true,

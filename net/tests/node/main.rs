@@ -11,5 +11,6 @@
 mod joining;
 mod live;
 mod partial;
+mod quota;
 mod rotation;
 mod support;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use quipu_merge::{EventId, Role};
+use quipu_merge::{Cut, EventId, Policy, Role};
 use quipu_net::{Node, NodeOptions, PeerAddress, Place};
 use quipu_store::{Ledger, NewLedger, Options};
 use tempfile::TempDir;
@@ -32,6 +32,19 @@ impl Stores {
                 Arc::new(cloned.unwrap().0)
             })
             .collect();
+        std::iter::once(Arc::new(first)).chain(others).collect()
+    }
+
+    /// A ledger where anybody may write, and replicas of others than its admin.
+    pub fn open(&self, count: usize) -> Vec<Arc<Ledger>> {
+        let new = NewLedger { policy: Policy::Open, ..NewLedger::default() };
+        let first = Ledger::create(self.dir("0"), &new).unwrap();
+        let cloned = |at: usize| {
+            let (dir, all) = (self.dir(&at.to_string()), Cut::Everything);
+            let cloned = Options::new().clone_ledger(dir, &first, &all, &mut |_, _| {});
+            Arc::new(cloned.unwrap().0)
+        };
+        let others: Vec<_> = (1..count).map(cloned).collect();
         std::iter::once(Arc::new(first)).chain(others).collect()
     }
 }

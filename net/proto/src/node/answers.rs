@@ -11,8 +11,9 @@ use crate::score::Misbehaviour;
 use crate::task::{Answer, Outcome, Ticket};
 use crate::time::Moment;
 
-/// So many events that came by a pull are told of. Of more, others learn by comparing.
-const FEW: usize = 64;
+/// So many events that came at once, otherwise than one by one, are told of. Of more, others learn by
+/// comparing.
+pub(super) const FEW: usize = 64;
 
 impl Node {
     /// The store has done a task.
@@ -21,11 +22,17 @@ impl Node {
         match (purpose, answer) {
             (Purpose::Plan(key), Answer::Plan(wants)) => self.planned(key, ticket, wants, now),
             (Purpose::Pulled(key), Answer::Admitted { outcomes, new }) => {
+                self.deferring.admitted(ticket, &outcomes, &new, Some(key), now);
                 self.count_in(key, new.len());
                 self.hold(&new, Some(key), now);
                 self.pull_admitted(key, ticket, &outcomes, now);
             }
+            (Purpose::Deferred(from), Answer::Admitted { outcomes, new }) => {
+                self.deferring.admitted(ticket, &outcomes, &new, None, now);
+                self.deferred_admitted(&from, &outcomes, &new, now);
+            }
             (Purpose::Pushed(key, packet), Answer::Admitted { outcomes, new }) => {
+                self.deferring.admitted(ticket, &outcomes, &new, None, now);
                 self.count_in(key, new.len());
                 self.push_admitted(key, &packet, outcomes.first(), &new, now);
             }
@@ -125,6 +132,24 @@ impl Node {
         }
     }
 
+    /// Events that had been put off have been admitted.
+    fn deferred_admitted(
+        &mut self,
+        from: &[AuthorKey],
+        outcomes: &[Outcome],
+        new: &[Placed],
+        now: Moment,
+    ) {
+        self.hold(new, None, now);
+        for (key, outcome) in from.iter().zip(outcomes) {
+            match outcome {
+                Outcome::Admitted => self.count_in(*key, 1),
+                Outcome::Refused(_) => self.misbehaved(*key, Misbehaviour::BadEvent, now),
+                Outcome::Known | Outcome::Waits => {}
+            }
+        }
+    }
+
     fn push_admitted(
         &mut self,
         key: AuthorKey,
@@ -153,8 +178,11 @@ impl Node {
         let Some(peer) = self.peers.get_mut(&key) else { return };
         peer.pushed.end(packet);
         match outcome {
-            // What it follows is to be had from whoever has it.
-            Some(Outcome::Waits) => peer.compare = true,
+            // What it follows is to be had from whoever has it, and is not asked for now otherwise.
+            Some(Outcome::Waits) => {
+                let held_up = |author| self.deferring.is_held_up(key, author, now);
+                peer.compare |= !packet.author().is_some_and(held_up);
+            }
             Some(Outcome::Refused(_)) => self.misbehaved(key, Misbehaviour::BadEvent, now),
             _ => {}
         }
@@ -162,6 +190,7 @@ impl Node {
 
     /// The store could not do it. What is missing is found again by the next comparison.
     fn failed(&mut self, purpose: Purpose, ticket: Ticket, now: Moment) {
+        self.deferring.admitted(ticket, &[], &[], None, now);
         match purpose {
             Purpose::Plan(key) | Purpose::Pulled(key) => {
                 if let Some(peer) = self.peers.get_mut(&key) {
@@ -194,7 +223,7 @@ impl Node {
             Purpose::Took(_, item) => self.values.pause(item, now),
             Purpose::Listed => self.values.not_listed(now),
             Purpose::Grafted(key) => self.grafted(key),
-            Purpose::Overdue(_) => {}
+            Purpose::Overdue(_) | Purpose::Deferred(_) => {}
         }
     }
 }

@@ -2,7 +2,9 @@
 
 use quipu_merge::{AuthorKey, Micros};
 
+use super::answers::FEW;
 use super::{Node, Output, Purpose};
+use crate::defer::Released;
 use crate::message::{Message, Ping};
 use crate::task::{FeedId, Task};
 use crate::time::Moment;
@@ -10,7 +12,8 @@ use crate::time::Moment;
 impl Node {
     /// When there is something to do, if nothing else happens.
     pub fn next(&self) -> Option<Moment> {
-        let next = [self.peers.next(), self.gossip.next(), self.values.next()];
+        let next =
+            [self.peers.next(), self.gossip.next(), self.values.next(), self.deferring.next()];
         next.into_iter().flatten().min()
     }
 
@@ -19,6 +22,7 @@ impl Node {
             self.do_for(key, now, wall);
             self.peers.schedule(key, now);
         }
+        self.release(now);
         let events = self.gossip.overdue(now);
         if !events.is_empty() {
             let ticket = self.tasks.ticket(Purpose::Overdue(events.clone()));
@@ -32,6 +36,18 @@ impl Node {
         self.send_all(asks);
         let tellings = self.gossip.tellings(now);
         self.send_all(tellings);
+    }
+
+    /// Has events admitted that were put off.
+    fn release(&mut self, now: Moment) {
+        let Released { packets, from, notes } = self.deferring.release(now);
+        let all = packets.chunks(FEW).zip(from.chunks(FEW)).zip(notes.chunks(FEW));
+        for ((packets, from), notes) in all {
+            let ticket = self.tasks.ticket(Purpose::Deferred(from.to_vec()));
+            self.deferring.admitting(ticket, notes.to_vec());
+            let packets = packets.to_vec();
+            self.outputs.push_back(Output::Do(Task::Admit { ticket, packets }));
+        }
     }
 
     fn do_for(&mut self, key: AuthorKey, now: Moment, wall: Micros) {
@@ -56,6 +72,12 @@ impl Node {
             peer.exchange.fall_short();
             peer.compare = true;
         }
+        if peer
+            .pulling
+            .leave_out(|author| self.deferring.leaves_out(key, self.frontier.in_full(author), now))
+        {
+            peer.exchange.fall_short();
+        }
         let mut plan = peer.pulling.plan(|| self.tasks.ticket(Purpose::Plan(key)));
         if let Some(Task::Plan { offered, .. }) = &mut plan {
             // Events of whom nothing was known may have come since they were told of.
@@ -75,6 +97,7 @@ impl Node {
             && let Some(started) = peer.exchange.got_all()
         {
             peer.info.unequal_since = peer.info.unequal_since.map(|since| since.max(started));
+            self.deferring.meter.catch_up();
             self.outputs.push_back(Output::Level(key));
         }
         let give = peer.giving.read(|| self.tasks.ticket(Purpose::Given(key)));

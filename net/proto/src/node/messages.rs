@@ -6,12 +6,13 @@ use quipu_merge::{AuthorKey, Micros};
 
 use super::{Node, Output, Purpose};
 use crate::channel::Channel;
+use crate::defer::Sorted;
 use crate::exchange::{Nonsense, Step};
 use crate::limits::{MAX_GOSSIP_FRAME, MAX_GRAFTING};
 use crate::message::{Hello, Message, Packet, Ping};
 use crate::pull::Ended;
 use crate::score::Misbehaviour;
-use crate::task::Task;
+use crate::task::{Task, Ticket};
 use crate::time::Moment;
 
 impl Node {
@@ -208,8 +209,11 @@ impl Node {
             }
             Message::Batch(batch) => {
                 let ticket = || self.tasks.ticket(Purpose::Pulled(key));
-                let task = peer.pulling.came(batch, ticket, now)?;
-                self.outputs.extend(task.map(Output::Do));
+                if let Some(Task::Admit { ticket, packets }) =
+                    peer.pulling.came(batch, ticket, now)?
+                {
+                    self.pulled(key, ticket, packets, now);
+                }
             }
             Message::End(end) => {
                 let ended = peer.pulling.ended(end);
@@ -262,6 +266,23 @@ impl Node {
         others.for_each(|(_, peer)| peer.compare = true);
     }
 
+    /// Events have come that were asked for.
+    fn pulled(&mut self, key: AuthorKey, ticket: Ticket, packets: Vec<Packet>, now: Moment) {
+        let Sorted { admit, notes, deferred_len } = self.deferring.sort(key, packets, now);
+        if deferred_len > 0
+            && let Some(peer) = self.peers.get_mut(&key)
+        {
+            peer.pulling.defer(ticket, deferred_len);
+            peer.exchange.fall_short();
+        }
+        if admit.is_empty() {
+            self.tasks.open.remove(&ticket);
+        } else {
+            self.deferring.admitting(ticket, notes);
+            self.outputs.push_back(Output::Do(Task::Admit { ticket, packets: admit }));
+        }
+    }
+
     fn pushed(&mut self, key: AuthorKey, packet: Packet, now: Moment) {
         let (new, prune) = self.gossip.pushed(key, packet.id());
         self.send_all(prune);
@@ -272,8 +293,15 @@ impl Node {
             return;
         }
         self.gossip.note(packet.id());
-        let ticket = self.tasks.ticket(Purpose::Pushed(key, Box::new(packet.clone())));
-        self.outputs.push_back(Output::Do(Task::Admit { ticket, packets: vec![packet] }));
+        let Sorted { admit, notes, .. } =
+            self.deferring.sort_pushed(key, packet.clone(), &self.frontier, now);
+        if admit.is_empty() {
+            // It is on the shelf, or comes by synchronisation.
+            return peer.pushed.end(&packet);
+        }
+        let ticket = self.tasks.ticket(Purpose::Pushed(key, Box::new(packet)));
+        self.deferring.admitting(ticket, notes);
+        self.outputs.push_back(Output::Do(Task::Admit { ticket, packets: admit }));
     }
 }
 

@@ -5,17 +5,19 @@ mod due;
 mod messages;
 mod peers;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use quipu_merge::{AuthorKey, EventId, Micros};
 
 use self::peers::Peers;
 use crate::addresses::Addresses;
 use crate::channel::Channel;
+use crate::defer::Deferring;
 use crate::frontier::{Frontier, FrontierDigest, LaneTips, Placed};
 use crate::gossip::{Gossip, ToPeer};
 use crate::message::{Hello, Item, Message, Packet, VERSION, Version};
 use crate::peer::{Peer, PeerInfo};
+use crate::quota::Quota;
 use crate::score::Misbehaviour;
 use crate::task::{Answer, Task, Ticket};
 use crate::time::Moment;
@@ -30,12 +32,15 @@ pub struct Config {
     pub ledger: EventId,
     /// The version that it speaks: [`VERSION`], but for tests of how versions get along.
     pub version: Version,
+    /// How fast events of authors are taken that hold no role, once it is told who holds one
+    /// ([`Input::Roles`]); as fast as they come without it.
+    pub quota: Option<Quota>,
 }
 
 impl Config {
-    /// A node that speaks the version of this crate.
+    /// A node that speaks the version of this crate, without a quota.
     pub const fn new(me: AuthorKey, ledger: EventId) -> Self {
-        Self { me, ledger, version: VERSION }
+        Self { me, ledger, version: VERSION, quota: None }
     }
 }
 
@@ -62,6 +67,9 @@ pub enum Input {
     /// Who is known, the node itself included, and where each may be reached: HOST:PORT, the best
     /// first. Peers that ask are told, and nobody else is. It takes the place of what was known before.
     Known(Vec<(AuthorKey, Vec<String>)>),
+    /// Who holds a role, in a ledger where others may write as well. It takes the place of what was known
+    /// before; nothing where only they may write, and nobody has a quota.
+    Roles(Option<BTreeSet<AuthorKey>>),
     /// These events are held from now on, too many at once to be told of one by one.
     Held(Vec<Placed>),
     /// What is held has been read anew: it is all up to this frontier.
@@ -116,6 +124,7 @@ pub struct Node {
     gossip: Gossip,
     values: Values,
     addresses: Addresses,
+    deferring: Deferring,
     tasks: Tasks,
     outputs: VecDeque<Output>,
 }
@@ -134,6 +143,8 @@ enum Purpose {
     Pulled(AuthorKey),
     Pushed(AuthorKey, Box<Packet>),
     Checked(AuthorKey),
+    /// Who has sent each.
+    Deferred(Vec<AuthorKey>),
     Read(AuthorKey),
     Overdue(Vec<EventId>),
     Grafted(AuthorKey),
@@ -163,6 +174,7 @@ impl Node {
         let mut values = Values::default();
         // It may have stopped before all came.
         values.look();
+        let deferring = Deferring::new(config.me, config.quota);
         Self {
             config,
             frontier: Frontier::new(frontier),
@@ -170,6 +182,7 @@ impl Node {
             gossip: Gossip::default(),
             values,
             addresses: Addresses::default(),
+            deferring,
             tasks: Tasks::default(),
             outputs: VecDeque::new(),
         }
@@ -192,6 +205,7 @@ impl Node {
                 }
             }
             Input::Known(known) => self.addresses.set(known),
+            Input::Roles(with_role) => self.deferring.meter.set_roles(with_role),
             Input::Held(new) => {
                 self.hold(&new, None, now);
                 self.peers.all_mut().for_each(|(_, peer)| peer.compare = true);
@@ -238,6 +252,17 @@ impl Node {
         self.peers.get(key).map(|peer| peer.info(self.frontier.digest()))
     }
 
+    /// How many events were put off because their authors, or all that hold no role together, had used up
+    /// their quota; each as often as it came.
+    pub const fn deferred(&self) -> u64 {
+        self.deferring.count()
+    }
+
+    /// How many of them wait here.
+    pub fn waiting(&self) -> usize {
+        self.deferring.waiting()
+    }
+
     /// How much of values is known to be wanted and not here.
     pub fn lacking(&self) -> usize {
         self.values.lacking()
@@ -279,6 +304,7 @@ impl Node {
         if let Some(mut peer) = self.peers.remove(&key) {
             self.outputs.extend(peer.serving.stop().map(Output::Do));
             self.gossip.leave(key);
+            self.deferring.leave(key);
             self.values.leave(key);
             if !peer.pulling.is_idle() {
                 self.compare_with_others(key);

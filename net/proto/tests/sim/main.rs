@@ -17,6 +17,7 @@ mod many;
 mod member;
 mod network;
 mod pair;
+mod quota;
 mod random;
 mod scenario;
 mod seeds;

@@ -1,9 +1,10 @@
 //! What happens in one run, drawn from a seed, and what has to hold in the end.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use quipu_merge::{Cut, EventId, Shown};
-use quipu_proto::Item;
+use quipu_proto::{Allowance, Item, Quota};
 
 use super::author;
 use super::byzantine::Byzantine;
@@ -125,6 +126,12 @@ impl Scenario {
     pub fn run(&self) -> Result<blake3::Hash, String> {
         let mut world = World::new(self.seed, self.count, self.topology.clone());
         world.conditions.lost_of = self.lost_of;
+        // Seldom enough that those who write much are put off, and often enough that all comes in time.
+        if self.seed.is_multiple_of(3) {
+            let allowance = |events| Allowance { events, bytes: events * 1_000 };
+            let burst = Duration::from_secs(3);
+            world.limit(Quota { author: allowance(1), all: allowance(4), burst });
+        }
         for (at, kind) in &self.byzantine {
             world.members[*at].byzantine = Some(*kind);
         }

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use quipu_merge::{AuthorKey, EventId, Micros};
 use quipu_proto::{
-    Answer, Channel, Config, Input, Message, Misbehaviour, Moment, Node, Output, Packet, Ticket,
-    Version,
+    Answer, Channel, Config, Input, Message, Misbehaviour, Moment, Node, Output, Packet, Placed,
+    Quota, Ticket, Version,
 };
 
 use super::author::{self, Verifier};
@@ -44,6 +44,8 @@ pub struct World {
     /// When the last message on a channel arrives: none overtakes it.
     arrivals: BTreeMap<(usize, usize, Channel), u64>,
     pub conditions: Conditions,
+    /// What nodes take of authors that hold no role: all but that of the first event.
+    quota: Option<Quota>,
     pub transcript: blake3::Hasher,
     /// What has arrived, where somebody wants to know: from whom, at whom, and how.
     pub arrived: Option<Vec<Arrival>>,
@@ -92,6 +94,7 @@ impl World {
             held: BTreeMap::new(),
             arrivals: BTreeMap::new(),
             conditions,
+            quota: None,
             transcript: blake3::Hasher::new(),
             arrived: None,
             messages: 0,
@@ -127,6 +130,24 @@ impl World {
     pub fn speak(&mut self, at: usize, version: Version) {
         self.members[at].version = version;
         self.start(at);
+    }
+
+    /// All nodes have a quota.
+    pub fn limit(&mut self, quota: Quota) {
+        self.quota = Some(quota);
+        (0..self.members.len()).for_each(|at| self.start(at));
+    }
+
+    /// A node holds events from now on, which were written by somebody there.
+    pub fn hold(&mut self, at: usize, events: &[(Placed, Packet)]) {
+        let store = &mut self.members[at].store;
+        events.iter().for_each(|(_, packet)| store.write(packet, &mut self.verifier));
+        // Of few, others are told one by one.
+        let input = match events {
+            [event] => Input::Written(vec![event.clone()]),
+            events => Input::Held(events.iter().map(|(placed, _)| *placed).collect()),
+        };
+        self.input(at, input);
     }
 
     /// A node knows where others are.
@@ -191,11 +212,16 @@ impl World {
     fn start(&mut self, at: usize) {
         let ledger = self.members[at].store.history.authority().ledger();
         let version = self.members[at].version;
-        let config = Config { version, ..Config::new(author::author(at), ledger) };
+        let quota = self.quota;
+        let config = Config { version, quota, ..Config::new(author::author(at), ledger) };
         let node = Node::new(config, self.members[at].store.frontier());
         self.members[at].node = Some(node);
         self.members[at].wake = None;
         self.members[at].untold.clear();
+        if quota.is_some() {
+            let with_role = BTreeSet::from([author::author(GENESIS)]);
+            self.input(at, Input::Roles(Some(with_role)));
+        }
     }
 
     fn later(&mut self, delay: u64, event: Event) {
