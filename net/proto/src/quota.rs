@@ -46,12 +46,12 @@ pub struct Quota {
 }
 
 impl Default for Quota {
-    /// 100 events and a mebibyte a second of each author, ten times that of all, 30 seconds' worth of it
-    /// at once.
+    /// 1,000 events and four mebibytes a second of each author, ten times that of all, 30 seconds' worth of
+    /// it at once.
     fn default() -> Self {
         Self {
-            author: Allowance { events: 100, bytes: 1 << 20 },
-            all: Allowance { events: 1_000, bytes: 10 << 20 },
+            author: Allowance { events: 1_000, bytes: 4 << 20 },
+            all: Allowance { events: 10_000, bytes: 40 << 20 },
             burst: Duration::from_secs(30),
         }
     }
@@ -183,6 +183,11 @@ mod tests {
     use super::*;
 
     const START: u64 = 1_000_000_000;
+    const QUOTA: Quota = Quota {
+        author: Allowance { events: 100, bytes: 1 << 20 },
+        all: Allowance { events: 1_000, bytes: 10 << 20 },
+        burst: Duration::from_secs(30),
+    };
 
     fn author(number: u64) -> AuthorKey {
         AuthorKey(*blake3::hash(&number.to_be_bytes()).as_bytes())
@@ -200,7 +205,7 @@ mod tests {
 
     #[test]
     fn an_author_has_a_burst_and_then_its_rate() {
-        let mut accounts = Accounts::new(Quota::default());
+        let mut accounts = Accounts::new(QUOTA);
         let mut take = |len, micros| take_all(&mut accounts, author(1), len, Moment(micros));
         assert_eq!(take(500, START), 3_000);
         assert_eq!(take(500, START + 1_000_000), 100);
@@ -211,7 +216,7 @@ mod tests {
 
     #[test]
     fn one_author_leaves_room_for_others_and_all_have_a_rate_together() {
-        let mut accounts = Accounts::new(Quota::default());
+        let mut accounts = Accounts::new(QUOTA);
         let now = Moment(START);
         take_all(&mut accounts, author(0), 500, now);
         assert!(accounts.is_open(author(1), now) && !accounts.is_low(author(1), now));
@@ -223,7 +228,7 @@ mod tests {
 
     #[test]
     fn what_was_charged_for_nothing_is_given_back() {
-        let mut accounts = Accounts::new(Quota::default());
+        let mut accounts = Accounts::new(QUOTA);
         let now = Moment(START);
         let taken = take_all(&mut accounts, author(1), 500, now);
         (0..taken).for_each(|_| accounts.give_back(author(1), 500));
@@ -232,7 +237,7 @@ mod tests {
 
     #[test]
     fn accounts_of_many_authors_take_bounded_memory() {
-        let mut accounts = Accounts::new(Quota::default());
+        let mut accounts = Accounts::new(QUOTA);
         for number in 0..200_000 {
             // Ten authors a millisecond: all together may write once in it.
             let now = Moment(START + number * 100);
