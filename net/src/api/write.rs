@@ -225,14 +225,14 @@ pub async fn put_value(
 ) -> Answer<Response> {
     let limits = app.limits;
     let mut incoming = Incoming::new(body, limits.value_bytes, limits.idle_timeout);
-    let mut first = Vec::new();
+    let mut first = app.bodies.gather();
     while let Some(piece) = incoming.next().await? {
-        first.extend_from_slice(&piece);
+        first.push(&piece)?;
         if first.len() > SHORT {
-            return put_long(&app, write, key, condition, first.into(), incoming).await;
+            return put_long(&app, write, key, condition, first.finish(), incoming).await;
         }
     }
-    let body = Bytes::from(first);
+    let body = first.finish();
     let value = body.clone();
     write
         .commit(&app, body, 1, move |app, transaction| {
