@@ -244,7 +244,7 @@ impl Node {
             peer.compare = true;
             return;
         }
-        self.gossip.note(packet.id());
+        self.gossip.note(packet.id(), Some(key));
         let ticket = self.tasks.ticket(Purpose::Pushed(key, Box::new(packet.clone())));
         self.outputs.push_back(Output::Do(Task::Admit { ticket, packets: vec![packet] }));
     }
