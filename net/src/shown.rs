@@ -1,64 +1,12 @@
-//! Events, values, authors and times in JSON.
+//! Events, values and times in JSON, as the API and the command show them.
 
-use std::borrow::Cow;
-
-use data_encoding::{BASE64, BASE64_NOPAD};
 use jiff::Timestamp;
 use quipu_merge::{AuthorKey, Body, Control, DagJsonBytes, Micros, Operation, Shown};
-use quipu_store::{
-    Committed, Element, EventInfo, KeyKind, ReadError, RegisterWrite, Snapshot, Value,
-};
-use serde::{Deserialize, Serialize, Serializer};
-use utoipa::openapi::{ObjectBuilder, OneOfBuilder, RefOr, Schema, Type};
-use utoipa::{PartialSchema, ToSchema};
+use quipu_store::{EventInfo, ReadError, RegisterWrite, Snapshot, Value};
+use serde::{Serialize, Serializer};
+use utoipa::ToSchema;
 
-/// Bytes: as text where they are UTF-8, otherwise as `{"/": {"bytes": base64}}`.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-pub enum Bytes {
-    /// Text.
-    Text(String),
-    /// Anything.
-    Base64 {
-        /// As DAG-JSON has it.
-        #[serde(rename = "/")]
-        inner: Inner,
-    },
-}
-
-/// Bytes in base64.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Inner {
-    bytes: String,
-}
-
-impl Bytes {
-    /// The bytes themselves; `None` where they are no base64.
-    pub fn decode(&self) -> Option<Cow<'_, [u8]>> {
-        match self {
-            Self::Text(text) => Some(Cow::Borrowed(text.as_bytes())),
-            Self::Base64 { inner: Inner { bytes } } => {
-                let bytes = bytes.as_bytes();
-                BASE64_NOPAD.decode(bytes).or_else(|_| BASE64.decode(bytes)).ok().map(Cow::Owned)
-            }
-        }
-    }
-}
-
-impl PartialSchema for Bytes {
-    fn schema() -> RefOr<Schema> {
-        let text = ObjectBuilder::new().schema_type(Type::String);
-        let bytes = ObjectBuilder::new()
-            .property("bytes", ObjectBuilder::new().schema_type(Type::String))
-            .required("bytes");
-        let link = ObjectBuilder::new().property("/", bytes).required("/");
-        let what = "Bytes: text, or {\"/\": {\"bytes\": base64}} where they are not UTF-8.";
-        OneOfBuilder::new().item(text).item(link).description(Some(what)).into()
-    }
-}
-
-impl ToSchema for Bytes {}
+use crate::operation::Bytes;
 
 /// Bytes to be shown.
 #[derive(Debug)]
@@ -86,15 +34,12 @@ pub struct ValueOut {
 
 impl From<&Value> for ValueOut {
     fn from(value: &Value) -> Self {
-        let (shown, size, unavailable) = match value {
-            Value::Bytes(bytes) => (Shown::Bytes(bytes.clone()), None, None),
-            Value::Long(link) => (Shown::Link(link.block), Some(link.size), None),
-            Value::Erased => (Shown::Nothing, None, Some("erased")),
-            Value::Pruned => (Shown::Nothing, None, Some("pruned")),
-            Value::Missing => (Shown::Nothing, None, Some("not here")),
-            Value::Unreadable => (Shown::Nothing, None, Some("unreadable")),
+        let (shown, size) = match value {
+            Value::Bytes(bytes) => (Shown::Bytes(bytes.clone()), None),
+            Value::Long(link) => (Shown::Link(link.block), Some(link.size)),
+            _ => (Shown::Nothing, None),
         };
-        Self { value: shown, size, unavailable }
+        Self { value: shown, size, unavailable: value.unavailable() }
     }
 }
 
@@ -116,63 +61,15 @@ impl From<&RegisterWrite> for WriteOut {
         Self {
             event: write.event.to_string(),
             author: write.author.to_string(),
-            time: time(write.time),
+            time: rfc3339(write.time),
             value: ValueOut::from(write.value.as_ref().unwrap_or(&Value::Missing)),
         }
     }
 }
 
-/// A value of a list.
+/// An event without its operations.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct ElementOut {
-    /// The event that added it.
-    event: String,
-    /// The index of the operation in the event.
-    index: u16,
-    /// Who added it.
-    author: String,
-    /// When the event says that it was written, in RFC 3339.
-    time: String,
-    #[serde(flatten)]
-    value: ValueOut,
-}
-
-impl From<&Element> for ElementOut {
-    fn from(element: &Element) -> Self {
-        Self {
-            event: element.event.to_string(),
-            index: element.slot,
-            author: element.author.to_string(),
-            time: time(element.time),
-            value: ValueOut::from(&element.value),
-        }
-    }
-}
-
-/// An event that was written.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct CommittedOut {
-    /// Its id.
-    pub event: String,
-    /// Its position in this replica's chain.
-    seq: u64,
-    /// Its time, in RFC 3339.
-    time: String,
-}
-
-impl From<&Committed> for CommittedOut {
-    fn from(committed: &Committed) -> Self {
-        Self {
-            event: committed.event.to_string(),
-            seq: committed.seq.0,
-            time: time(committed.time),
-        }
-    }
-}
-
-/// An event.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct EventOut {
+pub struct AboutEvent {
     /// Its id.
     event: String,
     /// Who wrote it.
@@ -189,49 +86,20 @@ pub struct EventOut {
     parents: Vec<String>,
     /// Whether it is void.
     void: bool,
-    /// How many operations it has.
-    operations: usize,
-    /// Some of them: as many as a page takes.
-    ops: Vec<OperationOut>,
-    /// The index from which on there are more.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next: Option<usize>,
 }
 
-impl EventOut {
-    /// An event with up to `limit` of those operations from the index `from` on that are `wanted`.
-    pub fn new(
-        snapshot: &Snapshot<'_>,
-        event: &EventInfo,
-        from: usize,
-        limit: usize,
-        wanted: impl Fn(&Operation) -> bool,
-    ) -> Result<Self, ReadError> {
-        let (mut ops, mut next) = (Vec::new(), None);
-        let operations = count(&event.body);
-        for index in from..operations {
-            if event.body.data().get(index).is_some_and(|operation| !wanted(operation)) {
-                continue;
-            }
-            if ops.len() >= limit {
-                next = Some(index);
-                break;
-            }
-            ops.extend(operation(snapshot, event, index)?);
-        }
-        Ok(Self {
+impl From<&EventInfo> for AboutEvent {
+    fn from(event: &EventInfo) -> Self {
+        Self {
             event: event.id.to_string(),
             author: event.author.to_string(),
             seq: event.seq.0,
-            time: time(event.time),
+            time: rfc3339(event.time),
             micros: event.time.0,
             prev: event.prev.map(|id| id.to_string()),
             parents: event.parents.iter().map(ToString::to_string).collect(),
             void: event.void,
-            operations,
-            ops,
-            next,
-        })
+        }
     }
 }
 
@@ -243,6 +111,7 @@ pub enum OperationOut {
     Put {
         /// The register.
         key: String,
+        /// The value.
         #[serde(flatten)]
         value: ValueOut,
     },
@@ -278,6 +147,7 @@ pub enum OperationOut {
     Append {
         /// The list.
         key: String,
+        /// The value.
         #[serde(flatten)]
         value: ValueOut,
     },
@@ -315,7 +185,8 @@ pub enum OperationOut {
     Merge,
 }
 
-fn count(body: &Body) -> usize {
+/// How many operations a body has.
+pub const fn operations(body: &Body) -> usize {
     match body {
         Body::Data(operations) => operations.len(),
         Body::Control(operations) => operations.len(),
@@ -323,27 +194,34 @@ fn count(body: &Body) -> usize {
     }
 }
 
-fn operation(
-    snapshot: &Snapshot<'_>,
-    event: &EventInfo,
-    index: usize,
-) -> Result<Option<OperationOut>, ReadError> {
-    let authors = |keys: &[AuthorKey]| keys.iter().map(ToString::to_string).collect();
-    Ok(match &event.body {
-        Body::Genesis(genesis) => Some(OperationOut::Genesis {
-            name: genesis.name.clone(),
-            policy: genesis.policy.word(),
-            forks: genesis.forks.word(),
-            admins: authors(&genesis.admins),
-            validators: authors(&genesis.validators),
-        }),
-        Body::Merge => Some(OperationOut::Merge),
-        Body::Control(operations) => operations.get(index).map(control),
-        Body::Data(operations) => match operations.get(index) {
-            Some(operation) => Some(data(snapshot, event, index, operation)?),
-            None => None,
-        },
-    })
+impl OperationOut {
+    /// An operation of an event; `None` past the last one.
+    ///
+    /// # Errors
+    /// The disk, the database or its content.
+    pub fn of(
+        snapshot: &Snapshot<'_>,
+        event: &EventInfo,
+        index: usize,
+    ) -> Result<Option<Self>, ReadError> {
+        let authors = |keys: &[AuthorKey]| keys.iter().map(ToString::to_string).collect();
+        Ok(match (&event.body, index) {
+            (Body::Genesis(genesis), 0) => Some(Self::Genesis {
+                name: genesis.name.clone(),
+                policy: genesis.policy.word(),
+                forks: genesis.forks.word(),
+                admins: authors(&genesis.admins),
+                validators: authors(&genesis.validators),
+            }),
+            (Body::Merge, 0) => Some(Self::Merge),
+            (Body::Genesis(_) | Body::Merge, _) => None,
+            (Body::Control(operations), _) => operations.get(index).map(control),
+            (Body::Data(operations), _) => match operations.get(index) {
+                Some(operation) => Some(data(snapshot, event, index, operation)?),
+                None => None,
+            },
+        })
+    }
 }
 
 fn data(
@@ -378,19 +256,9 @@ fn control(operation: &Control) -> OperationOut {
     }
 }
 
-/// A time in RFC 3339, to the microsecond.
-pub fn time(micros: Micros) -> String {
+/// A time in RFC 3339, to the microsecond; where it is none of RFC 3339's, in microseconds.
+pub fn rfc3339(micros: Micros) -> String {
     let timestamp =
         i64::try_from(micros.0).ok().and_then(|micros| Timestamp::from_microsecond(micros).ok());
     timestamp.map_or_else(|| format!("{micros} µs"), |timestamp| format!("{timestamp:.6}"))
-}
-
-/// The word for a kind.
-pub const fn kind(kind: KeyKind) -> &'static str {
-    match kind {
-        KeyKind::Register => "register",
-        KeyKind::Counter => "counter",
-        KeyKind::Set => "set",
-        KeyKind::List => "list",
-    }
 }
