@@ -15,11 +15,11 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Reads, and reads again after what was not here has been fetched. Nothing may have been printed when
 /// `read` finds that something is not here.
-pub fn with_fetched(
+pub fn with_fetched<T>(
     ledger: &Ledger,
     context: &mut Context,
-    mut read: impl FnMut(&mut Context) -> Result<(), Failure>,
-) -> Result<(), Failure> {
+    mut read: impl FnMut(&mut Context) -> Result<T, Failure>,
+) -> Result<T, Failure> {
     loop {
         let mut absent = match read(context) {
             Err(Failure::NotHere(absent)) => absent,

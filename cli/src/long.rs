@@ -6,7 +6,7 @@ use std::ops::Range;
 use quipu_merge::Link;
 use quipu_store::{Snapshot, Value};
 
-use crate::exit::{Absent, Failure, NOT_HERE};
+use crate::exit::{Absent, Failure};
 use crate::output::Output;
 
 /// Long values up to this many bytes are read into memory before the first of them is printed.
@@ -15,17 +15,6 @@ const BUFFERED: u64 = 8 << 20;
 
 /// All bytes of a value.
 pub const WHOLE: Range<u64> = 0..u64::MAX;
-
-/// Why a value cannot be shown; `None` where it can.
-pub const fn unavailable(value: &Value) -> Option<&'static str> {
-    match value {
-        Value::Bytes(_) | Value::Long(_) => None,
-        Value::Erased => Some("erased"),
-        Value::Pruned => Some("pruned"),
-        Value::Missing => Some(NOT_HERE),
-        Value::Unreadable => Some("unreadable"),
-    }
-}
 
 /// Checks that all of a value is at hand. `what` is the value's name in messages.
 pub fn check(snapshot: &Snapshot<'_>, what: &str, value: &Value) -> Result<(), Failure> {
@@ -38,7 +27,7 @@ fn check_range(
     value: &Value,
     range: &Range<u64>,
 ) -> Result<(), Failure> {
-    match (value, unavailable(value)) {
+    match (value, value.unavailable()) {
         (Value::Missing, _) => Err(not_here(what, None)),
         (_, Some(why)) => Err(Failure::Unavailable { what: what.to_owned(), why }),
         (Value::Long(link), None) if *range == WHOLE => match snapshot.missing_block(*link)? {

@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::io::{self, BufWriter, Write};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -130,7 +131,11 @@ pub fn note(text: impl Display) {
 }
 
 /// Progress of long work: a bar on stderr where that is a terminal, and nothing otherwise.
-pub struct Progress(ProgressBar);
+pub struct Progress {
+    bar: ProgressBar,
+    /// Whom the work is done for: it may be told of by other threads than the command's.
+    console: Option<Arc<Console>>,
+}
 
 impl Progress {
     pub fn new(what: &'static str) -> Self {
@@ -142,18 +147,27 @@ impl Progress {
         }
         bar.set_message(what);
         bar.enable_steady_tick(Duration::from_millis(200));
-        Self(bar)
+        Self { bar, console: console::current() }
     }
 
     /// This much is done.
     pub fn report(&self, done: u64, total: u64) {
-        self.0.set_length(total);
-        self.0.set_position(done);
+        self.bar.set_length(total);
+        self.bar.set_position(done);
+    }
+
+    /// This much is done. The work ends where the client that wanted it has gone.
+    pub fn step(&self, done: u64, total: u64) -> ControlFlow<()> {
+        self.report(done, total);
+        match self.console.as_ref().map(|console| console.check_gone()) {
+            Some(Err(_)) => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        }
     }
 }
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        self.0.finish_and_clear();
+        self.bar.finish_and_clear();
     }
 }

@@ -1,13 +1,14 @@
 //! What a merge, an import or a clone has brought.
 
 use quipu_merge::{EventId, MAX_AHEAD, Micros};
+use quipu_net::rfc3339;
 use quipu_store::{MergeReport, WaitingInfo, WaitingReason};
 use serde::Serialize;
 
 use crate::amount::count;
 use crate::exit::Failure;
 use crate::output::{self, Look, Output};
-use crate::shown::{AuthorJson, clean, short_id, time};
+use crate::shown::{AuthorJson, clean, short_id};
 
 /// How many of a long list are told to people.
 const FIRST: usize = 20;
@@ -33,7 +34,7 @@ impl From<&WaitingInfo> for WaitingJson {
         Self {
             event: waiting.event.to_string(),
             author: AuthorJson(waiting.author),
-            time: time(waiting.time),
+            time: rfc3339(waiting.time),
             reason,
             missing: missing.iter().map(EventId::to_string).collect(),
         }
@@ -48,7 +49,9 @@ pub fn waiting_line(waiting: &WaitingInfo) -> String {
             several => format!("for {}", count(several.len(), "event")),
         },
         WaitingReason::BodyMissing => "for its body".to_owned(),
-        WaitingReason::Due(at) => format!("until {}", time(Micros(at.0.saturating_sub(MAX_AHEAD)))),
+        WaitingReason::Due(at) => {
+            format!("until {}", rfc3339(Micros(at.0.saturating_sub(MAX_AHEAD))))
+        }
     };
     format!("{} waits {why}", short_id(waiting.event))
 }

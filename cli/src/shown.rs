@@ -3,12 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use jiff::Timestamp;
-use quipu_merge::{AuthorKey, Body, Control, DagJsonBytes, EventId, Micros, Operation, Shown};
-use quipu_store::{EventInfo, KeyKind, ReadError, RegisterWrite, Snapshot, Value};
+use quipu_merge::{AuthorKey, Body, Control, EventId, Operation};
+use quipu_net::{AboutEvent, OperationOut};
+use quipu_store::{EventInfo, ReadError, Snapshot, Value};
 use serde::{Serialize, Serializer};
-
-use crate::long;
 
 /// What the ids of all events begin with.
 const ID_START: &str = "bafyr4i";
@@ -17,27 +15,10 @@ const SHORT_KEY: usize = 8;
 /// Longer values are cut off where an overview is wanted, in characters.
 const MAX_SHOWN: usize = 60;
 
-/// A time in RFC 3339, to the microsecond.
-pub fn time(micros: Micros) -> String {
-    let timestamp =
-        i64::try_from(micros.0).ok().and_then(|micros| Timestamp::from_microsecond(micros).ok());
-    timestamp.map_or_else(|| format!("{micros} µs"), |timestamp| format!("{timestamp:.6}"))
-}
-
 /// A part of an id that is enough for people, and for `quipu show`.
 pub fn short_id(id: EventId) -> String {
     let text = id.to_string();
     text.strip_prefix(ID_START).unwrap_or(&text).chars().take(SHORT_ID).collect()
-}
-
-/// The word for a kind.
-pub const fn kind(kind: KeyKind) -> &'static str {
-    match kind {
-        KeyKind::Register => "register",
-        KeyKind::Counter => "counter",
-        KeyKind::Set => "set",
-        KeyKind::List => "list",
-    }
 }
 
 /// Text that cannot move the cursor of the terminal it is shown on.
@@ -70,7 +51,7 @@ pub fn value(value: &Value) -> String {
     match value {
         Value::Bytes(content) => bytes(content),
         Value::Long(link) => format!("<{} bytes>", link.size),
-        gone => format!("<{}>", long::unavailable(gone).unwrap_or_default()),
+        gone => format!("<{}>", gone.unavailable().unwrap_or_default()),
     }
 }
 
@@ -106,59 +87,6 @@ impl Names {
     }
 }
 
-/// A value in JSON: itself or a link, and what else is to be told of it.
-#[derive(Serialize)]
-pub struct ValueJson {
-    value: Shown,
-    /// Length of a long value, in bytes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    size: Option<u64>,
-    /// Why `value` is null.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    unavailable: Option<&'static str>,
-}
-
-impl From<&Value> for ValueJson {
-    fn from(value: &Value) -> Self {
-        let (shown, size) = match value {
-            Value::Bytes(bytes) => (Shown::Bytes(bytes.clone()), None),
-            Value::Long(link) => (Shown::Link(link.block), Some(link.size)),
-            _ => (Shown::Nothing, None),
-        };
-        Self { value: shown, size, unavailable: long::unavailable(value) }
-    }
-}
-
-/// Bytes in JSON.
-pub struct BytesJson(pub Vec<u8>);
-
-impl Serialize for BytesJson {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        DagJsonBytes(&self.0).serialize(serializer)
-    }
-}
-
-/// A write of a register in JSON.
-#[derive(Serialize)]
-pub struct WriteJson {
-    event: String,
-    author: AuthorJson,
-    time: String,
-    #[serde(flatten)]
-    value: ValueJson,
-}
-
-impl From<&RegisterWrite> for WriteJson {
-    fn from(write: &RegisterWrite) -> Self {
-        Self {
-            event: write.event.to_string(),
-            author: AuthorJson(write.author),
-            time: time(write.time),
-            value: ValueJson::from(write.value.as_ref().unwrap_or(&Value::Missing)),
-        }
-    }
-}
-
 /// An author in JSON.
 #[derive(Clone, Copy)]
 pub struct AuthorJson(pub AuthorKey);
@@ -174,134 +102,21 @@ pub fn by_author(numbers: &BTreeMap<AuthorKey, u64>) -> BTreeMap<String, u64> {
     numbers.iter().map(|(author, number)| (author.to_string(), *number)).collect()
 }
 
-/// An event in JSON.
+/// An event in JSON, with all of its operations.
 #[derive(Serialize)]
 pub struct EventJson {
-    event: String,
-    author: AuthorJson,
-    seq: u64,
-    time: String,
-    micros: u64,
-    prev: Option<String>,
-    parents: Vec<String>,
-    void: bool,
-    ops: Vec<OperationJson>,
+    #[serde(flatten)]
+    about: AboutEvent,
+    ops: Vec<OperationOut>,
 }
 
 impl EventJson {
     pub fn new(snapshot: &Snapshot<'_>, event: &EventInfo) -> Result<Self, ReadError> {
-        Ok(Self {
-            event: event.id.to_string(),
-            author: AuthorJson(event.author),
-            seq: event.seq.0,
-            time: time(event.time),
-            micros: event.time.0,
-            prev: event.prev.map(|id| id.to_string()),
-            parents: event.parents.iter().map(ToString::to_string).collect(),
-            void: event.void,
-            ops: operations(snapshot, event)?,
-        })
-    }
-}
-
-/// An operation in JSON, as the format names its parts.
-#[derive(Serialize)]
-#[serde(tag = "op", rename_all = "lowercase")]
-pub enum OperationJson {
-    Put {
-        key: String,
-        #[serde(flatten)]
-        value: ValueJson,
-    },
-    Del {
-        key: String,
-    },
-    Inc {
-        key: String,
-        by: i64,
-    },
-    Add {
-        key: String,
-        member: BytesJson,
-    },
-    Rem {
-        key: String,
-        member: BytesJson,
-    },
-    Append {
-        key: String,
-        #[serde(flatten)]
-        value: ValueJson,
-    },
-    Grant {
-        author: AuthorJson,
-        role: &'static str,
-    },
-    Revoke {
-        author: AuthorJson,
-    },
-    Redact {
-        event: String,
-    },
-    Genesis {
-        name: String,
-        policy: &'static str,
-        forks: &'static str,
-        admins: Vec<AuthorJson>,
-        validators: Vec<AuthorJson>,
-    },
-    Merge,
-}
-
-/// The operations of an event in JSON.
-fn operations(snapshot: &Snapshot<'_>, event: &EventInfo) -> Result<Vec<OperationJson>, ReadError> {
-    let authors = |keys: &[AuthorKey]| keys.iter().copied().map(AuthorJson).collect();
-    Ok(match &event.body {
-        Body::Genesis(genesis) => vec![OperationJson::Genesis {
-            name: genesis.name.clone(),
-            policy: genesis.policy.word(),
-            forks: genesis.forks.word(),
-            admins: authors(&genesis.admins),
-            validators: authors(&genesis.validators),
-        }],
-        Body::Merge => vec![OperationJson::Merge],
-        Body::Control(operations) => operations.iter().map(control).collect(),
-        Body::Data(_) => (0..event.body.data().len())
-            .filter_map(|index| operation(snapshot, event, index).transpose())
-            .collect::<Result<_, _>>()?,
-    })
-}
-
-/// One data operation of an event in JSON.
-pub fn operation(
-    snapshot: &Snapshot<'_>,
-    event: &EventInfo,
-    index: usize,
-) -> Result<Option<OperationJson>, ReadError> {
-    let Some(operation) = event.body.data().get(index) else { return Ok(None) };
-    let key = operation.key().to_string();
-    let value = event.value(snapshot, index)?.unwrap_or(Value::Missing);
-    Ok(Some(match operation {
-        Operation::Put { .. } => OperationJson::Put { key, value: ValueJson::from(&value) },
-        Operation::Append { .. } => OperationJson::Append { key, value: ValueJson::from(&value) },
-        Operation::Del { .. } => OperationJson::Del { key },
-        Operation::Inc { by, .. } => OperationJson::Inc { key, by: by.get() },
-        Operation::Add { member, .. } => {
-            OperationJson::Add { key, member: BytesJson(member.as_bytes().to_vec()) }
+        let mut ops = Vec::new();
+        while let Some(operation) = OperationOut::of(snapshot, event, ops.len())? {
+            ops.push(operation);
         }
-        Operation::Rem { member, .. } => {
-            OperationJson::Rem { key, member: BytesJson(member.as_bytes().to_vec()) }
-        }
-    }))
-}
-
-fn control(operation: &Control) -> OperationJson {
-    match operation {
-        Control::Grant { author, role } => {
-            OperationJson::Grant { author: AuthorJson(*author), role: role.word() }
-        }
-        Control::Revoke { author } => OperationJson::Revoke { author: AuthorJson(*author) },
-        Control::Redact { event } => OperationJson::Redact { event: event.to_string() },
+        Ok(Self { about: event.into(), ops })
     }
 }
 

@@ -139,6 +139,80 @@ fn what_was_left_out_comes_when_it_is_read() {
 }
 
 #[test]
+fn blocks_and_conflicting_values_that_were_left_out_come_when_they_are_read() {
+    let s = Scratch::new();
+    s.ok(&["init", "a", "--policy", "open"]);
+    s.ok(&["clone", "a", "b"]);
+    s.write("b/config.toml", b"only = [\"photos/\"]\n");
+    let [short, long] = [(5_000, 1), (3 << 20, 2)].map(|(len, seed)| noise(len, seed));
+    for (key, content) in [("films/short", &short), ("films/long", &long)] {
+        s.write("file", content);
+        s.a(&["put", key, "--file", "file"]).ok();
+    }
+    let taken = s.event(&["put", "films/both", "--file", "file"]);
+    s.on("b", &["put", "films/both", "another"]).ok();
+    let (_a, peer) = serve(&s);
+    let _b = serve_b(&s, &peer);
+    until("a conflict", || !s.on("b", &["conflicts"]).ok().is_empty());
+
+    // What is shown of a long value is known without its blocks.
+    let shown = s.on("b", &["show", &taken, "--json"]).json();
+    assert_eq!(shown["ops"][0]["size"], 3 << 20);
+    assert_eq!(s.on("b", &["status", "--json"]).json()["missing_values"], 3);
+
+    let link = |key| s.on("b", &["log", key, "--json"]).json()["ops"][0]["value"]["/"].clone();
+    let block = |store: &str, key, range| {
+        let path = format!("/v1/blocks/{}", link(key).as_str().unwrap());
+        get(&s.path(store).join("api.socket"), &path, range)
+    };
+    let (head, body) = block("b", "films/short", "range: bytes=4000-4003\r\n");
+    assert!(head.starts_with("HTTP/1.1 206") && body == short[4000..4004], "{head}");
+    let (head, body) = block("b", "films/short", "");
+    assert!(head.starts_with("HTTP/1.1 200") && body == short, "{head}");
+    // Of a value of many blocks, the one that lists them, and nothing else.
+    let (head, body) = block("b", "films/long", "");
+    assert!(head.starts_with("HTTP/1.1 200") && body.len() < 64 << 10, "{head}");
+    assert_eq!(body, block("a", "films/long", "").1);
+    assert_eq!(s.on("b", &["status", "--json"]).json()["missing_values"], 2);
+
+    s.on("b", &["resolve", "films/both", "--take", &taken]).ok();
+    assert!(s.on("b", &["get", "films/both"]).stdout == long);
+    assert_eq!(s.on("b", &["conflicts"]).ok(), "");
+}
+
+#[test]
+fn a_clone_has_of_a_node_only_what_is_wanted() {
+    let s = Scratch::new();
+    s.ok(&["init", "a", "--policy", "open"]);
+    let content = [1, 2].map(|seed| noise(1 << 20, seed));
+    for (key, content) in ["photos/one", "films/one"].iter().zip(&content) {
+        s.write("file", content);
+        s.a(&["put", key, "--file", "file"]).ok();
+    }
+    s.a(&["put", "films/name", "one"]).ok();
+    let (_a, peer) = serve(&s);
+    s.ok(&["clone", &peer, "b", "--only", "photos/"]);
+    assert!(s.on("b", &["get", "photos/one"]).stdout == content[0]);
+    assert_eq!(s.on("b", &["get", "films/name"]).stdout, b"one");
+    let ran = s.on("b", &["get", "films/one"]);
+    assert_eq!((ran.code, ran.stdout.len()), (4, 0), "{}", ran.stderr);
+    let state = |store| s.on(store, &["status", "--json"]).json();
+    assert_eq!(state("b")["missing_values"], 1);
+    assert_eq!(state("b")["heads"], state("a")["heads"]);
+    // It is remembered, and so is the node: what is read comes from there.
+    let _b = s.serve_with(&["--store", "b", "serve"], s.path("b.log"));
+    until("the count", || state("b")["left_out_values"] == json!(1));
+    let mut ran = s.on("b", &["get", "films/one"]);
+    until("a peer", || {
+        if ran.code != 0 {
+            ran = s.on("b", &["get", "films/one"]);
+        }
+        ran.code == 0
+    });
+    assert!(ran.stdout == content[1]);
+}
+
+#[test]
 fn a_daemon_goes_on_with_the_key_that_is_made_in_it() {
     let s = Scratch::with_store();
     s.ok(&["clone", "a", "b", "--grant", "writer"]);

@@ -27,6 +27,27 @@ fn history() -> (Scratch, Vec<String>) {
 }
 
 #[test]
+fn the_json_of_an_event_is_the_same_to_the_byte() {
+    let s = Scratch::with_store();
+    let batch = [
+        r#"{"op":"put","key":"k","value":"v"}"#,
+        r#"{"op":"inc","key":"n","by":-2}"#,
+        r#"{"op":"add","key":"s","member":{"/":{"bytes":"/w"}}}"#,
+    ]
+    .map(|line| format!("{line}\n"));
+    let event = s.feed(&["--store", "a", "put", "--batch", "-"], batch.concat().as_bytes()).ok();
+    let event = event.trim();
+    let printed = s.a(&["show", event, "--json"]).ok();
+    let json: Value = serde_json::from_str(&printed).unwrap();
+    let [author, time, micros, prev] = ["author", "time", "micros", "prev"].map(|name| &json[name]);
+    let ops = batch.map(|line| line.trim().to_owned()).join(",");
+    let about = format!(
+        r#"{{"event":"{event}","author":{author},"seq":2,"time":{time},"micros":{micros},"prev":{prev},"parents":[],"void":false"#
+    );
+    assert_eq!(printed, format!("{about},\"ops\":[{ops}]}}\n"));
+}
+
+#[test]
 fn get_prints_a_range() {
     let s = Scratch::with_store();
     s.event(&["put", "short", "0123456789"]);

@@ -45,7 +45,9 @@
 
 mod api;
 mod node;
+mod operation;
 mod quic;
+mod shown;
 mod watch;
 
 pub use quipu_proto::{Allowance, Channel, Quota};
@@ -59,9 +61,11 @@ pub use node::{
     NodeOptions, NodeStatus, PeerAddress, PeerAddressError, PeerBook, PeerState, PeerStatus, Place,
     StartError, SyncError, Synced, join,
 };
+pub use operation::{Bytes, NoBase64, OperationError, OperationIn};
 pub use quic::{
     AcceptError, Admission, BindError, CloseCode, ConnectError, Connection, ConnectionError,
     Endpoint, FrameLimits, Full, Limits, LimitsError, Link, MAX_REASON, MAX_REFUSALS, NodeKey,
     PROTOCOL, Receiver, Refusal, Refusals, SendError, Sender, SignError, Traffic, Violation,
 };
+pub use shown::{AboutEvent, BytesOut, OperationOut, ValueOut, WriteOut, rfc3339};
 pub use watch::{Cursor, Watch, WatchError};

@@ -53,6 +53,9 @@ pub enum StorageError {
         /// How many stay free.
         min_free: u64,
     },
+    /// Whoever wanted a long work has ended it: see [`crate::Pace`].
+    #[error("it was ended before all was done")]
+    Stopped,
     /// An earlier write failed, and nobody knows what is on the disk. Open the store again.
     #[error("an earlier write failed ({0}); the store must be opened again")]
     Poisoned(String),

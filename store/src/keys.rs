@@ -26,6 +26,18 @@ pub enum KeyKind {
     List,
 }
 
+impl KeyKind {
+    /// The word for it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Register => "register",
+            Self::Counter => "counter",
+            Self::Set => "set",
+            Self::List => "list",
+        }
+    }
+}
+
 /// A write that stands in a register, or stood there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RegisterWrite {

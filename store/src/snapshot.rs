@@ -51,6 +51,19 @@ pub enum Value {
     Unreadable,
 }
 
+impl Value {
+    /// Why it cannot be shown, in a word or two; `None` where it can.
+    pub const fn unavailable(&self) -> Option<&'static str> {
+        match self {
+            Self::Bytes(_) | Self::Long(_) => None,
+            Self::Erased => Some("erased"),
+            Self::Pruned => Some("pruned"),
+            Self::Missing => Some("not here"),
+            Self::Unreadable => Some("unreadable"),
+        }
+    }
+}
+
 impl Ledger {
     /// The ledger as it is now.
     ///

@@ -3,6 +3,7 @@
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
+use quipu_net::rfc3339;
 use quipu_store::{BackupInfo, BackupList, backups, check_backups, purge_backups};
 use serde::Serialize;
 
@@ -11,7 +12,7 @@ use crate::context::Context;
 use crate::exit::Failure;
 use crate::output::{self, Output, Progress};
 use crate::route::Route;
-use crate::shown::{clean, time};
+use crate::shown::clean;
 
 /// Add a backup of the store to a directory, which may hold earlier ones.
 ///
@@ -61,7 +62,7 @@ impl BackupJson {
     fn new(info: &BackupInfo) -> Self {
         Self {
             backup: info.id.0,
-            time: time(info.started),
+            time: rfc3339(info.started),
             ledger: info.ledger.to_string(),
             key: info.author.to_string(),
             events: info.events,

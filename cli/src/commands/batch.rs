@@ -4,10 +4,9 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
-use data_encoding::{BASE64, BASE64_NOPAD};
 use quipu_merge::MAX_BODY_LEN;
+use quipu_net::{OperationError, OperationIn};
 use quipu_store::{Ledger, Transaction, WriteError};
-use serde::Deserialize;
 
 use crate::amount::count;
 use crate::context::Context;
@@ -20,48 +19,6 @@ use super::events::{Events, OPERATION_LEN};
 const MAX_LINE: usize = 16 << 20;
 /// How much is read at once.
 const PORTION: usize = 256 * 1024;
-
-/// Bytes as DAG-JSON has them.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Bytes {
-    Text(String),
-    Base64 {
-        #[serde(rename = "/")]
-        inner: Inner,
-    },
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Inner {
-    bytes: String,
-}
-
-impl Bytes {
-    fn decode(self) -> Result<Vec<u8>, String> {
-        match self {
-            Self::Text(text) => Ok(text.into_bytes()),
-            Self::Base64 { inner: Inner { bytes } } => {
-                let decoded = BASE64_NOPAD
-                    .decode(bytes.as_bytes())
-                    .or_else(|_| BASE64.decode(bytes.as_bytes()));
-                decoded.map_err(|error| format!("no base64: {error}"))
-            }
-        }
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(tag = "op", rename_all = "lowercase", deny_unknown_fields)]
-enum Line {
-    Put { key: String, value: Bytes },
-    Del { key: String },
-    Inc { key: String, by: i64 },
-    Add { key: String, member: Bytes },
-    Rem { key: String, member: Bytes },
-    Append { key: String, value: Bytes },
-}
 
 /// Operations that are to become one event.
 struct Group<'l> {
@@ -79,16 +36,8 @@ impl<'l> Group<'l> {
         self.transaction.is_empty() || self.size + len < MAX_BODY_LEN
     }
 
-    fn push(&mut self, line: Line, len: usize) -> Result<(), Problem> {
-        let transaction = &mut self.transaction;
-        match line {
-            Line::Put { key, value } => transaction.put(&key, &value.decode()?)?,
-            Line::Del { key } => transaction.del(&key)?,
-            Line::Inc { key, by } => transaction.inc(&key, by)?,
-            Line::Add { key, member } => transaction.add(&key, &member.decode()?)?,
-            Line::Rem { key, member } => transaction.rem(&key, &member.decode()?)?,
-            Line::Append { key, value } => transaction.append(&key, &value.decode()?)?,
-        };
+    fn push(&mut self, line: &OperationIn, len: usize) -> Result<(), Problem> {
+        line.add_to(&mut self.transaction)?;
         self.size += len;
         Ok(())
     }
@@ -100,34 +49,25 @@ enum Problem {
     Write(WriteError),
 }
 
-impl From<String> for Problem {
-    fn from(detail: String) -> Self {
-        Self::Line(detail)
-    }
-}
-
-impl From<WriteError> for Problem {
-    fn from(error: WriteError) -> Self {
+impl From<OperationError> for Problem {
+    fn from(error: OperationError) -> Self {
         match error {
-            WriteError::Limit(limit) => Self::Line(limit.to_string()),
-            other => Self::Write(other),
+            OperationError::Write(WriteError::Limit(limit)) => Self::Line(limit.to_string()),
+            OperationError::Write(other) => Self::Write(other),
+            other => Self::Line(other.to_string()),
         }
     }
 }
 
 /// Room that a line takes up in a body, at most.
-fn body_len(line: &Line) -> usize {
+fn body_len(line: &OperationIn) -> usize {
     let (key, member) = match line {
-        Line::Put { key, .. }
-        | Line::Del { key }
-        | Line::Inc { key, .. }
-        | Line::Append { key, .. } => (key, 0),
-        Line::Add { key, member } | Line::Rem { key, member } => {
-            let len = match member {
-                Bytes::Text(text) => text.len(),
-                Bytes::Base64 { inner } => inner.bytes.len(),
-            };
-            (key, len)
+        OperationIn::Put { key, .. }
+        | OperationIn::Del { key }
+        | OperationIn::Inc { key, .. }
+        | OperationIn::Append { key, .. } => (key, 0),
+        OperationIn::Add { key, member } | OperationIn::Rem { key, member } => {
+            (key, member.max_len())
         }
     };
     OPERATION_LEN + key.len() + member
@@ -179,13 +119,13 @@ fn read<'l>(
         if text.is_empty() {
             continue;
         }
-        let line: Line =
+        let line: OperationIn =
             serde_json::from_slice(text).map_err(|error| at_line(error.to_string()))?;
         let len = body_len(&line);
         if !open.has_room(len) {
             events.commit(std::mem::replace(&mut open, Group::new(ledger)).transaction)?;
         }
-        match open.push(line, len) {
+        match open.push(&line, len) {
             Ok(()) => {}
             Err(Problem::Line(detail)) => return Err(at_line(detail)),
             Err(Problem::Write(error)) => return Err(error.into()),

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use quipu_merge::{EventId, Operation};
+use quipu_net::{OperationOut, rfc3339};
 use quipu_store::{EventInfo, KeyKind, LogFilter, Snapshot};
 use serde::Serialize;
 
@@ -10,7 +11,7 @@ use crate::args::{At, Type};
 use crate::context::{Context, snapshot};
 use crate::exit::Failure;
 use crate::output::{Look, Output};
-use crate::shown::{self, AuthorJson, Names, OperationJson};
+use crate::shown::{self, AuthorJson, Names};
 
 /// Show who wrote what of a key, newest first; what stands today is marked with `*`.
 #[derive(clap::Args)]
@@ -37,7 +38,7 @@ struct BlameJson {
     current: bool,
     void: bool,
     #[serde(flatten)]
-    operation: OperationJson,
+    operation: OperationOut,
 }
 
 pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
@@ -80,12 +81,12 @@ impl Blame<'_, '_> {
         }
         let current = self.is_current(event, index, operation)?;
         if out.is_json() {
-            if let Some(operation) = shown::operation(self.snapshot, event, index)? {
+            if let Some(operation) = OperationOut::of(self.snapshot, event, index)? {
                 out.json(&BlameJson {
                     event: event.id.to_string(),
                     author: AuthorJson(event.author),
                     seq: event.seq.0,
-                    time: shown::time(event.time),
+                    time: rfc3339(event.time),
                     current,
                     void: event.void,
                     operation,
@@ -101,7 +102,7 @@ impl Blame<'_, '_> {
             "{} {} {} {} {void}{line}",
             if current { '*' } else { ' ' },
             out.paint(Look::Id, shown::short_id(event.id)),
-            out.paint(Look::Time, shown::time(event.time)),
+            out.paint(Look::Time, rfc3339(event.time)),
             out.paint(
                 Look::Author,
                 format_args!("{}:{}", self.names.show(event.author), event.seq)

@@ -1,12 +1,13 @@
 //! `quipu conflicts`
 
+use quipu_net::WriteOut;
 use serde::Serialize;
 
 use crate::args::At;
 use crate::context::{Context, snapshot};
 use crate::exit::Failure;
 use crate::output::Look;
-use crate::shown::{self, Names, WriteJson};
+use crate::shown::{self, Names};
 
 use super::get::write_line;
 
@@ -27,7 +28,7 @@ pub struct Args {
 #[derive(Serialize)]
 struct ConflictJson<'k> {
     key: &'k str,
-    values: Vec<WriteJson>,
+    values: Vec<WriteOut>,
 }
 
 pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
@@ -40,7 +41,7 @@ pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
         if out.is_json() {
             out.json(&ConflictJson {
                 key: &key,
-                values: writes.iter().map(WriteJson::from).collect(),
+                values: writes.iter().map(WriteOut::from).collect(),
             })?;
             continue;
         }

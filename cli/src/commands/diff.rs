@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use quipu_merge::{CutExpression, EventId};
+use quipu_net::{BytesOut, ValueOut, WriteOut};
 use quipu_store::{KeyKind, RegisterWrite, Snapshot, Value};
 use serde::Serialize;
 
 use crate::context::{Context, snapshot};
 use crate::exit::Failure;
 use crate::output::{Look, Output};
-use crate::shown::{self, BytesJson, ValueJson, WriteJson};
+use crate::shown;
 
 /// Show what has changed from one cut to another, or to now.
 #[derive(clap::Args)]
@@ -71,10 +72,10 @@ struct Change<'k> {
 #[derive(Serialize)]
 #[serde(untagged)]
 enum What {
-    Register { before: Vec<WriteJson>, after: Vec<WriteJson> },
+    Register { before: Vec<WriteOut>, after: Vec<WriteOut> },
     Counter { before: Option<String>, after: Option<String> },
-    Set { added: Vec<BytesJson>, removed: Vec<BytesJson> },
-    List { added: Vec<ValueJson>, removed: Vec<ValueJson> },
+    Set { added: Vec<BytesOut>, removed: Vec<BytesOut> },
+    List { added: Vec<ValueOut>, removed: Vec<ValueOut> },
 }
 
 /// Lines that tell a change to people: what was, and what is.
@@ -99,10 +100,10 @@ fn compare(
     };
     let Some((what, lines)) = change else { return Ok(()) };
     if out.is_json() {
-        return Ok(out.json(&Change { key, r#type: shown::kind(kind), what })?);
+        return Ok(out.json(&Change { key, r#type: kind.word(), what })?);
     }
     let title = out.paint(Look::Key, shown::clean(key));
-    out.line(format_args!("{title} ({})", shown::kind(kind)))?;
+    out.line(format_args!("{title} ({})", kind.word()))?;
     for line in lines.minus {
         out.line(format_args!("  - {line}"))?;
     }
@@ -120,7 +121,7 @@ fn registers(before: &[RegisterWrite], after: &[RegisterWrite]) -> Changed {
     if events(before) == events(after) {
         return None;
     }
-    let json = |writes: &[RegisterWrite]| writes.iter().map(WriteJson::from).collect();
+    let json = |writes: &[RegisterWrite]| writes.iter().map(WriteOut::from).collect();
     let lines = |writes: &[RegisterWrite]| {
         writes.iter().filter_map(|write| write.value.as_ref()).map(shown::value).collect()
     };
@@ -157,7 +158,7 @@ fn sets(before: &BTreeSet<Vec<u8>>, after: &BTreeSet<Vec<u8>>) -> Changed {
     let (added, removed) = (only(after, before), only(before, after));
     let lines = |members: &[Vec<u8>]| members.iter().map(|member| shown::bytes(member)).collect();
     let lines = Lines { minus: lines(&removed), plus: lines(&added) };
-    let json = |members: Vec<Vec<u8>>| members.into_iter().map(BytesJson).collect();
+    let json = |members: Vec<Vec<u8>>| members.into_iter().map(BytesOut).collect();
     Some((What::Set { added: json(added), removed: json(removed) }, lines))
 }
 
@@ -189,6 +190,6 @@ fn lists(before: &[ListEntry], after: &[ListEntry]) -> Changed {
         before.iter().filter(|(place, _)| !new.contains(place)).map(|(_, value)| value).collect();
     let lines = |values: &[&Value]| values.iter().map(|value| shown::value(value)).collect();
     let lines = Lines { minus: lines(&removed), plus: lines(&added) };
-    let json = |values: Vec<&Value>| values.into_iter().map(ValueJson::from).collect();
+    let json = |values: Vec<&Value>| values.into_iter().map(ValueOut::from).collect();
     Some((What::List { added: json(added), removed: json(removed) }, lines))
 }

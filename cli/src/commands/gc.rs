@@ -67,7 +67,7 @@ pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
     let ledger = context.open()?;
     let progress = Progress::new("collecting");
     let options = GcOptions { grace: args.grace.0, dry_run: args.dry_run };
-    let report = ledger.gc(options, &mut |done, total| progress.report(done, total))?;
+    let report = ledger.gc(options, &mut |done, total| progress.step(done, total))?;
     drop(progress);
     let out = &mut context.out;
     let GcReport {

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::ops::Range;
 use std::path::Path;
 
+use quipu_net::{BytesOut, ValueOut, WriteOut, rfc3339};
 use quipu_store::{Element, KeyKind, Ledger, RegisterWrite, Snapshot, Value};
 use serde::Serialize;
 
@@ -13,7 +14,7 @@ use crate::exit::Failure;
 use crate::fetching::with_fetched;
 use crate::long;
 use crate::output::{Look, Output};
-use crate::shown::{self, AuthorJson, BytesJson, Names, ValueJson, WriteJson};
+use crate::shown::{self, AuthorJson, Names};
 
 use super::get_dir;
 
@@ -102,13 +103,13 @@ fn choose(snapshot: &Snapshot<'_>, key: &str, wanted: Option<Type>) -> Result<Ke
         if kinds.contains(&wanted) {
             return Ok(wanted);
         }
-        return Err(Failure::NotFound(format!("no {} {:?}", shown::kind(wanted), key)));
+        return Err(Failure::NotFound(format!("no {} {:?}", wanted.word(), key)));
     }
     match kinds.as_slice() {
         [] => Err(Failure::NotFound(format!("no key {key:?}"))),
         [kind] => Ok(*kind),
         several => {
-            let words: Vec<_> = several.iter().copied().map(shown::kind).collect();
+            let words: Vec<_> = several.iter().copied().map(KeyKind::word).collect();
             let words = words.join(" and a ");
             let message = format!("{key:?} is a {words}: say which, with --type");
             Err(Failure::Usage(message))
@@ -121,7 +122,7 @@ struct RegisterJson<'k> {
     key: &'k str,
     r#type: &'static str,
     #[serde(flatten)]
-    write: WriteJson,
+    write: WriteOut,
     /// How many values conflict with this one.
     conflicts: usize,
 }
@@ -145,13 +146,13 @@ fn register(
         return Err(Failure::NotFound(format!("no register {key:?}")));
     };
     long::check(snapshot, key, first.value.as_ref().unwrap_or(&Value::Missing))?;
-    let write = WriteJson::from(first);
+    let write = WriteOut::from(first);
     Ok(out.json(&RegisterJson { key, r#type: "register", write, conflicts: writes.len() - 1 })?)
 }
 
 fn all_writes(snapshot: &Snapshot<'_>, key: &str, out: &mut Output) -> Result<(), Failure> {
     let writes = snapshot.register(key)?;
-    let gone = |write: &RegisterWrite| write.value.as_ref().and_then(long::unavailable);
+    let gone = |write: &RegisterWrite| write.value.as_ref().and_then(Value::unavailable);
     if let Some(why) =
         writes.iter().map(gone).collect::<Option<Vec<_>>>().and_then(|all| all.first().copied())
     {
@@ -160,7 +161,7 @@ fn all_writes(snapshot: &Snapshot<'_>, key: &str, out: &mut Output) -> Result<()
     let names = Names::of(snapshot)?;
     for write in &writes {
         if out.is_json() {
-            out.json(&WriteJson::from(write))?;
+            out.json(&WriteOut::from(write))?;
         } else {
             out.line(write_line(write, &names, out))?;
         }
@@ -173,7 +174,7 @@ pub fn write_line(write: &RegisterWrite, names: &Names, out: &Output) -> String 
     format!(
         "{} {} {} {}",
         out.paint(Look::Id, shown::short_id(write.event)),
-        out.paint(Look::Time, shown::time(write.time)),
+        out.paint(Look::Time, rfc3339(write.time)),
         out.paint(Look::Author, names.show(write.author)),
         write.value.as_ref().map_or_else(|| "<deleted>".to_owned(), shown::value),
     )
@@ -198,14 +199,14 @@ fn counter(snapshot: &Snapshot<'_>, key: &str, out: &mut Output) -> Result<(), F
 
 #[derive(Serialize)]
 struct MemberJson {
-    member: BytesJson,
+    member: BytesOut,
 }
 
 fn set(snapshot: &Snapshot<'_>, key: &str, out: &mut Output) -> Result<(), Failure> {
     let mut printed = Ok(());
     snapshot.set(key, |member| {
         printed = if out.is_json() {
-            out.json(&MemberJson { member: BytesJson(member.to_vec()) })
+            out.json(&MemberJson { member: BytesOut(member.to_vec()) })
         } else {
             out.bytes(member).and_then(|()| out.line(""))
         };
@@ -220,7 +221,7 @@ struct ElementJson {
     author: AuthorJson,
     time: String,
     #[serde(flatten)]
-    value: ValueJson,
+    value: ValueOut,
 }
 
 impl From<&Element> for ElementJson {
@@ -228,8 +229,8 @@ impl From<&Element> for ElementJson {
         Self {
             event: element.event.to_string(),
             author: AuthorJson(element.author),
-            time: shown::time(element.time),
-            value: ValueJson::from(&element.value),
+            time: rfc3339(element.time),
+            value: ValueOut::from(&element.value),
         }
     }
 }

@@ -160,7 +160,7 @@ impl Work<'_, '_> {
         }
         let value = if writes.is_empty() { None } else { writes.swap_remove(0).value };
         let value = value.unwrap_or(Value::Missing);
-        Ok(match long::unavailable(&value) {
+        Ok(match value.unavailable() {
             Some(why) => self.gone(path, why),
             None => Some(value),
         })
@@ -242,7 +242,7 @@ impl Work<'_, '_> {
                 }
             }
             Value::Erased | Value::Pruned | Value::Missing | Value::Unreadable => {
-                Ok(Err(long::unavailable(value).unwrap_or(NOT_HERE)))
+                Ok(Err(value.unavailable().unwrap_or(NOT_HERE)))
             }
         }
     }

@@ -41,7 +41,10 @@ pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
     snapshot.keys(&args.prefix, |key, kinds| {
         if wanted.is_none_or(|wanted| kinds.contains(&wanted)) {
             printed = if out.is_json() {
-                out.json(&KeyJson { key, types: kinds.iter().copied().map(shown::kind).collect() })
+                out.json(&KeyJson {
+                    key,
+                    types: kinds.iter().copied().map(KeyKind::word).collect(),
+                })
             } else {
                 out.line(shown::clean(key))
             };

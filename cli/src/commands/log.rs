@@ -1,6 +1,7 @@
 //! `quipu log`
 
 use quipu_merge::{CutExpression, EventId};
+use quipu_net::rfc3339;
 use quipu_store::{EventInfo, LogFilter, Snapshot};
 use renderdag::{Ancestor, GraphRowRenderer, Renderer};
 
@@ -126,7 +127,7 @@ impl<'s, 'l> Printer<'s, 'l> {
         Ok(format!(
             "{} {} {} {void}{}",
             out.paint(Look::Id, shown::short_id(event.id)),
-            out.paint(Look::Time, shown::time(event.time)),
+            out.paint(Look::Time, rfc3339(event.time)),
             out.paint(
                 Look::Author,
                 format_args!("{}:{}", self.names.show(event.author), event.seq)

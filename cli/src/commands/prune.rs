@@ -46,7 +46,7 @@ pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
     let cut = find_cut(&ledger.snapshot()?, Some(&args.before))?;
     let progress = Progress::new("pruning");
     let options = PruneOptions { dry_run: args.dry_run };
-    let report = ledger.prune(&cut, options, &mut |done, total| progress.report(done, total))?;
+    let report = ledger.prune(&cut, options, &mut |done, total| progress.step(done, total))?;
     drop(progress);
     let out = &mut context.out;
     let PruneReport { values, opening_bytes, blocks, block_bytes, pinned } = report;

@@ -6,6 +6,7 @@ use quipu_store::{Expected, Ledger, RegisterWrite, Snapshot, Value};
 
 use crate::context::Context;
 use crate::exit::Failure;
+use crate::fetching::with_fetched;
 use crate::input::{Source, ValueArgs};
 use crate::long;
 use crate::shown;
@@ -39,15 +40,17 @@ pub fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
         ));
     }
     let ledger = context.open_to_write()?;
-    let snapshot = ledger.snapshot()?;
-    let current = snapshot.register(&key)?;
+    let current = ledger.snapshot()?.register(&key)?;
     match current.as_slice() {
         [] => return Err(Failure::NotFound(format!("no register {key:?}"))),
         [_] => return Err(Failure::Condition(format!("the register {key:?} has no conflict"))),
         _ => {}
     }
     let input = match (take, source) {
-        (Some(part), None) => taken(&snapshot, &key, &current, &part)?,
+        (Some(part), None) => with_fetched(&ledger, context, |_| {
+            // What has been fetched is not in a snapshot from before.
+            taken(&ledger.snapshot()?, &key, &current, &part)
+        })?,
         (_, source) => source.unwrap_or(Source::Text(String::new())).open(context)?,
     };
     let committed = settle(&ledger, &key, &current, input)?;

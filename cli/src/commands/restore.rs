@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use quipu_merge::Policy;
+use quipu_net::rfc3339;
 use quipu_store::{BackupId, Ledger, Options, Restore};
 use serde::Serialize;
 
@@ -10,7 +11,6 @@ use crate::amount::count;
 use crate::context::Context;
 use crate::exit::Failure;
 use crate::output::{self, Progress};
-use crate::shown::time;
 
 /// Make a new store from a backup, with a key of its own.
 ///
@@ -64,7 +64,7 @@ pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
         name: ledger.genesis().name,
         key: ledger.author().to_string(),
         backup: backup.id.0,
-        time: time(backup.started),
+        time: rfc3339(backup.started),
         events: ledger.snapshot()?.len()?,
     };
     let out = &mut context.out;

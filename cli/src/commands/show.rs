@@ -1,5 +1,6 @@
 //! `quipu show`
 
+use quipu_net::rfc3339;
 use quipu_store::EventInfo;
 
 use crate::context::Context;
@@ -37,7 +38,7 @@ pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
         .unwrap_or_default();
     out.line(format_args!("author  {author}{name}"))?;
     out.line(format_args!("seq     {}", event.seq))?;
-    out.line(format_args!("time    {}", shown::time(event.time)))?;
+    out.line(format_args!("time    {}", rfc3339(event.time)))?;
     for (what, id) in follows(&event) {
         out.line(format_args!("{what}  {id}"))?;
     }

@@ -105,7 +105,7 @@ pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
 
 fn check(ledger: &Ledger) -> Result<VerifyReport, Failure> {
     let progress = Progress::new("verifying");
-    Ok(ledger.verify(&mut |done, total| progress.report(done, total))?)
+    Ok(ledger.verify(&mut |done, total| progress.step(done, total))?)
 }
 
 /// A store that is too damaged to be read has failed verification as well.

@@ -1,8 +1,8 @@
 //! New events on their way to everybody: pushed along a tree, told of beside it.
 //!
 //! An event is pushed to the peers at the other end of a branch of the tree, and its id is told to the
-//! others. Who gets an event twice takes that peer off its tree; who is told of one that does not
-//! come asks for it, and puts that peer on. So the tree finds itself, and mends itself (J. Leitão and
+//! others. Who is pushed an event twice takes the second peer off its tree; who is told of one that does
+//! not come asks for it, and puts that peer on. So the tree finds itself, and mends itself (J. Leitão and
 //! others, [Epidemic Broadcast Trees](https://asc.di.fct.unl.pt/~jleitao/pdf/srds07-leitao.pdf)). Only
 //! what has been admitted is passed on, and the store is where it is fetched from again.
 
@@ -86,16 +86,13 @@ impl Gossip {
     /// up, that is noted with [`Gossip::note`].
     pub fn pushed(&mut self, peer: AuthorKey, id: EventId) -> (bool, Option<ToPeer>) {
         self.settle(id);
-        if self.seen.contains(id) {
-            return (false, self.prune(peer));
-        }
-        self.set_on_tree(peer, true);
-        (true, None)
-    }
-
-    /// An event that a peer has pushed was held before.
-    pub fn prune(&mut self, peer: AuthorKey) -> Option<ToPeer> {
-        self.set_on_tree(peer, false).then_some((peer, Message::Prune))
+        let first = self.seen.pushed_by(id, peer);
+        // Another branch of the tree must lead here. An event that has come by synchronisation, which
+        // now and then is faster, does not show one: without this peer the next would come late.
+        let other = first.filter(|first| *first != peer).and_then(|first| self.links.get(&first));
+        let others = other.is_some_and(|link| link.on_tree);
+        let changed = self.set_on_tree(peer, !others);
+        (first.is_none(), (others && changed).then_some((peer, Message::Prune)))
     }
 
     /// An event that was pushed has not been admitted: it may come again.
@@ -103,16 +100,16 @@ impl Gossip {
         self.seen.remove(id);
     }
 
-    /// An event has come: nobody needs to push it.
-    pub fn note(&mut self, id: EventId) {
-        self.seen.insert(id);
+    /// An event has come, pushed by a peer or in another way: nobody needs to push it.
+    pub fn note(&mut self, id: EventId, by: Option<AuthorKey>) {
+        self.seen.insert(id, by);
         self.settle(id);
     }
 
     /// Spreads an event that is held now, to all but whom it came from.
     pub fn spread(&mut self, packet: &Packet, from: Option<AuthorKey>, now: Moment) -> Vec<ToPeer> {
         let id = packet.id();
-        self.seen.insert(id);
+        self.seen.insert(id, from);
         let short = packet.len() <= MAX_ANNOUNCED_LEN;
         let mut push = Vec::new();
         for (peer, link) in self.links.iter_mut().filter(|(peer, _)| Some(**peer) != from) {
@@ -251,8 +248,15 @@ impl Link {
 struct Seen {
     /// In the order in which they were seen, by number. What has been removed is passed over.
     order: VecDeque<(u64, EventId)>,
-    ids: BTreeMap<EventId, u64>,
+    ids: BTreeMap<EventId, Sight>,
     last: u64,
+}
+
+#[derive(Debug)]
+struct Sight {
+    number: u64,
+    /// The first peer that has pushed it, if one has.
+    by: Option<AuthorKey>,
 }
 
 impl Seen {
@@ -260,16 +264,21 @@ impl Seen {
         self.ids.contains_key(&id)
     }
 
-    fn insert(&mut self, id: EventId) {
+    /// Who was the first to push an event that was seen: this peer, where nobody was before.
+    fn pushed_by(&mut self, id: EventId, peer: AuthorKey) -> Option<AuthorKey> {
+        self.ids.get_mut(&id).map(|sight| *sight.by.get_or_insert(peer))
+    }
+
+    fn insert(&mut self, id: EventId, by: Option<AuthorKey>) {
         if self.contains(id) {
             return;
         }
         self.last += 1;
-        self.ids.insert(id, self.last);
+        self.ids.insert(id, Sight { number: self.last, by });
         self.order.push_back((self.last, id));
         if self.order.len() > MAX_SEEN
             && let Some((number, first)) = self.order.pop_front()
-            && self.ids.get(&first) == Some(&number)
+            && self.ids.get(&first).is_some_and(|sight| sight.number == number)
         {
             self.ids.remove(&first);
         }
@@ -285,15 +294,39 @@ mod tests {
     use super::*;
 
     #[test]
+    fn only_another_branch_takes_a_peer_off_the_tree() {
+        let [ada, bob] = [1, 2].map(|number| AuthorKey([number; 32]));
+        let id = |number: u8| EventId([number; 32]);
+        let mut gossip = Gossip::default();
+        [ada, bob].into_iter().for_each(|peer| gossip.join(peer));
+        let prune = |peer| Some((peer, Message::Prune));
+        // What has come by synchronisation before it is pushed shows no other way.
+        gossip.note(id(1), None);
+        assert_eq!(gossip.pushed(ada, id(1)), (false, None));
+        // Nor does what the same peer pushes twice, say where a question for it has crossed it.
+        assert_eq!(gossip.pushed(ada, id(1)), (false, None));
+        assert_eq!(gossip.pushed(bob, id(1)), (false, prune(bob)));
+        assert_eq!(gossip.pushed(bob, id(1)), (false, None));
+        // Whoever is first with another one is on the tree again, and the other one goes.
+        assert_eq!(gossip.pushed(bob, id(2)), (true, None));
+        gossip.note(id(2), Some(bob));
+        assert_eq!(gossip.pushed(ada, id(2)), (false, prune(ada)));
+        // A peer that wants no pushes any more shows no way either.
+        gossip.set_on_tree(bob, false);
+        assert_eq!(gossip.pushed(ada, id(2)), (false, None));
+        assert!(gossip.links[&ada].on_tree);
+    }
+
+    #[test]
     fn what_was_seen_is_bounded_and_forgotten_at_little_cost() {
         let id = |number: usize| EventId(*blake3::hash(&number.to_be_bytes()).as_bytes());
         let mut seen = Seen::default();
-        (0..MAX_SEEN).for_each(|number| seen.insert(id(number)));
+        (0..MAX_SEEN).for_each(|number| seen.insert(id(number), None));
         // Each of these would be a minute's work, were all that was seen looked through.
         for _ in 0..MAX_SEEN * 4 {
             seen.remove(id(7));
             assert!(!seen.contains(id(7)));
-            seen.insert(id(7));
+            seen.insert(id(7), None);
         }
         assert!(seen.contains(id(7)) && !seen.contains(id(8)));
         assert_eq!((seen.order.len(), seen.ids.len()), (MAX_SEEN, 1));

@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 
 use super::ApiError;
 use super::audit::Audit;
+use super::body::Room;
 use super::idempotency::Remembered;
 use super::limits::ApiLimits;
 use super::metrics::Metrics;
@@ -35,6 +36,8 @@ pub struct App {
     /// The number of the request that comes next.
     pub requests: AtomicU64,
     pub rates: Rates,
+    /// For bodies of requests that are held in memory.
+    pub bodies: Room,
     pub uploads: Arc<Semaphore>,
     pub streams: Arc<Semaphore>,
     workers: Arc<Semaphore>,
@@ -70,6 +73,7 @@ impl App {
             rates,
             metrics: Metrics::default(),
             requests: AtomicU64::new(1),
+            bodies: Room::new(limits.held_bytes),
             uploads: Arc::new(Semaphore::new(limits.uploads)),
             streams: Arc::new(Semaphore::new(limits.streams)),
             workers: Arc::new(Semaphore::new(limits.workers)),

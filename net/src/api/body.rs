@@ -1,28 +1,84 @@
-//! Bodies of requests and answers that are never held as a whole.
+//! Bodies of requests and answers: those that are held in memory, and those that never are as a whole.
 
 use std::io::{self, ErrorKind, Read};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use http_body_util::BodyExt;
 use hyper::body::{Frame, SizeHint};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::problem::{self, Answer, Problem};
 
 /// So many pieces are on their way at most.
 const PIECES: usize = 4;
 
-/// Reads a body of up to `limit` bytes.
-pub async fn read_all(body: Body, limit: usize, idle: Duration) -> Answer<Bytes> {
-    let mut incoming = Incoming { body, idle, left: limit as u64 };
-    let mut all = Vec::new();
-    while let Some(piece) = incoming.next().await? {
-        all.extend_from_slice(&piece);
+/// Room in memory for what comes of bodies, in bytes: connections share it.
+#[derive(Clone)]
+pub struct Room(Arc<Semaphore>);
+
+impl Room {
+    /// Room for so many bytes.
+    pub fn new(bytes: usize) -> Self {
+        Self(Arc::new(Semaphore::new(bytes.min(Semaphore::MAX_PERMITS))))
     }
-    Ok(all.into())
+
+    /// Reads a body of up to `limit` bytes.
+    pub async fn read_all(&self, body: Body, limit: usize, idle: Duration) -> Answer<Bytes> {
+        let mut incoming = Incoming::new(body, limit as u64, idle);
+        let mut all = self.gather();
+        while let Some(piece) = incoming.next().await? {
+            all.push(&piece)?;
+        }
+        Ok(all.finish())
+    }
+
+    /// Begins to gather a body.
+    pub fn gather(&self) -> Gathered {
+        Gathered { bytes: Vec::new(), room: self.clone(), taken: None }
+    }
+}
+
+/// What has come of a body. Its room is taken until the last of its bytes is dropped.
+pub struct Gathered {
+    bytes: Vec<u8>,
+    room: Room,
+    taken: Option<OwnedSemaphorePermit>,
+}
+
+impl Gathered {
+    /// Adds what came next. Room is taken for what is here, and not for what was announced: so nobody
+    /// keeps others out by promises.
+    pub fn push(&mut self, piece: &[u8]) -> Answer<()> {
+        let full = || Problem::for_now(problem::BUSY, "too many requests are being sent", 1);
+        let len = u32::try_from(piece.len()).map_err(|_| full())?;
+        let taken = self.room.0.clone().try_acquire_many_owned(len).map_err(|_| full())?;
+        match &mut self.taken {
+            Some(all) => all.merge(taken),
+            none => *none = Some(taken),
+        }
+        self.bytes.extend_from_slice(piece);
+        Ok(())
+    }
+
+    /// How many bytes have come.
+    pub const fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// All of them.
+    pub fn finish(self) -> Bytes {
+        Bytes::from_owner(self)
+    }
+}
+
+impl AsRef<[u8]> for Gathered {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 /// The body of a request, piece by piece.

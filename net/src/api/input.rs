@@ -7,7 +7,6 @@ use serde::de::DeserializeOwned;
 use std::sync::Arc;
 
 use super::app::App;
-use super::body::read_all;
 use super::limits::{MAX_PAGE, PAGE};
 use super::problem::{Answer, Problem};
 
@@ -39,7 +38,7 @@ impl<T: DeserializeOwned + Send> FromRequestParts<Arc<App>> for Part<T> {
 pub struct Payload<T> {
     /// What it says.
     pub content: T,
-    /// What it is.
+    /// What it is. As long as these are there, room in memory is taken for both.
     pub bytes: axum::body::Bytes,
 }
 
@@ -48,7 +47,8 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for Payload<T> {
 
     async fn from_request(request: Request, app: &Arc<App>) -> Answer<Self> {
         let limits = &app.limits;
-        let bytes = read_all(request.into_body(), limits.json_bytes, limits.idle_timeout).await?;
+        let (body, idle) = (request.into_body(), limits.idle_timeout);
+        let bytes = app.bodies.read_all(body, limits.json_bytes, idle).await?;
         let content = serde_json::from_slice(&bytes);
         let content = content.map_err(|error| Problem::bad(format!("the body: {error}")))?;
         Ok(Self { content, bytes })

@@ -12,7 +12,9 @@ use super::app::App;
 use super::input::{Params, Part, event, page};
 use super::limits::MAX_PAGE_BYTES;
 use super::problem::{self, Answer, Problem};
-use super::shown::{self, Bytes, BytesOut, ElementOut, WriteOut};
+use super::shown::ElementOut;
+use crate::operation::Bytes;
+use crate::shown::{BytesOut, WriteOut};
 
 /// A page of keys.
 #[derive(Deserialize, IntoParams)]
@@ -65,7 +67,7 @@ pub async fn keys(
         snapshot.keys_after(&query.prefix, query.after.as_deref(), |key, kinds| {
             more = keys.len() == limit;
             if !more {
-                let types = kinds.iter().copied().map(shown::kind).collect();
+                let types = kinds.iter().map(|kind| kind.word()).collect();
                 keys.push(KeyOut { key: key.to_owned(), types });
             }
             !more

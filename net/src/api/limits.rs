@@ -19,6 +19,9 @@ pub struct ApiLimits {
     pub shutdown_timeout: Duration,
     /// Bytes of the body of a request in JSON.
     pub json_bytes: usize,
+    /// Bytes of bodies that are held in memory at a time: of all requests in JSON, and of each value
+    /// that is written the first mebibyte. Who sends more is told to come again.
+    pub held_bytes: usize,
     /// Bytes of a value that is written.
     pub value_bytes: u64,
     /// Requests that read or write the store at a time; further ones wait.
@@ -53,6 +56,7 @@ impl Default for ApiLimits {
             read_timeout: Duration::from_secs(30),
             shutdown_timeout: Duration::from_secs(10),
             json_bytes: 16 << 20,
+            held_bytes: 64 << 20,
             value_bytes: 4 << 30,
             workers: 32,
             uploads: 8,

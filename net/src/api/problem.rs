@@ -6,6 +6,7 @@ use quipu_store::{CutError, IdentityError, LongError, ReadError, StorageError, V
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::operation::{NoBase64, OperationError};
 use crate::watch::WatchError;
 
 /// Why a request was not done.
@@ -186,6 +187,21 @@ impl From<WriteError> for Problem {
             WriteError::Content(error) => content(&error),
             WriteError::KeyChanged => Self::for_now(BUSY, text, 1),
             _ => Self::new(REFUSED, text),
+        }
+    }
+}
+
+impl From<NoBase64> for Problem {
+    fn from(error: NoBase64) -> Self {
+        Self::bad(error.to_string())
+    }
+}
+
+impl From<OperationError> for Problem {
+    fn from(error: OperationError) -> Self {
+        match error {
+            OperationError::Bytes(error) => error.into(),
+            OperationError::Write(error) => error.into(),
         }
     }
 }

@@ -17,8 +17,9 @@ use super::input::{Params, Part};
 use super::keys::AtQuery;
 use super::limits::MAX_PAGE;
 use super::problem::{self, Answer, Problem};
-use super::shown::{CommittedOut, WriteOut};
+use super::shown::CommittedOut;
 use super::write::{Condition, Write, put_value};
+use crate::shown::WriteOut;
 
 /// A register.
 #[derive(Serialize, ToSchema)]

@@ -1,9 +1,9 @@
 //! Bearer tokens: who may use the API, and for what.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -16,6 +16,8 @@ use utoipa::ToSchema;
 
 /// The file in the store's directory.
 pub const TOKENS_FILE: &str = "tokens.json";
+/// Whoever changes the file holds a lock on this one, since the file itself is replaced.
+const LOCK_FILE: &str = "tokens.lock";
 /// So many tokens there may be.
 const MAX_TOKENS: usize = 10_000;
 /// Length of a token's name, in bytes.
@@ -107,7 +109,8 @@ struct Contents {
 }
 
 /// The tokens of a store, in a file of mode 0600. Threads share it; whatever changes the file, also
-/// another process, counts from the next request on.
+/// another process, counts from the next request on. Those who change it at the same time wait for one
+/// another, so that no change is lost.
 pub struct Tokens {
     path: PathBuf,
     known: Mutex<Known>,
@@ -116,8 +119,8 @@ pub struct Tokens {
 #[derive(Default)]
 struct Known {
     tokens: BTreeMap<String, Record>,
-    /// The file that was read last.
-    version: Option<Version>,
+    /// The file that was read last. It is kept open, so that no other one gets its inode.
+    read: Option<(Version, File)>,
 }
 
 /// Tells one state of the file from another.
@@ -162,6 +165,7 @@ impl Tokens {
         let id = HEXLOWER.encode(token.first_chunk::<ID_LEN>().unwrap_or(&[0; ID_LEN]));
         let info = TokenInfo { id, name: name.to_owned(), role, created, expires };
         let hash = blake3::hash(&token).to_hex().to_string();
+        let _lock = self.lock()?;
         let mut known = self.fresh()?;
         if known.tokens.len() >= MAX_TOKENS {
             return Err(TokenError::TooMany);
@@ -190,6 +194,7 @@ impl Tokens {
     /// # Errors
     /// Nothing has changed then.
     pub fn revoke(&self, id: &str) -> Result<bool, TokenError> {
+        let _lock = self.lock()?;
         let mut known = self.fresh()?;
         let mut tokens = known.tokens.clone();
         if tokens.remove(id).is_none() {
@@ -234,27 +239,43 @@ impl Tokens {
             return Err(TokenError::Exposed(self.path.clone(), mode));
         }
         let version = Version::of(&data);
-        if known.version != Some(version) {
-            let bytes = fs::read(&self.path).map_err(|error| self.failed(error))?;
+        if known.read.as_ref().is_none_or(|(read, _)| *read != version) {
+            let (bytes, version, file) = self.read().map_err(|error| self.failed(error))?;
             let malformed = |error| TokenError::Malformed(self.path.clone(), error);
             let contents: Contents = serde_json::from_slice(&bytes).map_err(malformed)?;
             let by_id = |record: Record| (record.info.id.clone(), record);
             known.tokens = contents.tokens.into_iter().map(by_id).collect();
-            known.version = Some(version);
+            known.read = Some((version, file));
         }
         Ok(known)
+    }
+
+    fn read(&self) -> io::Result<(Vec<u8>, Version, File)> {
+        let (mut file, mut bytes) = (File::open(&self.path)?, Vec::new());
+        let version = Version::of(&file.metadata()?);
+        file.read_to_end(&mut bytes)?;
+        Ok((bytes, version, file))
+    }
+
+    /// Waits until nobody else changes the file. Requests are checked meanwhile.
+    fn lock(&self) -> Result<Lock, TokenError> {
+        let path = self.path.with_file_name(LOCK_FILE);
+        let open =
+            OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+        let locked = open.and_then(|file| file.lock().map(|()| Lock(file)));
+        locked.map_err(|error| TokenError::File(path, error))
     }
 
     fn write(&self, known: &mut Known, tokens: BTreeMap<String, Record>) -> Result<(), TokenError> {
         let contents = Contents { tokens: tokens.values().cloned().collect() };
         let malformed = |error| TokenError::Malformed(self.path.clone(), error);
         let bytes = serde_json::to_vec_pretty(&contents).map_err(malformed)?;
-        let version = self.replace(&bytes).map_err(|error| self.failed(error))?;
-        *known = Known { tokens, version: Some(version) };
+        let written = self.replace(&bytes).map_err(|error| self.failed(error))?;
+        *known = Known { tokens, read: Some(written) };
         Ok(())
     }
 
-    fn replace(&self, bytes: &[u8]) -> io::Result<Version> {
+    fn replace(&self, bytes: &[u8]) -> io::Result<(Version, File)> {
         let dir = self.path.parent().unwrap_or(Path::new("."));
         // Of mode 0600.
         let mut file = NamedTempFile::new_in(dir)?;
@@ -262,11 +283,22 @@ impl Tokens {
         file.as_file().sync_all()?;
         let file = file.persist(&self.path)?;
         File::open(dir)?.sync_all()?;
-        Ok(Version::of(&file.metadata()?))
+        Ok((Version::of(&file.metadata()?), file))
     }
 
     fn failed(&self, error: io::Error) -> TokenError {
         TokenError::File(self.path.clone(), error)
+    }
+}
+
+/// Given back at once: a process that is being started by another thread has the file as well for
+/// a moment, and the lock would last as long.
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // It is given back with the file at the latest.
+        let _ = self.0.unlock();
     }
 }
 
@@ -329,6 +361,37 @@ mod tests {
         there.revoke(&new.info.id).unwrap();
         assert!(here.check(&new.text).unwrap().is_none());
         assert!(!here.holds(&new.info.id).unwrap());
+    }
+
+    #[test]
+    fn no_change_is_lost_where_several_change_at_once() {
+        const EACH: usize = 40;
+        let dir = tempfile::tempdir().unwrap();
+        // Each with what it knows, as processes have it.
+        let open = || Tokens::open(dir.path()).unwrap();
+        let here = open();
+        let old: Vec<_> =
+            (0..EACH).map(|_| here.add("old", Role::Read, None).unwrap().info.id).collect();
+        let mut made: Vec<String> = std::thread::scope(|scope| {
+            let add = || {
+                let tokens = open();
+                let add = |_| tokens.add("new", Role::Read, None).unwrap().info.id;
+                (0..EACH).map(add).collect::<Vec<_>>()
+            };
+            let revoke = || {
+                let tokens = open();
+                old.iter().for_each(|id| assert!(tokens.revoke(id).unwrap()));
+            };
+            let adding = [scope.spawn(add), scope.spawn(add)];
+            scope.spawn(revoke);
+            adding.into_iter().flat_map(|adding| adding.join().unwrap()).collect()
+        });
+        made.sort_unstable();
+        let mut left: Vec<_> = here.list().unwrap().into_iter().map(|token| token.id).collect();
+        left.sort_unstable();
+        assert_eq!(left, made);
+        let mode = fs::metadata(dir.path().join(LOCK_FILE)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
     }
 
     #[test]

@@ -14,8 +14,9 @@ use super::app::App;
 use super::caller::Caller;
 use super::input::{Payload, event};
 use super::problem::{Answer, Problem};
-use super::shown::{Bytes, CommittedOut};
-use super::write::{Write, decoded};
+use super::shown::CommittedOut;
+use super::write::Write;
+use crate::operation::OperationIn;
 
 /// So many events a condition may name.
 const MAX_NAMED: usize = 1024;
@@ -31,52 +32,6 @@ pub struct TransactionIn {
     conditions: Vec<ConditionIn>,
 }
 
-/// An operation.
-#[derive(Deserialize, ToSchema)]
-#[serde(tag = "op", rename_all = "lowercase", deny_unknown_fields)]
-pub enum OperationIn {
-    /// Writes a register.
-    Put {
-        /// The register.
-        key: String,
-        /// The value.
-        value: Bytes,
-    },
-    /// Deletes a register.
-    Del {
-        /// The register.
-        key: String,
-    },
-    /// Adds to a counter.
-    Inc {
-        /// The counter.
-        key: String,
-        /// How much; not 0.
-        by: i64,
-    },
-    /// Puts a member into a set.
-    Add {
-        /// The set.
-        key: String,
-        /// The member.
-        member: Bytes,
-    },
-    /// Takes a member out of a set.
-    Rem {
-        /// The set.
-        key: String,
-        /// The member.
-        member: Bytes,
-    },
-    /// Adds a value to a list.
-    Append {
-        /// The list.
-        key: String,
-        /// The value.
-        value: Bytes,
-    },
-}
-
 /// What a register must hold.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -85,20 +40,6 @@ pub struct ConditionIn {
     key: String,
     /// The events whose writes must stand in it; none of them: it must have no value.
     events: Vec<String>,
-}
-
-impl OperationIn {
-    fn add_to(&self, transaction: &mut Transaction<'_>) -> Answer<()> {
-        match self {
-            Self::Put { key, value } => transaction.put(key, &decoded(value)?)?,
-            Self::Del { key } => transaction.del(key)?,
-            Self::Inc { key, by } => transaction.inc(key, *by)?,
-            Self::Add { key, member } => transaction.add(key, &decoded(member)?)?,
-            Self::Rem { key, member } => transaction.rem(key, &decoded(member)?)?,
-            Self::Append { key, value } => transaction.append(key, &decoded(value)?)?,
-        };
-        Ok(())
-    }
 }
 
 impl ConditionIn {
@@ -134,7 +75,9 @@ pub async fn transaction(
     let write = Write::new(caller, headers, "POST transaction".to_owned());
     write
         .commit(&app, bytes, operations, move |_, transaction| {
-            content.operations.iter().try_for_each(|operation| operation.add_to(transaction))?;
+            for operation in &content.operations {
+                operation.add_to(transaction)?;
+            }
             content.conditions.iter().try_for_each(|condition| condition.add_to(transaction))
         })
         .await

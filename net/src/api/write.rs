@@ -19,7 +19,8 @@ use super::idempotency::Claim;
 use super::input::{Part, Payload};
 use super::problem::{self, Answer, Problem};
 use super::registers::{tag, tag_header};
-use super::shown::{self, CommittedOut};
+use super::shown::CommittedOut;
+use crate::operation;
 
 /// Values up to this length are read before anything else is done.
 const SHORT: usize = 1 << 20;
@@ -225,14 +226,14 @@ pub async fn put_value(
 ) -> Answer<Response> {
     let limits = app.limits;
     let mut incoming = Incoming::new(body, limits.value_bytes, limits.idle_timeout);
-    let mut first = Vec::new();
+    let mut first = app.bodies.gather();
     while let Some(piece) = incoming.next().await? {
-        first.extend_from_slice(&piece);
+        first.push(&piece)?;
         if first.len() > SHORT {
-            return put_long(&app, write, key, condition, first.into(), incoming).await;
+            return put_long(&app, write, key, condition, first.finish(), incoming).await;
         }
     }
-    let body = Bytes::from(first);
+    let body = first.finish();
     let value = body.clone();
     write
         .commit(&app, body, 1, move |app, transaction| {
@@ -301,10 +302,10 @@ pub async fn counter(
 pub struct SetIn {
     /// Members that are put in.
     #[serde(default)]
-    add: Vec<shown::Bytes>,
+    add: Vec<operation::Bytes>,
     /// Members that are taken out.
     #[serde(default)]
-    rem: Vec<shown::Bytes>,
+    rem: Vec<operation::Bytes>,
 }
 
 /// Puts members into a set, and takes members out.
@@ -326,10 +327,10 @@ pub async fn set(
     write
         .commit(&app, bytes, operations, move |_, transaction| {
             for member in &content.rem {
-                transaction.rem(&key, &decoded(member)?)?;
+                transaction.rem(&key, &member.decode()?)?;
             }
             for member in &content.add {
-                transaction.add(&key, &decoded(member)?)?;
+                transaction.add(&key, &member.decode()?)?;
             }
             Ok(())
         })
@@ -341,7 +342,7 @@ pub async fn set(
 #[serde(deny_unknown_fields)]
 pub struct ListIn {
     /// The values, in order.
-    append: Vec<shown::Bytes>,
+    append: Vec<operation::Bytes>,
 }
 
 /// Adds values to the end of a list, in one event.
@@ -363,14 +364,9 @@ pub async fn list(
     write
         .commit(&app, bytes, operations, move |_, transaction| {
             for value in &content.append {
-                transaction.append(&key, &decoded(value)?)?;
+                transaction.append(&key, &value.decode()?)?;
             }
             Ok(())
         })
         .await
-}
-
-/// The bytes that a request means.
-pub fn decoded(bytes: &shown::Bytes) -> Answer<std::borrow::Cow<'_, [u8]>> {
-    bytes.decode().ok_or_else(|| Problem::bad("a value that is no base64"))
 }

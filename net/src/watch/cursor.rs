@@ -31,6 +31,11 @@ pub struct Cursor {
 }
 
 impl Cursor {
+    /// The list on the shelf that it goes on from.
+    pub(super) const fn shelf(&self) -> Option<ShelfId> {
+        self.shelf
+    }
+
     /// The events that it names.
     pub(super) fn tips(
         &self,

@@ -124,8 +124,11 @@ impl Watch {
     /// [`WatchError::Cursor`] for a cursor of another ledger, [`WatchError::Expired`]; the disk, the
     /// database or its content.
     pub fn after(ledger: Arc<Ledger>, cursor: &Cursor) -> Result<Self, WatchError> {
-        let shelf = Shelf::of(&ledger);
+        let mut shelf = Shelf::of(&ledger);
         let tips = cursor.tips(&shelf, ledger.id())?;
+        if let Some(list) = cursor.shelf() {
+            shelf.go_on(list);
+        }
         let follower = ledger.follow(MAX_QUEUED)?;
         let mut seen = Seen::default();
         {
@@ -139,7 +142,7 @@ impl Watch {
             }
         }
         seen.start_from(cursor);
-        Ok(Self::new(ledger, follower, seen, true))
+        Ok(Self { shelf, ..Self::new(ledger, follower, seen, true) })
     }
 
     fn new(ledger: Arc<Ledger>, follower: Follower, seen: Seen, behind: bool) -> Self {

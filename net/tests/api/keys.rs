@@ -195,6 +195,24 @@ async fn a_transaction_is_one_event_or_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_json_of_an_event_is_the_same_to_the_byte() {
+    let server = Server::start();
+    let client = server.client(Role::Write);
+    let operation = |key: &str| format!(r#"{{"op":"put","key":"{key}","value":"v"}}"#);
+    let operations: Vec<_> = ["a", "b", "c"].map(operation).into();
+    let body = format!(r#"{{"operations":[{}]}}"#, operations.join(","));
+    let event = client.send(Method::POST, "/v1/transactions", &[], body).await.written();
+    let reply = client.get(&format!("/v1/events/{event}?limit=2")).await;
+    let json = reply.good();
+    let [author, time, micros, prev] = ["author", "time", "micros", "prev"].map(|name| &json[name]);
+    let about = format!(
+        r#"{{"event":"{event}","author":{author},"seq":2,"time":{time},"micros":{micros},"prev":{prev},"parents":[],"void":false"#
+    );
+    let ops = operations[..2].join(",");
+    assert_eq!(reply.text(), format!(r#"{about},"operations":3,"ops":[{ops}],"next":2}}"#));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn history_is_paged_in_both_orders() {
     let server = Server::start();
     let client = server.client(Role::Write);

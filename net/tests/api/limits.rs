@@ -121,6 +121,49 @@ async fn who_is_slow_is_not_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn bodies_take_up_so_much_memory_together() {
+    let server = Server::with(ApiLimits { held_bytes: 4000, ..ApiLimits::default() });
+    let token = server.token(Role::Write);
+    let client = server.client_with(Some(&token.text));
+    let body = json!({"append": ["x".repeat(1500)]});
+    let mut slow = Vec::new();
+    for request in ["PUT /v1/registers/k/value", "POST /v1/lists/slow"] {
+        client.post("/v1/lists/l", &body).await.written();
+        let mut stream = client.stream().await;
+        let head = format!(
+            "{request} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {}\r\n\
+             content-length: 2000\r\n\r\n",
+            token.text
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(&[b' '; 1500]).await.unwrap();
+        stream.flush().await.unwrap();
+        slow.push(stream);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    // What two have sent of theirs leaves no room for this, but for something shorter.
+    let refused = client.post("/v1/lists/l", &body).await;
+    refused.is_problem(503, "busy");
+    assert_eq!(refused.header("retry-after"), "1");
+    client.put("/v1/registers/k/value", &"x".repeat(1500)).await.is_problem(503, "busy");
+    client.post("/v1/counters/c", &json!({"by": 1})).await.written();
+    // Who has gone, and who has been answered, takes up none.
+    drop(slow);
+    let mut reply = client.post("/v1/lists/l", &body).await;
+    for _ in 0..100 {
+        if reply.status != 503 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        reply = client.post("/v1/lists/l", &body).await;
+    }
+    reply.written();
+    for _ in 0..10 {
+        client.post("/v1/lists/l", &json!({"append": ["x".repeat(3900)]})).await.written();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_value_that_was_cut_off_is_not_written() {
     let server = Server::start();
     let token = server.token(Role::Write);

@@ -20,7 +20,7 @@ use quipu_merge::Codec;
 
 use crate::error::StorageError;
 use crate::ledger::Ledger;
-use crate::merge::Progress;
+use crate::pace::{Pace, step};
 
 /// So many marks are looked at together.
 const MARKS: usize = 1 << 12;
@@ -74,9 +74,15 @@ impl Ledger {
     ///
     /// # Errors
     /// The disk, the database or its content. What has been deleted was garbage.
-    pub fn gc(&self, options: GcOptions, progress: Progress<'_>) -> Result<GcReport, StorageError> {
+    /// [`StorageError::Stopped`]: the room of what has been deleted has been given back then, and the next
+    /// time goes on with the rest.
+    pub fn gc(
+        &self,
+        options: GcOptions,
+        progress: &mut dyn Pace,
+    ) -> Result<GcReport, StorageError> {
         if options.dry_run {
-            return self.gc_preview(options.grace);
+            return self.gc_preview(options.grace, progress);
         }
         let disk_before = self.db.table_bytes()?;
         let mut report = GcReport { disk_before, ..GcReport::default() };
@@ -86,7 +92,14 @@ impl Ledger {
         loop {
             let before = report.blocks;
             (report.young, report.in_use) = (0, 0);
-            self.collect(options.grace, &mut report, &mut deleted, progress)?;
+            match self.collect(options.grace, &mut report, &mut deleted, progress) {
+                // What is deleted and not given back now would be found by nobody later.
+                Err(StorageError::Stopped) if !deleted.is_empty() => {
+                    self.reclaim(&deleted)?;
+                    return Err(StorageError::Stopped);
+                }
+                collected => collected?,
+            }
             if report.blocks == before {
                 break;
             }
@@ -105,10 +118,11 @@ impl Ledger {
         grace: Duration,
         report: &mut GcReport,
         deleted: &mut BTreeSet<u64>,
-        progress: Progress<'_>,
+        progress: &mut dyn Pace,
     ) -> Result<(), StorageError> {
         let (mut after, mut at_once) = (0, *AT_ONCE.start());
         loop {
+            step(progress, report.blocks, 0)?;
             let marked = self.marked_after(&mut after)?;
             if marked.is_empty() {
                 return Ok(());
@@ -122,7 +136,7 @@ impl Ledger {
                 let (start, commit) = (Instant::now(), self.published().commit);
                 Deletion::new(self, grace, report, deleted).run(some)?;
                 fail::fail_point!("between-collected");
-                progress(report.blocks, 0);
+                step(progress, report.blocks, 0)?;
                 if self.published().commit > commit + 1 {
                     // Others write: half of the time is theirs.
                     at_once = *AT_ONCE.start();

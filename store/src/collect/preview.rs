@@ -8,16 +8,22 @@ use super::find::edges_of;
 use crate::blocks::Cascade;
 use crate::error::StorageError;
 use crate::ledger::Ledger;
+use crate::pace::{Pace, step};
 
 impl Ledger {
     /// Tells what collecting would delete. A block goes where all that refers to it goes.
-    pub(super) fn gc_preview(&self, grace: Duration) -> Result<GcReport, StorageError> {
+    pub(super) fn gc_preview(
+        &self,
+        grace: Duration,
+        progress: &mut dyn Pace,
+    ) -> Result<GcReport, StorageError> {
         let start = Instant::now();
         let disk = self.db.table_bytes()?;
         let mut report = GcReport { disk_before: disk, disk_after: disk, ..GcReport::default() };
         let mut cascade = Cascade::new(self.latest());
         let mut after = 0;
         loop {
+            step(progress, cascade.blocks, 0)?;
             let marked = self.marked_after(&mut after)?;
             if marked.is_empty() {
                 break;

@@ -21,8 +21,8 @@ use quipu_merge::{BlockId, Clock, Cut, Dot, Lane, Seq};
 use crate::blocks::Cascade;
 use crate::error::{ReadError, StorageError};
 use crate::ledger::Ledger;
-use crate::merge::Progress;
 use crate::opening;
+use crate::pace::{Pace, step};
 use crate::pruned::Pruned;
 use crate::schema::{self, Family, meta};
 use crate::snapshot::Snapshot;
@@ -67,13 +67,13 @@ impl Ledger {
     ///
     /// # Errors
     /// [`ReadError::NoSuchEvent`] where the cut names an event that is not held, and errors of the
-    /// disk, the database or its content. Some may be pruned then and the rest not, as after a
-    /// crash; the store is sound.
+    /// disk, the database or its content, and [`StorageError::Stopped`]. Some may be pruned then and the rest
+    /// not, as after a crash; the store is sound.
     pub fn prune(
         &self,
         cut: &Cut,
         options: PruneOptions,
-        progress: Progress<'_>,
+        progress: &mut dyn Pace,
     ) -> Result<PruneReport, ReadError> {
         let snapshot = self.at(cut)?.at_frontier()?;
         let mut pruning = Pruning {
@@ -86,11 +86,13 @@ impl Ledger {
             cascade: Cascade::new(snapshot.reader()),
             report: PruneReport::default(),
         };
-        pruning.openings(snapshot.len()?, progress)?;
-        pruning.missing()?;
-        if !options.dry_run {
+        let total = snapshot.len()?;
+        let pruned = pruning.openings(total, progress);
+        let pruned = pruned.and_then(|()| pruning.missing(total, progress));
+        if !options.dry_run && matches!(pruned, Ok(()) | Err(StorageError::Stopped)) {
             self.sync_if_durable()?;
         }
+        pruned?;
         let Pruning { cascade, report, .. } = pruning;
         Ok(PruneReport { blocks: cascade.blocks, block_bytes: cascade.bytes, ..report })
     }
@@ -112,7 +114,7 @@ struct Pruning<'s, 'l> {
 
 impl Pruning<'_, '_> {
     /// Walks over the openings that are at hand.
-    fn openings(&mut self, total: u64, progress: Progress<'_>) -> Result<(), StorageError> {
+    fn openings(&mut self, total: u64, progress: &mut dyn Pace) -> Result<(), StorageError> {
         let damaged = || StorageError::damaged("a page of openings");
         let mut walk = self.snapshot.reader().walk(Family::Openings, &[])?;
         walk.first()?;
@@ -144,17 +146,16 @@ impl Pruning<'_, '_> {
             pages += 1;
             if pages % AT_ONCE == 0 {
                 self.settle(std::mem::take(&mut units))?;
-                progress(events, total);
+                step(progress, events, total)?;
             }
             walk.next()?;
         }
         self.settle(units)?;
-        progress(total, total);
-        Ok(())
+        step(progress, total, total)
     }
 
     /// Walks over the values that are not here: those that no state shows need not come.
-    fn missing(&mut self) -> Result<(), StorageError> {
+    fn missing(&mut self, total: u64, progress: &mut dyn Pace) -> Result<(), StorageError> {
         let damaged = || StorageError::damaged("the mark of a missing value");
         let reader = self.snapshot.reader();
         let mut walk = reader.walk(Family::Meta, meta::MISSING)?;
@@ -179,6 +180,7 @@ impl Pruning<'_, '_> {
             target = Some(of_event);
             if units.len() >= MISSING_AT_ONCE {
                 self.settle(std::mem::take(&mut units))?;
+                step(progress, total, total)?;
             }
         }
         self.settle(units)

@@ -160,7 +160,7 @@ impl Options {
 }
 
 fn verify(ledger: &Ledger, progress: Progress<'_>) -> Result<VerifyReport, RepairError> {
-    ledger.verify(progress).map_err(|error| match error {
+    ledger.verify(&mut |done, total| progress(done, total)).map_err(|error| match error {
         ReadError::Storage(error) => error.into(),
         other => StorageError::damaged(other.to_string()).into(),
     })

@@ -13,7 +13,7 @@ use rocksdb::DBPinnableSlice;
 use crate::db::Reader;
 use crate::error::{ReadError, StorageError};
 use crate::ledger::Ledger;
-use crate::merge::Progress;
+use crate::pace::{Pace, step};
 use crate::schema::Family;
 use crate::snapshot::Snapshot;
 
@@ -69,8 +69,8 @@ impl Ledger {
     /// same; one fault may cause many findings.
     ///
     /// # Errors
-    /// The disk.
-    pub fn verify(&self, progress: Progress<'_>) -> Result<VerifyReport, ReadError> {
+    /// The disk, and [`StorageError::Stopped`]. Nothing changes in any case.
+    pub fn verify(&self, progress: &mut dyn Pace) -> Result<VerifyReport, ReadError> {
         let snapshot = self.snapshot()?;
         let total = snapshot.len()?.saturating_mul(PASSES);
         let mut check = Check {
@@ -89,7 +89,8 @@ impl Ledger {
         }
         blocks::check(&mut check)?;
         marks::check(&mut check)?;
-        (check.progress)(total, total);
+        // All is done: whoever stops now is told what has been found as well.
+        let _ = check.progress.step(total, total);
         Ok(check.report)
     }
 }
@@ -98,7 +99,7 @@ impl Ledger {
 struct Check<'s, 'l, 'p> {
     snapshot: &'s Snapshot<'l>,
     report: VerifyReport,
-    progress: Progress<'p>,
+    progress: &'p mut dyn Pace,
     done: u64,
     total: u64,
 }
@@ -119,9 +120,6 @@ impl<'s> Check<'s, '_, '_> {
     /// Counts one event of a pass.
     fn step(&mut self) {
         self.done += 1;
-        if self.done.is_multiple_of(STEP) {
-            (self.progress)(self.done.min(self.total), self.total);
-        }
     }
 
     /// Makes a finding out of damage; `None` then. Only what keeps the disk from being read at all
@@ -154,7 +152,8 @@ impl<'s> Check<'s, '_, '_> {
         Ok(self.sound(&format!("column family {}", family.name()), found)?.flatten())
     }
 
-    /// Visits the records that begin with `prefix`, as far as they can be read, and counts them.
+    /// Visits the records that begin with `prefix`, as far as they can be read, and counts them. Every
+    /// part of a check goes through here, so it is here that it can be ended.
     fn each(
         &mut self,
         family: Family,
@@ -163,11 +162,14 @@ impl<'s> Check<'s, '_, '_> {
     ) -> Result<u64, StorageError> {
         let mut walk = self.reader().walk(family, prefix)?;
         let mut moved = walk.first();
-        let mut count = 0;
+        let mut count: u64 = 0;
         while self.sound(&format!("column family {}", family.name()), moved)?.is_some()
             && let Some((key, value)) = walk.item()
         {
             count += 1;
+            if count.is_multiple_of(STEP) {
+                step(self.progress, self.done.min(self.total), self.total)?;
+            }
             visit(self, key, value)?;
             moved = walk.next();
         }

@@ -111,7 +111,7 @@ impl Node {
         }
         for placed in new {
             self.frontier.advance(placed);
-            self.gossip.note(placed.tip.id);
+            self.gossip.note(placed.tip.id, None);
         }
         if new.len() <= FEW {
             let ids: Vec<_> = new.iter().map(|placed| placed.tip.id).collect();
@@ -164,16 +164,9 @@ impl Node {
         pushed.iter().for_each(|placed| self.frontier.advance(placed));
         self.values.look();
         self.hold(&released, None, now);
-        match outcome {
-            Some(Outcome::Admitted) => {
-                let push = self.gossip.spread(packet, Some(key), now);
-                self.send_all(push);
-            }
-            Some(Outcome::Known) => {
-                let prune = self.gossip.prune(key);
-                self.send_all(prune);
-            }
-            _ => {}
+        if outcome == Some(&Outcome::Admitted) {
+            let push = self.gossip.spread(packet, Some(key), now);
+            self.send_all(push);
         }
         let Some(peer) = self.peers.get_mut(&key) else { return };
         peer.pushed.end(packet);

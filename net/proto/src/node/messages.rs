@@ -292,7 +292,7 @@ impl Node {
             peer.compare = true;
             return;
         }
-        self.gossip.note(packet.id());
+        self.gossip.note(packet.id(), Some(key));
         let Sorted { admit, notes, .. } =
             self.deferring.sort_pushed(key, packet.clone(), &self.frontier, now);
         if admit.is_empty() {
