@@ -10,6 +10,7 @@ mod body;
 mod car;
 mod cbor;
 mod certificate;
+mod certified;
 mod chain;
 mod checkpoint;
 mod clock;
@@ -43,6 +44,7 @@ pub use cbor::Malformed;
 pub use certificate::{
     Certificate, CertificateError, MAX_CERTIFICATE_LEN, MAX_ROUND, Round, Vote, VoteError, VoteType,
 };
+pub use certified::{CertifiedCuts, CutNumber, UNCERTIFIED};
 pub use chain::{Chain, ChainError};
 pub use checkpoint::{
     Checkpoint, CutBlock, HEIGHT_LIMIT, Height, MAX_CUT_HEADS, MAX_VALIDATORS, ValidatorsBlock,
@@ -77,5 +79,5 @@ pub use value::{
     CONTENT_LEN_LIMIT, Content, Link, MAX_CHUNKS, MAX_INLINE_LEN, MAX_MANIFEST_DEPTH, MAX_RAW_LEN,
     Manifest, Opening, SALT_LEN,
 };
-pub use verdicts::{CutNumber, Subject, UNCERTIFIED, Verdicts, cut_number};
+pub use verdicts::{Subject, Verdicts};
 pub use view::View;
