@@ -25,6 +25,7 @@ mod log_tree;
 mod refusal;
 mod state;
 mod state_root;
+mod state_tree;
 mod value;
 mod verdicts;
 mod view;
@@ -74,6 +75,10 @@ pub use refusal::{Reason, Refusal};
 pub use state::{Counter, Effect, List, Place, Register, Set, State, ValueRef, Write};
 pub use state_root::{
     EMPTY_STATE_ROOT, Leaf, LeafKind, StateRootError, list_entry_hash, state_root,
+};
+pub use state_tree::{
+    MAX_STATE_PROOF_LEN, StateChange, StateNodes, StateProof, StateTreeError, StateUpdate,
+    prove_state, update_state,
 };
 pub use value::{
     CONTENT_LEN_LIMIT, Content, Link, MAX_CHUNKS, MAX_INLINE_LEN, MAX_MANIFEST_DEPTH, MAX_RAW_LEN,
