@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use quipu_merge::{AuthorKey, Body, Dot, EventId, Micros, Seq};
+use quipu_merge::{AuthorKey, Body, Dot, EventId, Height, Micros, Seq};
 
 use crate::error::{ReadError, StorageError};
 use crate::lookup::Stored;
@@ -30,6 +30,8 @@ pub struct EventInfo {
     pub size: u32,
     /// Whether it is void over the snapshot.
     pub void: bool,
+    /// The height of the first certified cut that holds it, if one does.
+    pub certified: Option<Height>,
     dot: Dot,
 }
 
@@ -51,6 +53,7 @@ impl EventInfo {
             size: content.size,
             body: stored.body()?,
             void: snapshot.is_void(dot)?,
+            certified: snapshot.height_of(dot),
             dot,
         })
     }

@@ -250,6 +250,9 @@ pub mod checkpoints {
     pub const PENDING: u8 = b'p';
     /// What the keys of those begin with that contradict what is held.
     pub const DIVERGED: u8 = b'd';
+    /// What the keys of the marks begin with on those that count and name other validators than
+    /// those that certified them. Every proof leads through these.
+    pub const TURN: u8 = b't';
 
     /// The parts of a checkpoint.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -276,6 +279,11 @@ pub mod checkpoints {
     /// A checkpoint that waits.
     pub fn pending(height: Height) -> [u8; 9] {
         tagged(PENDING, height)
+    }
+
+    /// The mark on a checkpoint that counts and names other validators.
+    pub fn turn(height: Height) -> [u8; 9] {
+        tagged(TURN, height)
     }
 
     /// What contradicts what is held: by the height and the checkpoint's id.

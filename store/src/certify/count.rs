@@ -34,6 +34,9 @@ impl Writer {
             self.put(db, Family::Checkpoints, &checkpoints::kept(height, part), &bytes)?;
         }
         self.delete(db, Family::Checkpoints, &checkpoints::pending(height))?;
+        if certified.validators.keys() != self.finality.chain.validators() {
+            self.put(db, Family::Checkpoints, &checkpoints::turn(height), &[])?;
+        }
         self.drop_old_trees(db, height.0.saturating_sub(KEPT_TREES - 1))?;
 
         let damaged = |_| StorageError::damaged("a checkpoint to be counted");

@@ -1,6 +1,6 @@
 //! The total order: the certified log, and after it what is not certified, by time.
 
-use quipu_merge::{CutNumber, Dot, EventId, Lane, Micros, Seq};
+use quipu_merge::{CutNumber, Dot, EventId, Height, Lane, Micros, Seq};
 
 use super::finality::height_of;
 use super::records;
@@ -13,6 +13,11 @@ impl Snapshot<'_> {
     /// The number of the first certified cut that holds an event.
     pub(crate) fn number_of(&self, dot: Dot) -> CutNumber {
         self.published().finality.cuts.number(dot)
+    }
+
+    /// The height of the first certified cut that holds an event.
+    pub(crate) fn height_of(&self, dot: Dot) -> Option<Height> {
+        self.is_certified(dot).then(|| height_of(self.number_of(dot)))
     }
 
     /// Whether an event is certified.

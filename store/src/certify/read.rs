@@ -6,7 +6,6 @@ use quipu_merge::{
 };
 
 use super::CertifiedCheckpoint;
-use super::finality::height_of;
 use super::records::{self, Part};
 use crate::db::Reader;
 use crate::error::{ReadError, StorageError};
@@ -84,6 +83,25 @@ impl<'l> Snapshot<'l> {
         records::find(self.reader(), height, Part::Cut, CutBlock::decode)
     }
 
+    /// The height of the last checkpoint that counts and whose cut is within this one.
+    ///
+    /// # Errors
+    /// The disk, the database or its content.
+    pub fn certified_within(&self) -> Result<Option<Height>, ReadError> {
+        let Some(last) = self.certified_height() else { return Ok(None) };
+        let damaged = || StorageError::damaged("the cut of a checkpoint is missing");
+        let frontier = self.frontier()?;
+        // Each cut contains the one before.
+        let (mut low, mut high) = (0, last.0 + 1);
+        while high - low > 1 {
+            let middle = low.midpoint(high);
+            let cut = self.checkpoint_cut(Height(middle))?.ok_or_else(damaged)?;
+            let within = self.clock_of_heads(cut.heads())?.within(&frontier);
+            if within { low = middle } else { high = middle }
+        }
+        Ok(Some(Height(low)).filter(|height| *height >= Height::FIRST))
+    }
+
     /// The keys that certify a height, if the one before counts.
     ///
     /// # Errors
@@ -109,8 +127,7 @@ impl<'l> Snapshot<'l> {
     /// [`ReadError::NoSuchEvent`].
     pub fn certified_in(&self, event: EventId) -> Result<Option<Height>, ReadError> {
         let dot = lookup::dot_of(self.reader(), event)?.ok_or(ReadError::NoSuchEvent(event))?;
-        let cuts = &self.published().finality.cuts;
-        Ok(cuts.covers(dot).then(|| height_of(cuts.number(dot))))
+        Ok(self.height_of(dot))
     }
 
     /// The place of an event in the certified log, from 0; none where it is not certified.
