@@ -69,9 +69,12 @@ pub struct Global {
 /// Up to which cut to read.
 #[derive(clap::Args)]
 pub struct At {
-    /// Read as of this cut instead of now: a time, a clock, an event (see `quipu help`).
+    /// Read as of this cut instead of now: a checkpoint, a time, a clock, an event (see `quipu help`).
     #[arg(long, value_name = "CUT")]
     pub at: Option<CutExpression>,
+    /// Read what is certified: as of the last checkpoint.
+    #[arg(long = "final", conflicts_with = "at")]
+    pub certified: bool,
 }
 
 /// The kinds of things that a key can hold.

@@ -185,6 +185,8 @@ pub struct EventJson {
     prev: Option<String>,
     parents: Vec<String>,
     void: bool,
+    /// The checkpoint that holds it first.
+    certified: Option<u64>,
     ops: Vec<OperationJson>,
 }
 
@@ -199,6 +201,7 @@ impl EventJson {
             prev: event.prev.map(|id| id.to_string()),
             parents: event.parents.iter().map(ToString::to_string).collect(),
             void: event.void,
+            certified: event.certified.map(|height| height.0),
             ops: operations(snapshot, event)?,
         })
     }

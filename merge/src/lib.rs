@@ -40,6 +40,7 @@ pub use body::{
 };
 pub use car::{
     CarBlock, CarError, CarFault, CarReader, CarWriter, MAX_BLOCK_LEN, MAX_CAR_HEADER_LEN,
+    MAX_CAR_ROOTS,
 };
 pub use cbor::Malformed;
 pub use certificate::{

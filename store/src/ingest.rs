@@ -60,6 +60,12 @@ pub struct MergeReport {
     pub new_forks: Vec<AuthorKey>,
     /// How many more events are void.
     pub new_void: u64,
+    /// How many more certified checkpoints count, or would.
+    pub new_checkpoints: u64,
+    /// How many wait for the events of their cuts.
+    pub pending_checkpoints: u64,
+    /// Whether something certified contradicts what is held here, and did not before.
+    pub diverged: bool,
 }
 
 /// What there was before events were taken in, for [`Ledger::report_since`] to tell the difference.
@@ -68,6 +74,8 @@ pub struct Baseline {
     conflicts: BTreeSet<String>,
     forks: BTreeSet<AuthorKey>,
     void: u64,
+    certified: u64,
+    contradictions: usize,
 }
 
 impl Ledger {
@@ -81,6 +89,8 @@ impl Ledger {
             conflicts: snapshot.conflicts("")?.into_iter().collect(),
             forks: snapshot.forks()?.into_keys().collect(),
             void: self.count_void()?,
+            certified: snapshot.certified_height().map_or(0, |height| height.0),
+            contradictions: self.certification().diverged.len(),
         })
     }
 
@@ -97,7 +107,12 @@ impl Ledger {
         let snapshot = self.snapshot()?;
         let conflicts = snapshot.conflicts("")?.into_iter();
         let forks = snapshot.forks()?.into_keys();
+        let certified = snapshot.certified_height().map_or(0, |height| height.0);
+        let certification = self.certification();
         Ok(MergeReport {
+            new_checkpoints: certified.saturating_sub(before.certified),
+            pending_checkpoints: certification.pending,
+            diverged: certification.diverged.len() > before.contradictions,
             waiting: self.waiting(),
             new_conflicts: conflicts.filter(|key| !before.conflicts.contains(key)).collect(),
             new_forks: forks.filter(|author| !before.forks.contains(author)).collect(),

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::args::At;
-use crate::context::{Context, snapshot};
+use crate::context::{Context, snapshot_at};
 use crate::exit::Failure;
 use crate::output::Look;
 use crate::shown::{self, Names, WriteJson};
@@ -32,7 +32,7 @@ struct ConflictJson<'k> {
 
 pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
     let ledger = context.open()?;
-    let snapshot = snapshot(&ledger, args.at.at.as_ref())?;
+    let snapshot = snapshot_at(&ledger, &args.at)?;
     let names = Names::of(&snapshot)?;
     let out = &mut context.out;
     for key in snapshot.conflicts(&args.prefix)? {

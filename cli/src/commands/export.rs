@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::amount::{count, size};
 use crate::args::At;
-use crate::context::{Context, find_cut};
+use crate::context::{Context, cut_at, find_cut};
 use crate::exit::Failure;
 use crate::output::{self, Output, Progress};
 
@@ -46,7 +46,7 @@ pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
     }
     let ledger = context.open()?;
     let snapshot = ledger.snapshot()?;
-    let cut = find_cut(&snapshot, args.at.at.as_ref())?;
+    let cut = cut_at(&snapshot, &args.at)?;
     let since = args.since.as_ref().map(|since| find_cut(&snapshot, Some(since))).transpose()?;
     let progress = Progress::new("exporting");
     let mut export = |out: &mut dyn Write| -> Result<(ExportReport, u64), ExportError> {

@@ -6,11 +6,12 @@ use quipu_store::{Expected, Ledger, RegisterWrite, Snapshot, Value};
 
 use crate::context::Context;
 use crate::exit::Failure;
+use crate::final_wait::Wait;
 use crate::input::{Source, ValueArgs};
 use crate::long;
 use crate::shown;
 
-use super::print_committed;
+use super::print_written;
 
 /// Settle a register that has more than one value.
 ///
@@ -29,6 +30,8 @@ pub struct Args {
     /// Take the value that this event wrote.
     #[arg(long, value_name = "EVENT", conflicts_with_all = ["value", "file"])]
     take: Option<String>,
+    #[command(flatten)]
+    wait: Wait,
 }
 
 pub fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
@@ -39,6 +42,7 @@ pub fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
         ));
     }
     let ledger = context.open_to_write()?;
+    args.wait.check(&ledger, context)?;
     let snapshot = ledger.snapshot()?;
     let current = snapshot.register(&key)?;
     match current.as_slice() {
@@ -51,7 +55,7 @@ pub fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
         (_, source) => source.unwrap_or(Source::Text(String::new())).open(context)?,
     };
     let committed = settle(&ledger, &key, &current, input)?;
-    print_committed(&ledger, &committed, &mut context.out)
+    print_written(&ledger, &committed, args.wait, context)
 }
 
 fn settle(

@@ -54,6 +54,7 @@ impl Failure {
             Self::Unavailable { why: "pruned", .. } => {
                 Some("`quipu merge --refill` from a replica that still has it brings it back")
             }
+            Self::NotFinal(why) => Some(why.hint()),
             Self::NotHere(absent) => Some(absent_hint(absent)),
             Self::Read(ReadError::Cut(
                 CutError::AmbiguousEvent { .. } | CutError::AmbiguousAuthor(_),

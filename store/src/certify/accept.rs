@@ -1,6 +1,6 @@
 //! Accepting certified checkpoints: from the own certification, from peers, from files.
 
-use quipu_merge::{Chain, CheckpointId, EventId, Height};
+use quipu_merge::{Chain, ChainError, CheckpointId, EventId, Height};
 
 use super::pending::State;
 use super::{AcceptError, Acceptance, CertifiedCheckpoint, DeriveError, Divergence, records};
@@ -147,18 +147,34 @@ impl Ledger {
         kept: CheckpointId,
         known: Acceptance,
     ) -> Result<Acceptance, AcceptError> {
-        let before = Height(certified.height().0.saturating_sub(1));
-        let before = (before >= Height::FIRST).then_some(before);
-        let chain = self.chain_at(&self.certifying.lock(), before)?;
-        let CertifiedCheckpoint { checkpoint, certificate, .. } = &certified;
-        certificate
-            .check(checkpoint, self.id(), chain.validators())
-            .map_err(quipu_merge::ChainError::from)?;
+        self.check_certificate(&certified)??;
         if certified.id() == kept {
             return Ok(known);
         }
         self.diverge(Divergence::Certificates { kept, other: Box::new(certified) })?;
         Ok(Acceptance::Diverged)
+    }
+
+    /// Checks a checkpoint of a height that is held, unless it is the one that is held.
+    pub(crate) fn check_beside(
+        &self,
+        certified: &CertifiedCheckpoint,
+    ) -> Result<Result<(), ChainError>, StorageError> {
+        let kept = self.held_id(&self.certifying.lock(), certified.height())?;
+        if kept == certified.id() { Ok(Ok(())) } else { self.check_certificate(certified) }
+    }
+
+    /// Checks a certificate of a height up to which the chain is held.
+    fn check_certificate(
+        &self,
+        certified: &CertifiedCheckpoint,
+    ) -> Result<Result<(), ChainError>, StorageError> {
+        let before = Height(certified.height().0.saturating_sub(1));
+        let before = (before >= Height::FIRST).then_some(before);
+        let chain = self.chain_at(&self.certifying.lock(), before)?;
+        let CertifiedCheckpoint { checkpoint, certificate, .. } = certified;
+        let checked = certificate.check(checkpoint, self.id(), chain.validators());
+        Ok(checked.map_err(ChainError::from))
     }
 
     /// The checkpoint that nothing may count after, where it is of this height.
@@ -171,7 +187,7 @@ impl Ledger {
         })
     }
 
-    fn held_id(&self, state: &State, height: Height) -> Result<CheckpointId, StorageError> {
+    pub(super) fn held_id(&self, state: &State, height: Height) -> Result<CheckpointId, StorageError> {
         if let Some(pending) = state.pending.get(&height) {
             return Ok(pending.certified.id());
         }

@@ -16,9 +16,10 @@ mod order;
 mod pending;
 mod proof;
 mod read;
-mod records;
+pub mod records;
 mod staged;
 mod state;
+mod take;
 
 use quipu_merge::{Certificate, Checkpoint, CheckpointId, CutBlock, Height, ValidatorsBlock};
 
@@ -31,6 +32,7 @@ pub use self::leaves::all_leaves;
 pub use self::pending::Certifying;
 pub use self::proof::ProvenState;
 pub use self::read::LogHashes;
+pub use self::records::Part;
 pub use self::staged::StagedDerivations;
 
 /// How many certified checkpoints wait at most for the events of their cuts.

@@ -131,6 +131,11 @@ impl Ledger {
         self.certifying.lock().chain.height()
     }
 
+    /// The chain up to the last checkpoint that is held.
+    pub(crate) fn held_chain(&self) -> Chain {
+        self.certifying.lock().chain.clone()
+    }
+
     /// Whether this replica must not certify any more: see [`Divergence`].
     pub fn has_diverged(&self) -> bool {
         !self.certifying.lock().diverged.is_empty()

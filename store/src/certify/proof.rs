@@ -33,26 +33,56 @@ impl Snapshot<'_> {
         kind: LeafKind,
         key: &[u8],
     ) -> Result<Option<ProvenState>, ReadError> {
-        let key_hash = kind.key_hash(key);
-        let (reader, last) = (self.reader(), self.certified_height());
-        if last == Some(height) {
-            let value = leaves::value(reader, kind, key)?;
-            let proof = prove(&TreeNodes(reader), height, key_hash)?;
-            return Ok(Some(ProvenState { value, proof }));
+        let proven = self.prove_kinds(height, &[kind], key)?;
+        Ok(proven.and_then(|proven| proven.into_iter().next()))
+    }
+
+    /// Does what [`Self::prove_state`] does for several kinds of things of one key.
+    pub(crate) fn prove_kinds(
+        &self,
+        height: Height,
+        kinds: &[LeafKind],
+        key: &[u8],
+    ) -> Result<Option<Vec<ProvenState>>, ReadError> {
+        let reader = self.reader();
+        if self.certified_height() == Some(height) {
+            let proven = kinds.iter().map(|kind| {
+                let value = leaves::value(reader, *kind, key)?;
+                let proof = prove(&TreeNodes(reader), height, kind.key_hash(key))?;
+                Ok(ProvenState { value, proof })
+            });
+            return proven.collect::<Result<_, ReadError>>().map(Some);
         }
         let Some(leaves) = self.state_leaves(height)? else { return Ok(None) };
-        let value = leaves.iter().find(|leaf| leaf.key_hash == key_hash).map(|l| l.value.clone());
-        let kept = last.is_some_and(|last| last.0 - height.0 < KEPT_TREES);
-        let proof = if kept {
-            prove(&TreeNodes(reader), height, key_hash)?
-        } else {
+        let values: Vec<_> = kinds
+            .iter()
+            .map(|kind| {
+                let key_hash = kind.key_hash(key);
+                let leaf = leaves.iter().find(|leaf| leaf.key_hash == key_hash);
+                (key_hash, leaf.map(|leaf| leaf.value.clone()))
+            })
+            .collect();
+        let mut anew = None;
+        if !self.keeps_tree(height) {
             let changes = leaves.into_iter().map(Into::into);
             let update = update_state(&BTreeMap::new(), None, height, changes);
             let update = update.map_err(|error| StorageError::damaged(error.to_string()))?;
-            let nodes: BTreeMap<_, _> = update.nodes.into_iter().collect();
-            prove(&nodes, height, key_hash)?
-        };
-        Ok(Some(ProvenState { value, proof }))
+            anew = Some(update.nodes.into_iter().collect::<BTreeMap<_, _>>());
+        }
+        let proven = values.into_iter().map(|(key_hash, value)| {
+            let proof = match &anew {
+                Some(nodes) => prove(nodes, height, key_hash)?,
+                None => prove(&TreeNodes(reader), height, key_hash)?,
+            };
+            Ok(ProvenState { value, proof })
+        });
+        proven.collect::<Result<_, ReadError>>().map(Some)
+    }
+
+    /// Whether the tree over the state of a height is still there.
+    pub(crate) fn keeps_tree(&self, height: Height) -> bool {
+        let last = self.certified_height();
+        last.is_some_and(|last| height <= last && last.0 - height.0 < KEPT_TREES)
     }
 
     /// The leaves of the certified state of a height, folded from its events.

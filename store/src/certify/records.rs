@@ -50,6 +50,13 @@ pub fn find<T>(
     decode(&bytes).map(Some).map_err(damaged)
 }
 
+/// A part of a checkpoint that counts, as it is.
+pub fn bytes(reader: Reader<'_>, height: Height, part: Part) -> Result<Vec<u8>, StorageError> {
+    let found = reader.get(Family::Checkpoints, &checkpoints::kept(height, part))?;
+    let missing = || StorageError::damaged(format!("a part of checkpoint {height} is missing"));
+    Ok(found.ok_or_else(missing)?.to_vec())
+}
+
 /// The parts of a checkpoint, encoded. They were checked when they came in.
 pub fn parts(certified: &CertifiedCheckpoint) -> Result<[(Part, Vec<u8>); 4], StorageError> {
     let malformed = |why| StorageError::damaged(format!("a checkpoint to be kept: {why}"));

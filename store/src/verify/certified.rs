@@ -1,8 +1,8 @@
 //! What is certified: the chain, the log, how far its cuts go, and the state of the last of them.
 
 use quipu_merge::{
-    CertifiedCuts, Chain, Checkpoint, Clock, Height, Leaf, LogTree, Operation, event_leaf_hash,
-    prove_state,
+    AuthorKey, CertifiedCuts, Chain, Checkpoint, Clock, Height, Leaf, LogTree, Micros, Operation,
+    event_leaf_hash, prove_state,
 };
 
 use super::Check;
@@ -14,33 +14,14 @@ use crate::schema::{Family, certified, checkpoints};
 
 /// Replays all certified checkpoints and compares.
 pub fn check(check: &mut Check<'_, '_, '_>) -> Result<(), StorageError> {
-    let authority = &check.snapshot.published().authority;
-    let mut replay = Replay {
-        chain: Chain::new(authority.ledger(), authority.genesis()),
-        cuts: CertifiedCuts::new(),
-        tree: LogTree::new(),
-        boundaries: 0,
-        elements: 0,
-    };
-    let mut height = Height::FIRST;
-    while let Some(found) = sound(check, height, |check| check.snapshot.checkpoint(height))? {
-        let Some(certified) = found else { break };
-        if !replay.checkpoint(check, &certified)? {
-            return Ok(());
-        }
-        let Some(next) = height.next() else { break };
-        height = next;
-    }
-    if replay.chain.height() != check.snapshot.certified_height() {
-        check.find("the chain of checkpoints has a gap");
-        return Ok(());
-    }
-    for (tag, what, expected) in [
-        (certified::LOG, "entries of the certified log", replay.tree.size()),
-        (certified::BOUNDARY, "marks of how far certified cuts go", replay.boundaries),
-        (certified::ELEMENT, "entries of certified lists", replay.elements),
+    let Some(replay) = Replay::run(check, None)? else { return Ok(()) };
+    for (family, tag, what, expected) in [
+        (Family::Final, certified::LOG, "entries of the certified log", replay.tree.size()),
+        (Family::Final, certified::BOUNDARY, "marks of how far cuts go", replay.boundaries),
+        (Family::Final, certified::ELEMENT, "entries of certified lists", replay.elements),
+        (Family::Checkpoints, checkpoints::TURN, "marks of new validators", replay.turns),
     ] {
-        let found = check.each(Family::Final, &[tag], |_, _, _| Ok(()))?;
+        let found = check.each(family, &[tag], |_, _, _| Ok(()))?;
         if found != expected {
             check.find(format!("there are {found} {what} where {expected} should be"));
         }
@@ -49,18 +30,69 @@ pub fn check(check: &mut Check<'_, '_, '_>) -> Result<(), StorageError> {
     if parts != 4 * u64::from(replay.cuts.len()) {
         check.find("there are records of checkpoints that do not belong there");
     }
-    check_state(check, &replay)
+    let Some(leaves) = check_state(check, &replay)? else { return Ok(()) };
+    check_kept(check, leaves)
+}
+
+/// Replays the certified checkpoints up to a height, and folds the state of that one. Tells how many
+/// events it holds.
+pub fn check_up_to(
+    check: &mut Check<'_, '_, '_>,
+    height: Height,
+) -> Result<u64, StorageError> {
+    let Some(replay) = Replay::run(check, Some(height))? else { return Ok(0) };
+    check_state(check, &replay)?;
+    Ok(replay.tree.size())
 }
 
 struct Replay {
     chain: Chain,
+    /// The keys that certified the last checkpoint.
+    certifying: Vec<AuthorKey>,
+    /// The largest time in the last cut.
+    time: Micros,
     cuts: CertifiedCuts,
     tree: LogTree,
     boundaries: u64,
     elements: u64,
+    turns: u64,
 }
 
 impl Replay {
+    /// Replays all checkpoints, or those up to a height; nothing where they are not sound.
+    fn run(
+        check: &mut Check<'_, '_, '_>,
+        up_to: Option<Height>,
+    ) -> Result<Option<Self>, StorageError> {
+        let authority = &check.snapshot.published().authority;
+        let mut replay = Self {
+            chain: Chain::new(authority.ledger(), authority.genesis()),
+            certifying: Vec::new(),
+            time: Micros(0),
+            cuts: CertifiedCuts::new(),
+            tree: LogTree::new(),
+            boundaries: 0,
+            elements: 0,
+            turns: 0,
+        };
+        let last = up_to.or(check.snapshot.certified_height());
+        let mut next = Some(Height::FIRST);
+        while let Some(height) = next.filter(|height| Some(*height) <= last) {
+            let read = sound(check, height, |check| check.snapshot.checkpoint(height))?;
+            let Some(found) = read else { return Ok(None) };
+            let Some(certified) = found else { break };
+            if !replay.checkpoint(check, &certified)? {
+                return Ok(None);
+            }
+            next = height.next();
+        }
+        if replay.chain.height() != last {
+            check.find("the chain of checkpoints has a gap");
+            return Ok(None);
+        }
+        Ok(Some(replay))
+    }
+
     /// Whether to go on.
     fn checkpoint(
         &mut self,
@@ -69,6 +101,7 @@ impl Replay {
     ) -> Result<bool, StorageError> {
         let CertifiedCheckpoint { checkpoint, certificate, cut, validators } = certified;
         let height = checkpoint.height;
+        self.certifying = self.chain.validators().to_vec();
         if let Err(why) = self.chain.accept(checkpoint, certificate, validators) {
             check.find(format!("checkpoint {height}: {why}"));
             return Ok(false);
@@ -88,6 +121,11 @@ impl Replay {
             return Ok(false);
         };
         self.boundaries(check, height, &clock)?;
+        self.turn(check, height, validators.keys())?;
+        self.time = events.iter().map(|event| event.time).fold(self.time, Micros::max);
+        if self.time != checkpoint.time {
+            check.find(format!("checkpoint {height}: its time is not the largest of its events"));
+        }
         for event in &events {
             self.event(check, height, event)?;
         }
@@ -96,6 +134,21 @@ impl Replay {
         }
         self.cuts.push(&clock);
         Ok(true)
+    }
+
+    /// Whether the mark is there on a checkpoint that names other validators, and only then.
+    fn turn(
+        &mut self,
+        check: &mut Check<'_, '_, '_>,
+        height: Height,
+        named: &[AuthorKey],
+    ) -> Result<(), StorageError> {
+        let turns = self.certifying != named;
+        self.turns += u64::from(turns);
+        if check.get(Family::Checkpoints, &checkpoints::turn(height))?.is_some() != turns {
+            check.find(format!("checkpoint {height}: the mark of new validators is wrong"));
+        }
+        Ok(())
     }
 
     fn boundaries(
@@ -149,32 +202,47 @@ impl Replay {
     }
 }
 
-/// Folds the state of the last certified cut again, by the replicated types.
-fn check_state(check: &mut Check<'_, '_, '_>, replay: &Replay) -> Result<(), StorageError> {
-    let Some(height) = replay.chain.height() else { return Ok(()) };
+/// Folds the state of the last cut that was replayed again, by the replicated types, and tells its
+/// leaves.
+fn check_state(
+    check: &mut Check<'_, '_, '_>,
+    replay: &Replay,
+) -> Result<Option<Vec<Leaf>>, StorageError> {
+    let Some(height) = replay.chain.height() else { return Ok(None) };
     let folded = sound(check, height, |check| {
         let snapshot = check.snapshot;
         let verdicts = snapshot.judge(replay.cuts.latest(), &replay.cuts);
         let (state, _) = snapshot.fold(replay.cuts.latest(), &verdicts)?;
         let header = snapshot.checkpoint(height)?.map(|certified| certified.checkpoint);
-        Ok((state.leaves(&verdicts.roles()), header))
+        Ok((state.leaves(&verdicts.roles()), verdicts.validators(), header))
     })?;
-    let Some((leaves, Some(header))) = folded else { return Ok(()) };
-    let mut roots = 0_u64;
-    for leaf in &leaves {
-        roots += u64::from(proves(check, &header, leaf)?);
-    }
-    if roots != leaves.len() as u64 {
-        let lacking = leaves.len() as u64 - roots;
-        check.find(format!("checkpoint {height}: its tree lacks {lacking} leaves of its state"));
+    let Some((leaves, validators, Some(header))) = folded else { return Ok(None) };
+    let validators = if validators.is_empty() { &replay.certifying } else { &validators };
+    if replay.chain.validators() != validators {
+        check.find(format!("checkpoint {height}: it names others than its validators"));
     }
     let root = quipu_merge::state_root(leaves.iter().cloned());
     if root.as_ref() != Ok(&header.state) {
         check.find(format!("checkpoint {height}: its state is not what its events come to"));
     }
+    let mut roots = 0_u64;
+    if check.snapshot.keeps_tree(height) {
+        for leaf in &leaves {
+            roots += u64::from(proves(check, &header, leaf)?);
+        }
+        if roots != leaves.len() as u64 {
+            let lacking = leaves.len() as u64 - roots;
+            check
+                .find(format!("checkpoint {height}: its tree lacks {lacking} leaves of its state"));
+        }
+    }
+    Ok(Some(leaves))
+}
+
+/// Compares what is kept of the certified state with what it should be.
+fn check_kept(check: &mut Check<'_, '_, '_>, mut leaves: Vec<Leaf>) -> Result<(), StorageError> {
     let kept = crate::certify::all_leaves(check.reader());
     let Some(mut kept) = check.sound("the certified state", kept)? else { return Ok(()) };
-    let mut leaves = leaves;
     leaves.sort_unstable_by_key(|leaf| leaf.key_hash);
     kept.sort_unstable_by_key(|leaf| leaf.key_hash);
     if leaves != kept {

@@ -8,7 +8,7 @@ mod expected;
 mod marks;
 mod order;
 
-use quipu_merge::Dot;
+use quipu_merge::{Dot, Height};
 use rocksdb::DBPinnableSlice;
 
 use crate::db::Reader;
@@ -92,6 +92,28 @@ impl Ledger {
         blocks::check(&mut check)?;
         marks::check(&mut check)?;
         (check.progress)(total, total);
+        Ok(check.report)
+    }
+}
+
+impl Ledger {
+    /// Checks the certified checkpoints up to one that counts, from the events up: that each
+    /// continues the one before and is certified, that the log and the time are those of its events,
+    /// and that the state and the validators of that one are what its events come to. Memory grows
+    /// with its state.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn verify_checkpoints(&self, up_to: Height) -> Result<VerifyReport, ReadError> {
+        let snapshot = self.snapshot()?;
+        let mut check = Check {
+            snapshot: &snapshot,
+            report: VerifyReport::default(),
+            progress: &mut |_, _| {},
+            done: 0,
+            total: 0,
+        };
+        check.report.events = certified::check_up_to(&mut check, up_to)?;
         Ok(check.report)
     }
 }
