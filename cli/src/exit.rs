@@ -7,7 +7,7 @@ mod not_final;
 use std::io;
 use std::path::PathBuf;
 
-use quipu_merge::AuthorKey;
+use quipu_merge::{AuthorKey, ProofError};
 use quipu_net::{
     ApiError, BookError, JoinError, NodeError, PeerAddress, StartError, SyncError, TokenError,
     WatchError,
@@ -47,7 +47,7 @@ pub enum Failure {
     NotFinal(#[from] NotFinal),
     /// A proof shows nothing.
     #[error("the proof is refused: {0}")]
-    Proof(String),
+    Proof(#[from] ProofError),
     /// No store was found.
     #[error("no ledger here: neither {0} nor a directory above it is one, or holds `.quipu`")]
     NoLedger(PathBuf),

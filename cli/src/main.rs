@@ -22,6 +22,7 @@ mod route;
 mod shown;
 mod source;
 mod tree;
+mod whole_file;
 
 use std::process::ExitCode;
 use std::sync::Arc;

@@ -30,6 +30,11 @@ pub fn short_id(id: EventId) -> String {
     text.strip_prefix(ID_START).unwrap_or(&text).chars().take(SHORT_ID).collect()
 }
 
+/// A hash in lower hex.
+pub fn hex(hash: &[u8; 32]) -> String {
+    data_encoding::HEXLOWER.encode(hash)
+}
+
 /// The word for a kind.
 pub const fn kind(kind: KeyKind) -> &'static str {
     match kind {

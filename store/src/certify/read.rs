@@ -111,6 +111,22 @@ impl<'l> Snapshot<'l> {
         Ok(block.map(|block| block.keys().to_vec()))
     }
 
+    /// The keys that certify the height after the last checkpoint whose cut is within this one.
+    ///
+    /// # Errors
+    /// The disk, the database or its content.
+    pub fn validators_within(&self) -> Result<Vec<AuthorKey>, ReadError> {
+        let next = match self.certified_within()? {
+            None => Some(Height::FIRST),
+            Some(height) if Some(height) == self.certified_height() => {
+                return Ok(self.next_validators());
+            }
+            Some(height) => height.next(),
+        };
+        let validators = next.map(|next| self.validators_of(next)).transpose()?;
+        Ok(validators.flatten().unwrap_or_default())
+    }
+
     /// The keys that certify the height that comes next.
     pub fn next_validators(&self) -> Vec<AuthorKey> {
         self.published().finality.chain.validators().to_vec()

@@ -1,0 +1,69 @@
+//! `quipu validators`
+
+use std::collections::BTreeSet;
+
+use quipu_merge::AuthorKey;
+use serde::Serialize;
+
+use crate::args::At;
+use crate::context::{Context, snapshot_at};
+use crate::exit::Failure;
+use crate::output::Look;
+use crate::shown::{AuthorJson, Names, clean};
+
+/// List who certifies, and who holds the role `validator`.
+///
+/// Those who hold the role over a checkpoint's cut certify the checkpoint after it: a grant or a revoke
+/// takes effect when a checkpoint holds it.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  quipu validators
+  quipu validators --json --at checkpoint:7
+  quipu member grant KEY validator           makes one; `revoke` takes every role away")]
+pub struct Args {
+    #[command(flatten)]
+    at: At,
+}
+
+#[derive(Serialize)]
+struct ValidatorJson<'n> {
+    author: AuthorJson,
+    name: Option<&'n str>,
+    /// Whether it holds the role.
+    holds: bool,
+    /// Whether it certifies the height that comes next.
+    certifies: bool,
+    /// Whether it is this replica's key.
+    own: bool,
+}
+
+pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
+    let ledger = context.open()?;
+    let snapshot = snapshot_at(&ledger, &args.at)?;
+    let names = Names::of(&snapshot)?;
+    let holds = |roles: &[&str]| roles.contains(&"validator");
+    let holding: BTreeSet<AuthorKey> =
+        snapshot.roles()?.into_iter().filter(|(_, roles)| holds(roles)).map(|(key, _)| key).collect();
+    let certifying: BTreeSet<_> = snapshot.validators_within()?.into_iter().collect();
+    let out = &mut context.out;
+    for key in holding.union(&certifying).copied() {
+        let (name, own) = (names.name(key), key == ledger.author());
+        let (holds, certifies) = (holding.contains(&key), certifying.contains(&key));
+        if out.is_json() {
+            let author = AuthorJson(key);
+            out.json(&ValidatorJson { author, name, holds, certifies, own })?;
+            continue;
+        }
+        let what = match (certifies, holds) {
+            (true, true) => "certifies",
+            (true, false) => "certifies, and no longer when a checkpoint holds that it lost the role",
+            (false, _) => "will certify when a checkpoint holds that it has the role",
+        };
+        let name = name.map(|name| format!(" {}", clean(name))).unwrap_or_default();
+        let own = if own { " (this replica)" } else { "" };
+        let key = out.paint(Look::Author, key);
+        out.line(format_args!("{key}{name} {what}{own}"))?;
+    }
+    Ok(())
+}
