@@ -21,6 +21,7 @@ mod history;
 mod id;
 mod lanes;
 mod log_tree;
+mod proof;
 mod refusal;
 mod state;
 mod state_root;
@@ -68,6 +69,11 @@ pub use log_tree::{
     InvalidProof, LOG_SIZE_LIMIT, LogHash, LogProofError, LogTree, MAX_PROOF_LEN, StoredHashes,
     check_consistency, check_inclusion, event_leaf_hash, leaf_hash, prove_consistency,
     prove_inclusion,
+};
+pub use proof::{
+    Certified, CheckpointFacts, Claim, Fact, KeyEntry, KeyFacts, ListFacts, MAX_PROOF_FILE_LEN,
+    MAX_PROOF_STEPS, Proof, ProofError, ProofStart, ProofStep, ProvedKey, ProvedWrite, Proven,
+    StepFault, Trust, proof_steps,
 };
 pub use refusal::{Reason, Refusal};
 pub use state::{Counter, Effect, List, Place, Register, Set, State, ValueRef, Write};
