@@ -82,7 +82,7 @@ pub use note::{
 pub use proof::{
     Certified, CheckpointFacts, Claim, Fact, KeyEntry, KeyFacts, ListFacts, MAX_PROOF_FILE_LEN,
     MAX_PROOF_STEPS, Proof, ProofError, ProofStart, ProofStep, ProvedKey, ProvedWrite, Proven,
-    StepFault, Trust, proof_steps,
+    StepFault, Trust, proof_steps, register_writes,
 };
 pub use refusal::{Reason, Refusal};
 pub use state::{Counter, Effect, List, Place, Register, Set, State, ValueRef, Write};

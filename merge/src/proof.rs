@@ -20,6 +20,7 @@ use crate::state_root::LeafKind;
 
 pub use chain::{Certified, proof_steps};
 pub use claim::{Claim, KeyEntry, ProvedKey, ProvedWrite};
+pub use leaf::register_writes;
 pub use proven::{CheckpointFacts, Fact, KeyFacts, ListFacts, Proven};
 
 /// Longest proof, in bytes.

@@ -92,7 +92,7 @@ pub use backup::{
 pub use certify::{
     AcceptError, Acceptance, CertificationStatus, CertifiedCheckpoint, Derivation, DeriveError,
     Divergence, KEPT_TREES, LogHashes, MAX_CHOSEN_EVENTS, MAX_PENDING_CHECKPOINT_BYTES,
-    MAX_PENDING_CHECKPOINTS, ProvenState,
+    MAX_PENDING_CHECKPOINTS, ProveError, ProveFrom, ProvenState,
 };
 pub use collect::{GcOptions, GcReport};
 #[doc(hidden)]

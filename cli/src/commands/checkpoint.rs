@@ -173,15 +173,13 @@ fn print(checkpoint: &Checkpoint, out: &mut Output) -> Result<(), Failure> {
     }
     let events = count(checkpoint.size, "event");
     let height = format!("{:>6}", checkpoint.height);
-    let (id, time) =
-        (out.paint(Look::Id, id), out.paint(Look::Time, shown::time(checkpoint.time)));
+    let (id, time) = (out.paint(Look::Id, id), out.paint(Look::Time, shown::time(checkpoint.time)));
     Ok(out.line(format_args!("{height} {id} {time} {events}"))?)
 }
 
 fn id_of(checkpoint: &Checkpoint) -> Result<CheckpointId, StorageError> {
     let sealed = checkpoint.seal();
-    let damaged =
-        |_| StorageError::Damaged { what: format!("checkpoint {}", checkpoint.height) };
+    let damaged = |_| StorageError::Damaged { what: format!("checkpoint {}", checkpoint.height) };
     sealed.map(|(id, _)| id).map_err(damaged)
 }
 
@@ -217,9 +215,11 @@ fn show(snapshot: &Snapshot<'_>, height: Height, out: &mut Output) -> Result<(),
     out.line(format_args!("state root  {}", shown::hex(&checkpoint.state)))?;
     out.line(format_args!("round       {round}"))?;
     let names = Names::of(snapshot)?;
-    for (what, keys) in
-        [("signed by ", &signed), ("unsigned  ", &unsigned), ("next      ", &validators.keys().to_vec())]
-    {
+    for (what, keys) in [
+        ("signed by ", &signed),
+        ("unsigned  ", &unsigned),
+        ("next      ", &validators.keys().to_vec()),
+    ] {
         for key in keys {
             let name = names.name(*key).map(|name| format!(" {}", shown::clean(name)));
             let key = out.paint(Look::Author, key);

@@ -144,9 +144,7 @@ fn prove(args: &Args, snapshot: &Snapshot<'_>) -> Result<Proof, Failure> {
             NotFinal::NoValidators.into()
         }
         ProveError::NotCertified(event) => NotFinal::Event(event).into(),
-        ProveError::NoCheckpoint(height) => {
-            ReadError::Cut(CutError::NoCheckpoint(height.0)).into()
-        }
+        ProveError::NoCheckpoint(height) => ReadError::Cut(CutError::NoCheckpoint(height.0)).into(),
         ProveError::Read(error) => error.into(),
         other => Failure::Usage(other.to_string()),
     })

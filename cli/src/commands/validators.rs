@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use quipu_merge::AuthorKey;
+use quipu_merge::{AuthorKey, NoteKey};
 use serde::Serialize;
 
 use crate::args::At;
@@ -36,6 +36,10 @@ struct ValidatorJson<'n> {
     certifies: bool,
     /// Whether it is this replica's key.
     own: bool,
+    /// Under which keys its lines in the notes of checkpoints are checked: as the log, and as a
+    /// cosigner.
+    vkey: String,
+    cosigner_vkey: String,
 }
 
 pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
@@ -43,8 +47,12 @@ pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
     let snapshot = snapshot_at(&ledger, &args.at)?;
     let names = Names::of(&snapshot)?;
     let holds = |roles: &[&str]| roles.contains(&"validator");
-    let holding: BTreeSet<AuthorKey> =
-        snapshot.roles()?.into_iter().filter(|(_, roles)| holds(roles)).map(|(key, _)| key).collect();
+    let holding: BTreeSet<AuthorKey> = snapshot
+        .roles()?
+        .into_iter()
+        .filter(|(_, roles)| holds(roles))
+        .map(|(key, _)| key)
+        .collect();
     let certifying: BTreeSet<_> = snapshot.validators_within()?.into_iter().collect();
     let out = &mut context.out;
     for key in holding.union(&certifying).copied() {
@@ -52,12 +60,16 @@ pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
         let (holds, certifies) = (holding.contains(&key), certifying.contains(&key));
         if out.is_json() {
             let author = AuthorJson(key);
-            out.json(&ValidatorJson { author, name, holds, certifies, own })?;
+            let vkey = NoteKey::log(ledger.id(), key).to_string();
+            let cosigner_vkey = NoteKey::cosigner(key).to_string();
+            out.json(&ValidatorJson { author, name, holds, certifies, own, vkey, cosigner_vkey })?;
             continue;
         }
         let what = match (certifies, holds) {
             (true, true) => "certifies",
-            (true, false) => "certifies, and no longer when a checkpoint holds that it lost the role",
+            (true, false) => {
+                "certifies, and no longer when a checkpoint holds that it lost the role"
+            }
             (false, _) => "will certify when a checkpoint holds that it has the role",
         };
         let name = name.map(|name| format!(" {}", clean(name))).unwrap_or_default();

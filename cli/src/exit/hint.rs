@@ -56,9 +56,9 @@ impl Failure {
                 Some("`quipu merge --refill` from a replica that still has it brings it back")
             }
             Self::NotFinal(why) => Some(why.hint()),
-            Self::Proof(ProofError::NotFromGenesis) => {
-                Some("`--trusted` takes the id of the checkpoint that it starts from, if you trust that")
-            }
+            Self::Proof(ProofError::NotFromGenesis) => Some(
+                "`--trusted` takes the id of the checkpoint that it starts from, if you trust that",
+            ),
             Self::NotHere(absent) => Some(absent_hint(absent)),
             Self::Read(ReadError::Cut(
                 CutError::AmbiguousEvent { .. } | CutError::AmbiguousAuthor(_),

@@ -145,7 +145,7 @@ fn check_key(
         facts.present.push(kind);
         match kind {
             LeafKind::Register => {
-                let writes = leaf::register(value).map_err(fault)?;
+                let writes = leaf::register_writes(value).map_err(fault)?;
                 facts.writes = show_writes(&writes, &entry.writes).map_err(fault)?;
             }
             LeafKind::Counter => facts.counter = Some(leaf::counter(value).map_err(fault)?),

@@ -7,8 +7,12 @@ use crate::cbor::{self, Read};
 use crate::dump::Shown;
 use crate::id::{EventId, OpeningId};
 
-/// The writes that stand in a register, the first one first.
-pub fn register(value: &[u8]) -> Read<Vec<(EventId, OpeningId)>> {
+/// The writes that stand in a register, the first one first, by the value of its leaf: what a proof
+/// has to show the values of ([`crate::KeyEntry::writes`]).
+///
+/// # Errors
+/// It is no value of a register.
+pub fn register_writes(value: &[u8]) -> Read<Vec<(EventId, OpeningId)>> {
     entries(value, |d| {
         pair(d)?;
         let event = cbor::link_to(d, EventId::from_block)?;

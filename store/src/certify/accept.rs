@@ -187,7 +187,11 @@ impl Ledger {
         })
     }
 
-    pub(super) fn held_id(&self, state: &State, height: Height) -> Result<CheckpointId, StorageError> {
+    pub(super) fn held_id(
+        &self,
+        state: &State,
+        height: Height,
+    ) -> Result<CheckpointId, StorageError> {
         if let Some(pending) = state.pending.get(&height) {
             return Ok(pending.certified.id());
         }

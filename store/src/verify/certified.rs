@@ -36,10 +36,7 @@ pub fn check(check: &mut Check<'_, '_, '_>) -> Result<(), StorageError> {
 
 /// Replays the certified checkpoints up to a height, and folds the state of that one. Tells how many
 /// events it holds.
-pub fn check_up_to(
-    check: &mut Check<'_, '_, '_>,
-    height: Height,
-) -> Result<u64, StorageError> {
+pub fn check_up_to(check: &mut Check<'_, '_, '_>, height: Height) -> Result<u64, StorageError> {
     let Some(replay) = Replay::run(check, Some(height))? else { return Ok(0) };
     check_state(check, &replay)?;
     Ok(replay.tree.size())

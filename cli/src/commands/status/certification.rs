@@ -92,7 +92,9 @@ pub fn print(validators: &[AuthorKey], status: &Status, out: &mut Output) -> Res
         let kept = kept.unwrap_or_else(|| "no checkpoint at all".to_owned());
         let text = match divergence {
             Divergence::Certificates { .. } => {
-                format!("diverged: two checkpoints of height {height} are certified, {kept} and {certified}")
+                format!(
+                    "diverged: two checkpoints of height {height} are certified, {kept} and {certified}"
+                )
             }
             Divergence::Derived { .. } => format!(
                 "diverged: checkpoint {height} is certified as {certified}, and its events come to {kept}"
