@@ -25,7 +25,7 @@ struct Kept {
 impl Kept {
     fn judged(fast: &Fast) -> Verdicts {
         let tips = fast.frontier(&Cut::Everything).unwrap();
-        Verdicts::new(fast.authority(), fast.lanes(), &|lane| tips.seq(lane), &[])
+        Verdicts::new(fast.authority(), fast.lanes(), &|lane| tips.seq(lane), &CertifiedCuts::new())
     }
 
     /// Takes in one event; tells the authors whose earlier events may be judged otherwise now.

@@ -10,6 +10,7 @@ mod body;
 mod car;
 mod cbor;
 mod certificate;
+mod certified;
 mod chain;
 mod checkpoint;
 mod clock;
@@ -24,6 +25,7 @@ mod log_tree;
 mod refusal;
 mod state;
 mod state_root;
+mod state_tree;
 mod value;
 mod verdicts;
 mod view;
@@ -43,6 +45,7 @@ pub use cbor::Malformed;
 pub use certificate::{
     Certificate, CertificateError, MAX_CERTIFICATE_LEN, MAX_ROUND, Round, Vote, VoteError, VoteType,
 };
+pub use certified::{CertifiedCuts, CutNumber, UNCERTIFIED};
 pub use chain::{Chain, ChainError};
 pub use checkpoint::{
     Checkpoint, CutBlock, HEIGHT_LIMIT, Height, MAX_CUT_HEADS, MAX_VALIDATORS, ValidatorsBlock,
@@ -73,9 +76,13 @@ pub use state::{Counter, Effect, List, Place, Register, Set, State, ValueRef, Wr
 pub use state_root::{
     EMPTY_STATE_ROOT, Leaf, LeafKind, StateRootError, list_entry_hash, state_root,
 };
+pub use state_tree::{
+    MAX_STATE_PROOF_LEN, StateChange, StateNodes, StateProof, StateTreeError, StateUpdate,
+    prove_state, update_state,
+};
 pub use value::{
     CONTENT_LEN_LIMIT, Content, Link, MAX_CHUNKS, MAX_INLINE_LEN, MAX_MANIFEST_DEPTH, MAX_RAW_LEN,
     Manifest, Opening, SALT_LEN,
 };
-pub use verdicts::{CutNumber, Subject, UNCERTIFIED, Verdicts, cut_number};
+pub use verdicts::{Subject, Verdicts};
 pub use view::View;

@@ -77,7 +77,8 @@ impl Ledger {
         let total = snapshot.len()?;
         let mut openings = snapshot.reader().walk(Family::Openings, &[])?;
         let mut done = 0;
-        snapshot.for_each_in_order(|dot, stored| {
+        let frontier = snapshot.frontier()?;
+        snapshot.for_each_within(&frontier, |dot, stored| {
             if !known.covers(dot) {
                 file.event(&snapshot, &mut openings, dot, stored)?;
             }

@@ -124,9 +124,10 @@ impl Ledger {
         self.in_bulk(|hold| {
             self.offer_all(hold, batch, report, |outcome| match outcome {
                 Err(refusal) if !rehearsed => Err(refusal.into()),
-                _ => Ok(()),
+                _ => Ok::<_, MergeError>(()),
             })
-        })
+        })?;
+        Ok(self.count_pending()?)
     }
 
     /// Offers checked events in this order, and tells `each` what has become of every one. Those that
@@ -223,7 +224,8 @@ impl Ledger {
         let writer = hold.writer();
         let admission =
             admit(event, body.as_ref(), &ancestors, &writer.authority, &writer.lanes, &targets)?;
-        if event.event().time.0 > now().0 + MAX_AHEAD {
+        let ahead = event.event().time.0 > now().0 + MAX_AHEAD;
+        if ahead && !hold.writer().certain.contains(&event.id()) {
             return self.let_wait(hold, checked, WaitingReason::Due(event.event().time), report);
         }
         let (Ok(body), Some(body_bytes)) = (body, &checked.body_bytes) else {

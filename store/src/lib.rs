@@ -23,6 +23,7 @@
 mod author;
 mod backup;
 mod blocks;
+mod certify;
 mod collect;
 mod commit;
 mod copied;
@@ -47,8 +48,10 @@ mod judge;
 mod key_list;
 mod keys;
 mod ledger;
+mod list;
 mod load;
 mod lookup;
+mod log;
 mod loss;
 mod manage;
 mod mark;
@@ -86,13 +89,18 @@ pub use backup::{
     BackupError, BackupId, BackupInfo, BackupList, BackupReport, Restore, backups, check_backups,
     purge_backups,
 };
+pub use certify::{
+    AcceptError, Acceptance, CertificationStatus, CertifiedCheckpoint, DeriveError, Derivation,
+    Divergence, KEPT_TREES, LogHashes, MAX_CHOSEN_EVENTS, MAX_PENDING_CHECKPOINT_BYTES,
+    MAX_PENDING_CHECKPOINTS,
+};
 pub use collect::{GcOptions, GcReport};
 #[doc(hidden)]
 pub use crash::CRASH_POINTS;
 pub use cut::CutError;
 pub use db::DatabaseStats;
 pub use error::{IdentityError, MergeError, OpenError, ReadError, StorageError, WriteError};
-pub use event::{EventInfo, Log, LogFilter};
+pub use event::EventInfo;
 pub use export::{ExportError, ExportReport};
 pub use identity::{HandshakeKey, Passphrase};
 pub use import::{MAX_FILE_BLOCKS, MAX_FILE_EVENTS};
@@ -100,6 +108,7 @@ pub use incoming::Incoming;
 pub use ingest::{Baseline, MergeOptions, MergeReport, Outcome};
 pub use keys::{Element, KeyKind, RegisterWrite};
 pub use ledger::{Durability, Ledger, NewLedger, Options, is_store};
+pub use log::{Log, LogFilter};
 pub use manage::{Rotation, RotationError};
 pub use mark::Loss;
 pub use merge::Progress;

@@ -154,8 +154,14 @@ impl Options {
     /// # Errors
     /// Those of [`Options::open`]: a format newer than this version cannot be read at all.
     pub fn upgrade(&self, dir: impl AsRef<Path>) -> Result<u32, OpenError> {
-        // There has been one format only: whatever opens is up to date.
-        self.open(dir).map(|_| FORMAT)
+        let dir = dir.as_ref();
+        if !is_store(dir) {
+            return Err(OpenError::NotFound(dir.to_owned()));
+        }
+        // Opening it rewrites it.
+        let found = format::found(&dir.join(DATABASE), self.tuning());
+        self.open(dir)?;
+        Ok(found.unwrap_or(FORMAT))
     }
 }
 

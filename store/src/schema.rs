@@ -12,11 +12,14 @@
 //! | `edges` | number, what refers to the block | nothing |
 //! | `state` | kind, key, member | what stands now: see [`crate::record`] |
 //! | `versions` | kind, key, member, lane, time (lists: time, lane, slot) | what stood before; every amount of a counter, every value of a list |
+//! | `checkpoints` | a tag and a height, see [`checkpoints`] | certified checkpoints |
+//! | `final` | a tag and more, see [`certified`] | the certified log, how far certified cuts go, their state |
+//! | `tree` | a tag and more, see [`tree`] | the tree over the certified state |
 
-use quipu_merge::{BlockId, Dot, Lane, Micros, Seq};
+use quipu_merge::{AuthorKey, BlockId, Dot, Height, Lane, Micros, Seq};
 
 /// The version of this layout.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 /// The oldest layout that can be read.
 pub const OLDEST_FORMAT: u32 = 1;
 
@@ -43,11 +46,17 @@ pub enum Family {
     State,
     /// What stood before, by key.
     Versions,
+    /// Certified checkpoints.
+    Checkpoints,
+    /// What is certified.
+    Final,
+    /// The tree over the certified state.
+    Tree,
 }
 
 impl Family {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::Meta,
         Self::Events,
         Self::Ids,
@@ -58,6 +67,9 @@ impl Family {
         Self::Edges,
         Self::State,
         Self::Versions,
+        Self::Checkpoints,
+        Self::Final,
+        Self::Tree,
     ];
 
     /// The name in the database.
@@ -73,6 +85,9 @@ impl Family {
             Self::Edges => "edges",
             Self::State => "state",
             Self::Versions => "versions",
+            Self::Checkpoints => "checkpoints",
+            Self::Final => "final",
+            Self::Tree => "tree",
         }
     }
 }
@@ -225,6 +240,155 @@ pub mod meta {
     }
 }
 
+/// Keys of the family `checkpoints`.
+pub mod checkpoints {
+    use super::Height;
+
+    /// What the keys of those begin with that count.
+    pub const KEPT: u8 = b'k';
+    /// What the keys of those begin with that wait for the events of their cuts.
+    pub const PENDING: u8 = b'p';
+    /// What the keys of those begin with that contradict what is held.
+    pub const DIVERGED: u8 = b'd';
+
+    /// The parts of a checkpoint.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[repr(u8)]
+    pub enum Part {
+        /// The checkpoint itself.
+        Header = b'h',
+        /// Its certificate.
+        Certificate = b'c',
+        /// The block of its heads.
+        Cut = b'u',
+        /// The block of the keys that certify the next height.
+        Validators = b'v',
+    }
+
+    /// A part of a checkpoint that counts.
+    pub fn kept(height: Height, part: Part) -> [u8; 10] {
+        let mut key = [0; 10];
+        key[..9].copy_from_slice(&tagged(KEPT, height));
+        key[9] = part as u8;
+        key
+    }
+
+    /// A checkpoint that waits.
+    pub fn pending(height: Height) -> [u8; 9] {
+        tagged(PENDING, height)
+    }
+
+    /// What contradicts what is held: by the height and the checkpoint's id.
+    pub fn diverged(height: Height, id: [u8; 32]) -> Vec<u8> {
+        [tagged(DIVERGED, height).as_slice(), &id].concat()
+    }
+
+    /// Reads the height back.
+    pub fn parse_height(key: &[u8]) -> Option<Height> {
+        let (_, rest) = key.split_first()?;
+        Some(Height(u64::from_be_bytes(*rest.first_chunk()?)))
+    }
+
+    fn tagged(tag: u8, height: Height) -> [u8; 9] {
+        let mut key = [tag; 9];
+        key[1..].copy_from_slice(&height.0.to_be_bytes());
+        key
+    }
+}
+
+/// Keys of the family `final`.
+pub mod certified {
+    use super::{AuthorKey, Dot, dot_key};
+
+    /// What the entries of the certified log begin with: the event's place, and the hashes that its
+    /// leaf adds to the log's tree.
+    pub const LOG: u8 = b'l';
+    /// What the marks begin with of how far a cut goes on a lane: the height.
+    pub const BOUNDARY: u8 = b'b';
+    /// What the records of the certified state begin with.
+    pub const STATE: u8 = b's';
+    /// What the entries of lists begin with, in the order of the certified log: lane and time.
+    pub const ELEMENT: u8 = b'e';
+    /// What the records of roles begin with.
+    pub const ROLES: u8 = b'm';
+
+    /// An entry of the certified log.
+    pub fn log(index: u64) -> [u8; 9] {
+        let mut key = [LOG; 9];
+        key[1..].copy_from_slice(&index.to_be_bytes());
+        key
+    }
+
+    /// Reads the index of an entry of the log back.
+    pub fn parse_log(key: &[u8]) -> Option<u64> {
+        let (_, index) = key.split_first()?;
+        Some(u64::from_be_bytes(index.try_into().ok()?))
+    }
+
+    /// The last event of a cut on a lane.
+    pub fn boundary(dot: Dot) -> [u8; 13] {
+        let mut key = [BOUNDARY; 13];
+        key[1..].copy_from_slice(&dot_key(dot));
+        key
+    }
+
+    /// The certified state of a key.
+    pub fn state(state_key: &[u8]) -> Vec<u8> {
+        [&[STATE], state_key].concat()
+    }
+
+    /// What the entries of a list begin with.
+    pub fn elements(state_key: &[u8]) -> Vec<u8> {
+        [&[ELEMENT], state_key].concat()
+    }
+
+    /// An entry of a list: by the event's index in the log, and the slot.
+    pub fn element(state_key: &[u8], index: u64, slot: u16) -> Vec<u8> {
+        [&[ELEMENT], state_key, &index.to_be_bytes(), &slot.to_be_bytes()].concat()
+    }
+
+    /// Reads index and slot of a list's entry back.
+    pub fn parse_element(key: &[u8]) -> Option<(u64, u16)> {
+        let (rest, slot) = key.split_last_chunk::<2>()?;
+        let (_, index) = rest.split_last_chunk::<8>()?;
+        Some((u64::from_be_bytes(*index), u16::from_be_bytes(*slot)))
+    }
+
+    /// What an author holds.
+    pub fn roles(author: AuthorKey) -> [u8; 33] {
+        let mut key = [ROLES; 33];
+        key[1..].copy_from_slice(&author.0);
+        key
+    }
+}
+
+/// Keys of the family `tree`.
+pub mod tree {
+    use super::Height;
+
+    /// What the nodes begin with.
+    pub const NODE: u8 = b'n';
+    /// What the marks begin with of nodes that a tree no longer has.
+    pub const STALE: u8 = b'x';
+
+    /// A node.
+    pub fn node(key: &[u8]) -> Vec<u8> {
+        [&[NODE], key].concat()
+    }
+
+    /// A node that trees from this height on do not have.
+    pub fn stale(height: Height, key: &[u8]) -> Vec<u8> {
+        [&[STALE], height.0.to_be_bytes().as_slice(), key].concat()
+    }
+
+    /// Reads height and node of a mark back.
+    pub fn parse_stale(key: &[u8]) -> Option<(Height, &[u8])> {
+        let (_, rest) = key.split_first()?;
+        let (height, node) = rest.split_first_chunk::<8>()?;
+        Some((Height(u64::from_be_bytes(*height)), node))
+    }
+}
+
 /// Lane and seq.
 pub fn dot_key(dot: Dot) -> [u8; 12] {
     let mut key = [0; 12];
@@ -292,17 +456,21 @@ pub fn state_prefix(kind: Kind, prefix: &str) -> Vec<u8> {
     out
 }
 
+/// The kind of a key in `state`.
+pub fn kind_of(state_key: &[u8]) -> Option<Kind> {
+    match state_key.first()? {
+        b'c' => Some(Kind::Counter),
+        b'l' => Some(Kind::List),
+        b'm' => Some(Kind::Member),
+        b'r' => Some(Kind::Register),
+        b's' => Some(Kind::Set),
+        _ => None,
+    }
+}
+
 /// Reads the key and the member of a key in `state` back.
 pub fn parse_state_key(bytes: &[u8]) -> Option<(Kind, String, Option<Vec<u8>>)> {
-    let (&kind, rest) = bytes.split_first()?;
-    let kind = match kind {
-        b'c' => Kind::Counter,
-        b'l' => Kind::List,
-        b'm' => Kind::Member,
-        b'r' => Kind::Register,
-        b's' => Kind::Set,
-        _ => return None,
-    };
+    let (kind, rest) = (kind_of(bytes)?, bytes.get(1..)?);
     let (key, rest) = unescape(rest)?;
     let key = String::from_utf8(key).ok()?;
     if kind != Kind::Member {

@@ -313,14 +313,15 @@ impl<'l> Snapshot<'l> {
             }
         }
         let within = |lane: Lane| needed.get(&lane).copied().unwrap_or(0);
-        let verdicts = Arc::new(Verdicts::new(authority, &self.published.lanes, &within, &[]));
+        let certified = &self.published.finality.cuts;
+        let verdicts = Verdicts::new(authority, &self.published.lanes, &within, certified);
+        let verdicts = Arc::new(verdicts);
         Ok(self.verdicts.get_or_init(|| verdicts).clone())
     }
 
     /// Whether an event of the cut is void.
     pub(crate) fn is_void(&self, dot: Dot) -> Result<bool, StorageError> {
-        // Without certificates events only ever become void: what is not void of everything is
-        // not void of a part of it.
+        // Nothing is revoked, forked or void at all: so it is in every part.
         if self.published.verdicts.all_clear() {
             return Ok(false);
         }

@@ -1,0 +1,72 @@
+//! What the certified state holds of a key, with the way to its root.
+
+use std::collections::BTreeMap;
+
+use quipu_merge::{
+    Height, LeafKind, StateNodes, StateProof, prove_state, update_state,
+};
+
+use super::derive::TreeNodes;
+use super::{KEPT_TREES, leaves};
+use crate::error::{ReadError, StorageError};
+use crate::snapshot::Snapshot;
+
+impl Snapshot<'_> {
+    /// The encoding of what the certified state of a height holds of a key (none where that does not
+    /// exist), and the proof of it under the `state` of the checkpoint. `None` where the checkpoint
+    /// does not count here.
+    ///
+    /// A look-up for the last height; for others the state is folded again, which takes time and
+    /// memory in proportion to the ledger.
+    ///
+    /// # Errors
+    /// The disk, the database or its content.
+    pub fn prove_state(
+        &self,
+        height: Height,
+        kind: LeafKind,
+        key: &[u8],
+    ) -> Result<Option<(Option<Vec<u8>>, StateProof)>, ReadError> {
+        let key_hash = kind.key_hash(key);
+        let (reader, last) = (self.reader(), self.certified_height());
+        if last == Some(height) {
+            let value = leaves::value(reader, kind, key)?;
+            let proof = prove(&TreeNodes(reader), height, key_hash)?;
+            return Ok(Some((value, proof)));
+        }
+        let Some(leaves) = self.state_leaves(height)? else { return Ok(None) };
+        let value = leaves.iter().find(|leaf| leaf.key_hash == key_hash).map(|l| l.value.clone());
+        let kept = last.is_some_and(|last| last.0 - height.0 < KEPT_TREES);
+        let proof = if kept {
+            prove(&TreeNodes(reader), height, key_hash)?
+        } else {
+            let changes = leaves.into_iter().map(Into::into);
+            let update = update_state(&BTreeMap::new(), None, height, changes);
+            let update = update.map_err(|error| StorageError::damaged(error.to_string()))?;
+            let nodes: BTreeMap<_, _> = update.nodes.into_iter().collect();
+            prove(&nodes, height, key_hash)?
+        };
+        Ok(Some((value, proof)))
+    }
+
+    /// The leaves of the certified state of a height, folded from its events.
+    fn state_leaves(&self, height: Height) -> Result<Option<Vec<quipu_merge::Leaf>>, ReadError> {
+        let Some(cut) = self.checkpoint_cut(height)? else { return Ok(None) };
+        let clock = self.clock_of_heads(cut.heads())?;
+        let verdicts = self.judge(&clock, &self.published().finality.cuts);
+        let (state, _) = self.fold(&clock, &verdicts)?;
+        Ok(Some(state.leaves(&verdicts.roles())))
+    }
+}
+
+fn prove<S: StateNodes>(
+    nodes: &S,
+    height: Height,
+    key_hash: [u8; 32],
+) -> Result<StateProof, StorageError>
+where
+    S::Error: std::fmt::Display,
+{
+    prove_state(nodes, height, key_hash)
+        .map_err(|error| StorageError::damaged(error.to_string()))
+}
