@@ -1,12 +1,9 @@
 //! Events as they are shown.
 
-use std::collections::BTreeMap;
-
 use quipu_merge::{AuthorKey, Body, Dot, EventId, Micros, Seq};
 
-use crate::error::{ReadError, StorageError};
+use crate::error::ReadError;
 use crate::lookup::Stored;
-use crate::schema::{self, Family, Kind};
 use crate::snapshot::{Snapshot, Value};
 
 /// An event that is held.

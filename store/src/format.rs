@@ -24,14 +24,9 @@ pub fn open(path: &Path, tuning: Tuning) -> Result<Db, OpenError> {
     ) {
         return Err(failed);
     }
-    match db::peek(path, tuning, Family::Meta, meta::FORMAT) {
-        Ok(Some(bytes)) => match decode(&bytes) {
-            Some(found) if (OLDEST_FORMAT..FORMAT).contains(&found) => {
-                Db::open_lacking(path, tuning)
-            }
-            Some(found) if found != FORMAT => Err(unreadable(found)),
-            _ => Err(failed),
-        },
+    match found(path, tuning) {
+        Some(found) if (OLDEST_FORMAT..FORMAT).contains(&found) => Db::open_lacking(path, tuning),
+        Some(found) if found != FORMAT => Err(unreadable(found)),
         _ => Err(failed),
     }
 }
@@ -41,18 +36,24 @@ pub fn check(reader: Reader<'_>) -> Result<(), OpenError> {
     check_bytes(&record(reader)?)
 }
 
-/// Makes a database that has been opened one of this format. Tells which it had.
+/// Makes a database that has been opened one of this format.
 ///
 /// Format 1 had no checkpoints, and lacks nothing but their families, which are empty.
-pub fn upgrade(db: &Db) -> Result<u32, OpenError> {
-    let damaged = || StorageError::damaged("the record of the format");
-    let found = decode(&record(db.latest())?).ok_or_else(damaged)?;
-    if found != FORMAT {
+pub fn upgrade(db: &Db) -> Result<(), OpenError> {
+    if record(db.latest())? != FORMAT.to_be_bytes() {
         let mut batch = WriteBatch::default();
         db.put(&mut batch, Family::Meta, meta::FORMAT, &FORMAT.to_be_bytes())?;
         db.write(batch, true)?;
     }
-    Ok(found)
+    Ok(())
+}
+
+/// The format of the database in `path`, where it can be told.
+pub fn found(path: &Path, tuning: Tuning) -> Option<u32> {
+    db::peek(path, tuning, Family::Meta, meta::FORMAT)
+        .ok()
+        .flatten()
+        .and_then(|bytes| decode(&bytes))
 }
 
 fn record(reader: Reader<'_>) -> Result<Vec<u8>, StorageError> {

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use quipu_merge::{
-    Act, AuthorKey, Authority, Body, Dot, EventId, ForkPolicy, Lane, OpeningId, Seq, Subject, Verdicts,
+    Act, AuthorKey, Authority, Body, Dot, EventId, ForkPolicy, Lane, OpeningId, Seq, Subject,
+    Verdicts,
 };
 
 use crate::db::Db;
@@ -77,7 +78,8 @@ impl Writer {
         let tips = self.lanes.clone();
         let within = |lane: Lane| tips.tip(lane);
         if !extended || (placement.forks && self.excludes()) {
-            self.verdicts = Arc::new(Verdicts::new(&self.authority, &lanes, &within, &self.finality.cuts));
+            self.verdicts =
+                Arc::new(Verdicts::new(&self.authority, &lanes, &within, &self.finality.cuts));
         }
         self.rejudge(db, &before, Some(placement.dot))
     }

@@ -50,8 +50,8 @@ mod keys;
 mod ledger;
 mod list;
 mod load;
-mod lookup;
 mod log;
+mod lookup;
 mod loss;
 mod manage;
 mod mark;
@@ -90,9 +90,9 @@ pub use backup::{
     purge_backups,
 };
 pub use certify::{
-    AcceptError, Acceptance, CertificationStatus, CertifiedCheckpoint, DeriveError, Derivation,
+    AcceptError, Acceptance, CertificationStatus, CertifiedCheckpoint, Derivation, DeriveError,
     Divergence, KEPT_TREES, LogHashes, MAX_CHOSEN_EVENTS, MAX_PENDING_CHECKPOINT_BYTES,
-    MAX_PENDING_CHECKPOINTS,
+    MAX_PENDING_CHECKPOINTS, ProvenState,
 };
 pub use collect::{GcOptions, GcReport};
 #[doc(hidden)]

@@ -91,11 +91,7 @@ struct Reading<'r, 'l> {
 
 impl Reading<'_, '_> {
     /// The values of certified events, or only whether there is one. Tells whether to go on.
-    fn certified(
-        &mut self,
-        after: Option<(u64, u16)>,
-        only_look: bool,
-    ) -> Result<bool, ReadError> {
+    fn certified(&mut self, after: Option<(u64, u16)>, only_look: bool) -> Result<bool, ReadError> {
         let reader = self.snapshot.reader();
         let mut walk = reader.walk(Family::Final, &certified::elements(&self.state_key))?;
         match after {
@@ -172,12 +168,7 @@ impl Reading<'_, '_> {
         Ok(self.snapshot.holds(dot, &mut self.bounds)? && !self.snapshot.is_void(dot)?)
     }
 
-    fn give(
-        &mut self,
-        event: EventId,
-        slot: u16,
-        version: &Version,
-    ) -> Result<bool, StorageError> {
+    fn give(&mut self, event: EventId, slot: u16, version: &Version) -> Result<bool, StorageError> {
         let author = self.snapshot.author_at(version.dot)?;
         let value = self.snapshot.value_of(version)?;
         Ok((self.visit)(Element { event, slot, author, time: version.time, value }))

@@ -74,7 +74,11 @@ impl<'l> Snapshot<'l> {
         }
         let (first, end) = (certified::log(first), certified::log(end));
         let mut walk = self.reader().walk_between(Family::Final, &first, Some(end.to_vec()))?;
-        if ascending { walk.first()? } else { walk.last()? }
+        if ascending {
+            walk.first()?
+        } else {
+            walk.last()?
+        }
         Ok(Some(Part::Certified(walk)))
     }
 
@@ -95,8 +99,9 @@ impl<'l> Snapshot<'l> {
         match (after, self.extent()) {
             (Some((time, _)), _) if ascending => walk.seek(&schema::order_key(time, Lane(0)))?,
             (None, _) if ascending => walk.first()?,
-            (Some((time, _)), _) | (None, Extent::Time(time)) => {
-                walk.seek_back(&schema::order_key(time, Lane(u32::MAX)))?;
+            (Some((time, _)), _) => walk.seek_back(&schema::order_key(time, Lane(u32::MAX)))?,
+            (None, Extent::Time(time)) => {
+                walk.seek_back(&schema::order_key(*time, Lane(u32::MAX)))?;
             }
             (None, _) => walk.last()?,
         }
@@ -228,7 +233,11 @@ fn next_certified(walk: &mut Walk<'_>, ascending: bool) -> Result<Option<Dot>, S
     let damaged = || StorageError::damaged("the certified log");
     let Some((_, entry)) = walk.item() else { return Ok(None) };
     let dot = record::Reader(entry).dot().ok_or_else(damaged)?;
-    if ascending { walk.next()? } else { walk.back()? }
+    if ascending {
+        walk.next()?
+    } else {
+        walk.back()?
+    }
     Ok(Some(dot))
 }
 

@@ -9,8 +9,9 @@ use rocksdb::WriteBatch;
 use crate::author;
 use crate::copied::Place;
 use crate::error::{IdentityError, OpenError, StorageError, WriteError};
+use crate::format;
 use crate::identity::{Identity, Passphrase};
-use crate::ledger::{Ledger, Options};
+use crate::ledger::{DATABASE, Ledger, Options, is_store};
 use crate::schema::{FORMAT, Family, meta};
 use crate::transaction::Committed;
 

@@ -64,12 +64,7 @@ impl Ledger {
             return Err(AcceptError::Full(height));
         }
         self.exclusively(|hold| {
-            hold.writer().put(
-                &self.db,
-                Family::Checkpoints,
-                &checkpoints::pending(height),
-                &bytes,
-            )
+            hold.writer().put(&self.db, Family::Checkpoints, &checkpoints::pending(height), &bytes)
         })?;
         let mut state = self.certifying.lock();
         state.chain = chain;

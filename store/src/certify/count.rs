@@ -37,7 +37,8 @@ impl Writer {
         self.drop_old_trees(db, height.0.saturating_sub(KEPT_TREES - 1))?;
 
         let damaged = |_| StorageError::damaged("a checkpoint to be counted");
-        let chain = Chain::trusting(&certified.checkpoint, &certified.validators).map_err(damaged)?;
+        let chain =
+            Chain::trusting(&certified.checkpoint, &certified.validators).map_err(damaged)?;
         let mut cuts = self.finality.cuts.clone();
         cuts.push(&staged.clock);
         self.finality = Arc::new(Finality { cuts, chain });

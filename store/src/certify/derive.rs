@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use quipu_merge::{
-    CertifiedCuts, Checkpoint, Clock, CutBlock, EventId, Height, LogTree,
-    Micros, StateNodes, StateUpdate, ValidatorsBlock, event_leaf_hash,
-    update_state,
+    CertifiedCuts, Checkpoint, Clock, CutBlock, EventId, Height, LogTree, Micros, StateNodes,
+    StateUpdate, ValidatorsBlock, event_leaf_hash, update_state,
 };
 
 use super::finality::{Finality, number_of};
@@ -46,7 +45,8 @@ impl Ledger {
         if let Some(staged) = self.staged.find(finality.chain.tip(), cut.seal().0) {
             return Ok(staged);
         }
-        let staged = Arc::new(Derive { snapshot: &snapshot, finality: &finality, clock, cut }.run()?);
+        let staged =
+            Arc::new(Derive { snapshot: &snapshot, finality: &finality, clock, cut }.run()?);
         self.staged.keep(staged.clone());
         Ok(staged)
     }
@@ -128,9 +128,10 @@ fn boundaries(certified: &CertifiedCuts, cut: &Clock, height: Height, ops: &mut 
     let mut record = Vec::with_capacity(8);
     put_number(&mut record, height.0);
     let further = cut.iter().filter(|dot| !certified.covers(*dot));
-    ops.extend(further.map(|dot| {
-        Op::put(Family::Final, certified::boundary(dot).to_vec(), record.clone())
-    }));
+    ops.extend(
+        further
+            .map(|dot| Op::put(Family::Final, certified::boundary(dot).to_vec(), record.clone())),
+    );
 }
 
 fn tree_ops(height: Height, state: StateUpdate, ops: &mut Vec<Op>) {
@@ -181,7 +182,10 @@ impl Snapshot<'_> {
         // What one lane has seen of the others says which of their last events it follows.
         let mut followed = Clock::new();
         for tip in &tips {
-            tip.clock.iter().filter(|dot| dot.lane != tip.dot.lane).for_each(|dot| followed.advance(dot));
+            tip.clock
+                .iter()
+                .filter(|dot| dot.lane != tip.dot.lane)
+                .for_each(|dot| followed.advance(dot));
         }
         let heads = tips.iter().filter(|tip| !followed.covers(tip.dot));
         let mut heads: Vec<_> = heads.map(|tip| tip.id).collect();

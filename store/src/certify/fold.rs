@@ -89,8 +89,7 @@ pub fn read_between(
         let body = Body::decode(record.body).map_err(|_| damaged())?;
         Ok(FinalEvent { dot, time, id, clock: record.clock, body })
     };
-    let mut events =
-        records.into_par_iter().map(read).collect::<Result<Vec<_>, StorageError>>()?;
+    let mut events = records.into_par_iter().map(read).collect::<Result<Vec<_>, StorageError>>()?;
     events.par_sort_unstable_by_key(|event| (event.time, event.id));
     Ok(events)
 }
@@ -137,8 +136,7 @@ impl Cells {
     }
 
     fn change(&mut self, kind: Kind, key: &Key, member: Option<&Member>) -> Option<&mut Cell> {
-        let state_key =
-            schema::state_key(kind, key.as_str(), member.map(quipu_merge::Member::as_bytes));
+        let state_key = schema::state_key(kind, key.as_str(), member.map(Member::as_bytes));
         let (cell, changed) = self.0.get_mut(&state_key)?;
         *changed = true;
         Some(cell)

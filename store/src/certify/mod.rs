@@ -26,6 +26,7 @@ pub use self::choose::MAX_CHOSEN_EVENTS;
 pub use self::error::{AcceptError, DeriveError};
 pub use self::finality::Finality;
 pub use self::pending::Certifying;
+pub use self::proof::ProvenState;
 pub use self::read::LogHashes;
 pub use self::staged::StagedDerivations;
 

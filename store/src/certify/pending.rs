@@ -80,13 +80,8 @@ impl State {
 impl Certifying {
     /// Reads it back; `chain` is that of the checkpoints that count.
     pub fn load(reader: Reader<'_>, chain: Chain) -> Result<Self, StorageError> {
-        let mut state = State {
-            chain,
-            pending: BTreeMap::new(),
-            bytes: 0,
-            diverged: Vec::new(),
-            lacks: None,
-        };
+        let mut state =
+            State { chain, pending: BTreeMap::new(), bytes: 0, diverged: Vec::new(), lacks: None };
         let mut walk = reader.walk(Family::Checkpoints, &[checkpoints::PENDING])?;
         walk.first()?;
         while let Some((_, record)) = walk.item() {

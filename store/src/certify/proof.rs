@@ -2,19 +2,25 @@
 
 use std::collections::BTreeMap;
 
-use quipu_merge::{
-    Height, LeafKind, StateNodes, StateProof, prove_state, update_state,
-};
+use quipu_merge::{Height, LeafKind, StateNodes, StateProof, prove_state, update_state};
 
 use super::derive::TreeNodes;
 use super::{KEPT_TREES, leaves};
 use crate::error::{ReadError, StorageError};
 use crate::snapshot::Snapshot;
 
+/// What a certified state holds of a key, and that it does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProvenState {
+    /// The encoding of the leaf's value; none where the key does not exist.
+    pub value: Option<Vec<u8>>,
+    /// The way from the root of the state.
+    pub proof: StateProof,
+}
+
 impl Snapshot<'_> {
-    /// The encoding of what the certified state of a height holds of a key (none where that does not
-    /// exist), and the proof of it under the `state` of the checkpoint. `None` where the checkpoint
-    /// does not count here.
+    /// What the certified state of a height holds of a key, with the proof of it under the `state` of
+    /// the checkpoint. `None` where the checkpoint does not count here.
     ///
     /// A look-up for the last height; for others the state is folded again, which takes time and
     /// memory in proportion to the ledger.
@@ -26,13 +32,13 @@ impl Snapshot<'_> {
         height: Height,
         kind: LeafKind,
         key: &[u8],
-    ) -> Result<Option<(Option<Vec<u8>>, StateProof)>, ReadError> {
+    ) -> Result<Option<ProvenState>, ReadError> {
         let key_hash = kind.key_hash(key);
         let (reader, last) = (self.reader(), self.certified_height());
         if last == Some(height) {
             let value = leaves::value(reader, kind, key)?;
             let proof = prove(&TreeNodes(reader), height, key_hash)?;
-            return Ok(Some((value, proof)));
+            return Ok(Some(ProvenState { value, proof }));
         }
         let Some(leaves) = self.state_leaves(height)? else { return Ok(None) };
         let value = leaves.iter().find(|leaf| leaf.key_hash == key_hash).map(|l| l.value.clone());
@@ -46,7 +52,7 @@ impl Snapshot<'_> {
             let nodes: BTreeMap<_, _> = update.nodes.into_iter().collect();
             prove(&nodes, height, key_hash)?
         };
-        Ok(Some((value, proof)))
+        Ok(Some(ProvenState { value, proof }))
     }
 
     /// The leaves of the certified state of a height, folded from its events.
@@ -67,6 +73,5 @@ fn prove<S: StateNodes>(
 where
     S::Error: std::fmt::Display,
 {
-    prove_state(nodes, height, key_hash)
-        .map_err(|error| StorageError::damaged(error.to_string()))
+    prove_state(nodes, height, key_hash).map_err(|error| StorageError::damaged(error.to_string()))
 }

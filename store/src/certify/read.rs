@@ -1,8 +1,8 @@
 //! Reading checkpoints, and what they say of an event.
 
 use quipu_merge::{
-    AuthorKey, BlockId, Certificate, Checkpoint, CheckpointId, CutBlock, Dot, EventId, Height,
-    LogHash, StoredHashes, ValidatorsBlock,
+    AuthorKey, Certificate, Checkpoint, CheckpointId, CutBlock, Dot, EventId, Height, LogHash,
+    StoredHashes, ValidatorsBlock,
 };
 
 use super::CertifiedCheckpoint;
@@ -43,12 +43,7 @@ impl<'l> Snapshot<'l> {
             checkpoint,
             certificate: records::block(reader, height, Part::Certificate, Certificate::decode)?,
             cut: records::block(reader, height, Part::Cut, CutBlock::decode)?,
-            validators: records::block(
-                reader,
-                height,
-                Part::Validators,
-                ValidatorsBlock::decode,
-            )?,
+            validators: records::block(reader, height, Part::Validators, ValidatorsBlock::decode)?,
         }))
     }
 

@@ -115,9 +115,10 @@ pub fn unpack_divergence(bytes: &[u8]) -> Result<Divergence, StorageError> {
         let &[kind] = r.take(1)? else { return None };
         let certified = Box::new(read_packed(&mut r)?);
         match (kind, r.0) {
-            (CERTIFICATES, kept) => {
-                Some(Divergence::Certificates { kept: CheckpointId(kept.try_into().ok()?), other: certified })
-            }
+            (CERTIFICATES, kept) => Some(Divergence::Certificates {
+                kept: CheckpointId(kept.try_into().ok()?),
+                other: certified,
+            }),
             (DERIVED, []) => Some(Divergence::Derived { certified, derived: None }),
             (DERIVED, derived) => {
                 let derived = Some(Box::new(Checkpoint::decode(derived).ok()?));

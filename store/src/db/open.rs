@@ -23,12 +23,7 @@ pub enum Families {
 }
 
 /// Opens the database in `path`, or makes one there.
-pub fn open(
-    path: &Path,
-    found: Families,
-    cache: &Cache,
-    tuning: Tuning,
-) -> Result<DB, OpenError> {
+pub fn open(path: &Path, found: Families, cache: &Cache, tuning: Tuning) -> Result<DB, OpenError> {
     if found != Families::New {
         logs::check(path)?;
     }
