@@ -319,8 +319,9 @@ impl Certifier {
         let keeping = self.keeping.as_ref().and_then(|keeping| keeping.retry);
         let reporting = if self.is_validator() { self.reports.due() } else { None };
         let asking = if self.is_validator() { self.recall.due() } else { None };
-        let growing = (self.engine.is_none() && self.reports.changed && !self.looking)
-            .then_some(self.not_before);
+        let may_begin = self.engine.is_none() && self.keeping.is_none() && self.is_validator();
+        let growing =
+            (may_begin && self.reports.changed && !self.looking).then_some(self.not_before);
         let others = [
             Some(self.beat),
             self.values.due(),
@@ -334,9 +335,19 @@ impl Certifier {
         timers.chain(others.into_iter().flatten()).min()
     }
 
+    /// The store says that the ledger has two histories: nothing is certified here any more.
+    pub fn halt(&mut self, diverged: Height) {
+        self.stop(Stopped::Diverged(diverged));
+    }
+
     /// The last checkpoint.
     pub const fn tip(&self) -> Option<&Certified> {
         self.tip.as_ref()
+    }
+
+    /// Whether a height is being voted on here.
+    pub const fn is_voting(&self) -> bool {
+        self.engine.is_some()
     }
 
     /// The validators of the height that is worked on.

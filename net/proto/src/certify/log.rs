@@ -95,6 +95,19 @@ pub struct Mark {
 }
 
 impl Mark {
+    /// Writes it.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        // A vector takes everything.
+        let Ok(()) = minicbor::encode(self, &mut out) else { return Vec::new() };
+        out
+    }
+
+    /// Reads it; `None` where it is none.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        minicbor::decode(bytes).ok()
+    }
+
     /// The mark that this entry leaves, where it is of something that `me` has signed.
     pub fn of(entry: &Entry, me: AuthorKey) -> Option<Self> {
         let height = entry.height;
