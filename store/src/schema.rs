@@ -340,12 +340,6 @@ pub mod certified {
         key
     }
 
-    /// Reads the index of an entry of the log back.
-    pub fn parse_log(key: &[u8]) -> Option<u64> {
-        let (_, index) = key.split_first()?;
-        Some(u64::from_be_bytes(index.try_into().ok()?))
-    }
-
     /// The last event of a cut on a lane.
     pub fn boundary(dot: Dot) -> [u8; 13] {
         let mut key = [BOUNDARY; 13];

@@ -52,8 +52,8 @@ pub struct FinalEvent {
     pub dot: Dot,
     pub time: Micros,
     pub id: EventId,
+    pub body: Body,
     clock: StoredClock,
-    body: Body,
 }
 
 /// The events between two cuts, in the order of the certified log. Memory grows with them.
@@ -87,7 +87,7 @@ pub fn read_between(
         let record = EventRecord::decode(&bytes).ok_or_else(damaged)?;
         let (time, id) = (record.time, EventId::of(record.event));
         let body = Body::decode(record.body).map_err(|_| damaged())?;
-        Ok(FinalEvent { dot, time, id, clock: record.clock, body })
+        Ok(FinalEvent { dot, time, id, body, clock: record.clock })
     };
     let mut events = records.into_par_iter().map(read).collect::<Result<Vec<_>, StorageError>>()?;
     events.par_sort_unstable_by_key(|event| (event.time, event.id));

@@ -93,6 +93,37 @@ pub fn value(
     Ok(leaf_of(&key, &cell).map(|leaf| leaf.value))
 }
 
+/// The leaves of the certified state, by what is kept of it.
+pub fn all_leaves(reader: Reader<'_>) -> Result<Vec<Leaf>, StorageError> {
+    let (mut leaves, mut sets) = (Vec::new(), BTreeSet::new());
+    let mut walk = reader.walk(Family::Final, &[certified::STATE])?;
+    walk.first()?;
+    while let Some((record_key, record)) = walk.item() {
+        let state_key = record_key.get(1..).unwrap_or_default();
+        let (kind, key, _) = schema::parse_state_key(state_key).ok_or_else(damaged)?;
+        let cell = Cell::decode(kind, record).ok_or_else(damaged)?;
+        if kind == Kind::Member {
+            sets.insert(key);
+        } else {
+            leaves.push(leaf_of(&text(&key)?, &cell).ok_or_else(damaged)?);
+        }
+        walk.next()?;
+    }
+    for key in sets {
+        let members = members(reader, &key, &Cells::default())?;
+        leaves.push(set_leaf(&text(&key)?, &members).ok_or_else(damaged)?);
+    }
+    let mut walk = reader.walk(Family::Final, &[certified::ROLES])?;
+    walk.first()?;
+    while let Some((key, _)) = walk.item() {
+        let author = key.get(1..).unwrap_or_default();
+        let value = member_value(reader, author)?.ok_or_else(damaged)?;
+        leaves.push(Leaf { key_hash: LeafKind::Member.key_hash(author), value });
+        walk.next()?;
+    }
+    Ok(leaves)
+}
+
 fn member_value(reader: Reader<'_>, author: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
     let Ok(author) = author.try_into().map(AuthorKey) else { return Ok(None) };
     let Some(record) = reader.get(Family::Final, &certified::roles(author))? else {

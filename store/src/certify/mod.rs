@@ -23,8 +23,11 @@ mod state;
 use quipu_merge::{Certificate, Checkpoint, CheckpointId, CutBlock, Height, ValidatorsBlock};
 
 pub use self::choose::MAX_CHOSEN_EVENTS;
+pub use self::derive::TreeNodes;
 pub use self::error::{AcceptError, DeriveError};
 pub use self::finality::Finality;
+pub use self::fold::{FinalEvent, read_between};
+pub use self::leaves::all_leaves;
 pub use self::pending::Certifying;
 pub use self::proof::ProvenState;
 pub use self::read::LogHashes;

@@ -1,6 +1,7 @@
 //! Checking a store: everything again from the raw events up, as if nothing derived were there.
 
 mod blocks;
+mod certified;
 mod derived;
 mod events;
 mod expected;
@@ -86,6 +87,7 @@ impl Ledger {
         let lanes = events::check(&mut check)?;
         if let Some(authority) = order::check(&mut check, &lanes)? {
             derived::check(&mut check, &lanes, &authority)?;
+            certified::check(&mut check)?;
         }
         blocks::check(&mut check)?;
         marks::check(&mut check)?;

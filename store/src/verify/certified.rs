@@ -1,0 +1,207 @@
+//! What is certified: the chain, the log, how far its cuts go, and the state of the last of them.
+
+use quipu_merge::{
+    CertifiedCuts, Chain, Checkpoint, Clock, Height, Leaf, LogTree, Operation, event_leaf_hash,
+    prove_state,
+};
+
+use super::Check;
+use crate::certify::{CertifiedCheckpoint, FinalEvent, TreeNodes, read_between};
+use crate::error::{ReadError, StorageError};
+use crate::judge::key_of;
+use crate::record::{put_dot, put_number};
+use crate::schema::{Family, certified, checkpoints};
+
+/// Replays all certified checkpoints and compares.
+pub fn check(check: &mut Check<'_, '_, '_>) -> Result<(), StorageError> {
+    let authority = &check.snapshot.published().authority;
+    let mut replay = Replay {
+        chain: Chain::new(authority.ledger(), authority.genesis()),
+        cuts: CertifiedCuts::new(),
+        tree: LogTree::new(),
+        boundaries: 0,
+        elements: 0,
+    };
+    let mut height = Height::FIRST;
+    while let Some(found) = sound(check, height, |check| check.snapshot.checkpoint(height))? {
+        let Some(certified) = found else { break };
+        if !replay.checkpoint(check, &certified)? {
+            return Ok(());
+        }
+        let Some(next) = height.next() else { break };
+        height = next;
+    }
+    if replay.chain.height() != check.snapshot.certified_height() {
+        check.find("the chain of checkpoints has a gap");
+        return Ok(());
+    }
+    for (tag, what, expected) in [
+        (certified::LOG, "entries of the certified log", replay.tree.size()),
+        (certified::BOUNDARY, "marks of how far certified cuts go", replay.boundaries),
+        (certified::ELEMENT, "entries of certified lists", replay.elements),
+    ] {
+        let found = check.each(Family::Final, &[tag], |_, _, _| Ok(()))?;
+        if found != expected {
+            check.find(format!("there are {found} {what} where {expected} should be"));
+        }
+    }
+    let parts = check.each(Family::Checkpoints, &[checkpoints::KEPT], |_, _, _| Ok(()))?;
+    if parts != 4 * u64::from(replay.cuts.len()) {
+        check.find("there are records of checkpoints that do not belong there");
+    }
+    check_state(check, &replay)
+}
+
+struct Replay {
+    chain: Chain,
+    cuts: CertifiedCuts,
+    tree: LogTree,
+    boundaries: u64,
+    elements: u64,
+}
+
+impl Replay {
+    /// Whether to go on.
+    fn checkpoint(
+        &mut self,
+        check: &mut Check<'_, '_, '_>,
+        certified: &CertifiedCheckpoint,
+    ) -> Result<bool, StorageError> {
+        let CertifiedCheckpoint { checkpoint, certificate, cut, validators } = certified;
+        let height = checkpoint.height;
+        if let Err(why) = self.chain.accept(checkpoint, certificate, validators) {
+            check.find(format!("checkpoint {height}: {why}"));
+            return Ok(false);
+        }
+        if cut.seal().0 != checkpoint.cut {
+            check.find(format!("checkpoint {height}: its cut is another"));
+            return Ok(false);
+        }
+        let clock = sound(check, height, |check| check.snapshot.clock_of_heads(cut.heads()))?;
+        let Some(clock) = clock else { return Ok(false) };
+        if !self.cuts.latest().within(&clock) {
+            check.find(format!("checkpoint {height}: its cut does not contain the one before"));
+            return Ok(false);
+        }
+        let events = read_between(check.snapshot, self.cuts.latest(), &clock);
+        let Some(events) = check.sound(&format!("checkpoint {height}"), events)? else {
+            return Ok(false);
+        };
+        self.boundaries(check, height, &clock)?;
+        for event in &events {
+            self.event(check, height, event)?;
+        }
+        if (self.tree.size(), self.tree.root()) != (checkpoint.size, checkpoint.root) {
+            check.find(format!("checkpoint {height}: its log is not that of its events"));
+        }
+        self.cuts.push(&clock);
+        Ok(true)
+    }
+
+    fn boundaries(
+        &mut self,
+        check: &mut Check<'_, '_, '_>,
+        height: Height,
+        clock: &Clock,
+    ) -> Result<(), StorageError> {
+        let mut record = Vec::new();
+        put_number(&mut record, height.0);
+        for dot in clock.iter().filter(|dot| !self.cuts.covers(*dot)) {
+            self.boundaries += 1;
+            let found = check.get(Family::Final, &certified::boundary(dot))?;
+            if found.as_deref() != Some(&record) {
+                check.find(format!(
+                    "checkpoint {height}: {} is not marked as its last on the lane",
+                    super::at(dot)
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn event(
+        &mut self,
+        check: &mut Check<'_, '_, '_>,
+        height: Height,
+        event: &FinalEvent,
+    ) -> Result<(), StorageError> {
+        let index = self.tree.size();
+        let mut entry = Vec::new();
+        put_dot(&mut entry, event.dot);
+        self.tree.append(event_leaf_hash(event.id)).iter().for_each(|hash| entry.extend(hash));
+        if check.get(Family::Final, &certified::log(index))?.as_deref() != Some(&entry) {
+            check.find(format!("checkpoint {height}: entry {index} of the log is another"));
+        }
+        for (slot, operation) in (0_u16..).zip(event.body.data()) {
+            if !matches!(operation, Operation::Append { .. }) {
+                continue;
+            }
+            self.elements += 1;
+            let mut entry = Vec::new();
+            put_number(&mut entry, u64::from(event.dot.lane.0));
+            put_number(&mut entry, event.time.0);
+            let key = certified::element(&key_of(operation), index, slot);
+            if check.get(Family::Final, &key)?.as_deref() != Some(&entry) {
+                check.find(format!("event {}: its value {slot} is not in its list", event.id));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Folds the state of the last certified cut again, by the replicated types.
+fn check_state(check: &mut Check<'_, '_, '_>, replay: &Replay) -> Result<(), StorageError> {
+    let Some(height) = replay.chain.height() else { return Ok(()) };
+    let folded = sound(check, height, |check| {
+        let snapshot = check.snapshot;
+        let verdicts = snapshot.judge(replay.cuts.latest(), &replay.cuts);
+        let (state, _) = snapshot.fold(replay.cuts.latest(), &verdicts)?;
+        let header = snapshot.checkpoint(height)?.map(|certified| certified.checkpoint);
+        Ok((state.leaves(&verdicts.roles()), header))
+    })?;
+    let Some((leaves, Some(header))) = folded else { return Ok(()) };
+    let mut roots = 0_u64;
+    for leaf in &leaves {
+        roots += u64::from(proves(check, &header, leaf)?);
+    }
+    if roots != leaves.len() as u64 {
+        let lacking = leaves.len() as u64 - roots;
+        check.find(format!("checkpoint {height}: its tree lacks {lacking} leaves of its state"));
+    }
+    let root = quipu_merge::state_root(leaves.iter().cloned());
+    if root.as_ref() != Ok(&header.state) {
+        check.find(format!("checkpoint {height}: its state is not what its events come to"));
+    }
+    let kept = crate::certify::all_leaves(check.reader());
+    let Some(mut kept) = check.sound("the certified state", kept)? else { return Ok(()) };
+    let mut leaves = leaves;
+    leaves.sort_unstable_by_key(|leaf| leaf.key_hash);
+    kept.sort_unstable_by_key(|leaf| leaf.key_hash);
+    if leaves != kept {
+        check.find("the certified state is not what the certified events come to");
+    }
+    Ok(())
+}
+
+/// Whether the tree that is kept shows a leaf.
+fn proves(
+    check: &mut Check<'_, '_, '_>,
+    header: &Checkpoint,
+    leaf: &Leaf,
+) -> Result<bool, StorageError> {
+    let proof = prove_state(&TreeNodes(check.reader()), header.height, leaf.key_hash);
+    Ok(proof.is_ok_and(|proof| proof.check(header.state, leaf.key_hash, Some(&leaf.value)).is_ok()))
+}
+
+/// Makes a finding out of damage, and of what is missing.
+fn sound<'s, 'l, 'p, T>(
+    check: &mut Check<'s, 'l, 'p>,
+    height: Height,
+    read: impl FnOnce(&Check<'s, 'l, 'p>) -> Result<T, ReadError>,
+) -> Result<Option<T>, StorageError> {
+    let read = read(check).map_err(|error| match error {
+        ReadError::Storage(error) => error,
+        other => StorageError::damaged(other.to_string()),
+    });
+    check.sound(&format!("checkpoint {height}"), read)
+}
