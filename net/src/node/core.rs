@@ -279,8 +279,6 @@ impl Core {
             }
             Output::Clock(peer, ahead) => self.clock_told(peer, ahead),
             Output::Heard { peers, .. } => self.heard_of(peers),
-            // What is certified reaches a node from its store.
-            Output::Greeted(..) | Output::Certify(..) => {}
             Output::Level(peer) => {
                 if let Some(connected) = self.connected.get_mut(&peer) {
                     connected.level = Some(Instant::now());
