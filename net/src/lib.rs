@@ -48,16 +48,17 @@ mod node;
 mod quic;
 mod watch;
 
-pub use quipu_proto::Channel;
+pub use quipu_proto::{CertifyState, Channel, Fault, Step, Stopped};
 
 pub use api::{
     Api, ApiConfig, ApiError, ApiLimits, Listen, NewToken, NodeView, Role, RunningApi, TokenError,
     TokenInfo, Tokens,
 };
 pub use node::{
-    BookError, FetchError, Fetcher, JoinError, KnownPeer, MAX_HEARD, MAX_PLACES, Node, NodeError,
-    NodeOptions, NodeStatus, PeerAddress, PeerAddressError, PeerBook, PeerState, PeerStatus, Place,
-    StartError, SyncError, Synced, join,
+    BookError, CertificationStatus, EvidenceInfo, FetchError, Fetcher, Finality, JoinError, KnownPeer,
+    MAX_HEARD, MAX_PLACES, Node, NodeError, NodeOptions, NodeStatus, PeerAddress, PeerAddressError,
+    PeerBook, PeerState, PeerStatus, Place, StartError, SyncError, Synced, TIME_BOUNDS, Times,
+    WaitError, evidence, join,
 };
 pub use quic::{
     AcceptError, Admission, BindError, CloseCode, ConnectError, Connection, ConnectionError,

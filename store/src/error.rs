@@ -168,6 +168,9 @@ pub enum IdentityError {
     /// What was to be signed is not what TLS 1.3 has signed in a handshake.
     #[error("the key signs events and handshakes of TLS 1.3, and this is neither")]
     NotAHandshake,
+    /// What was to be signed is not what validators sign.
+    #[error("this is neither a vote, nor a proposal, nor a cosignature")]
+    NotAVote,
     /// The system gives no random bytes.
     #[error("the system gives no random bytes: {0}")]
     Random(getrandom::Error),

@@ -371,6 +371,11 @@ impl Ledger {
         self.published().authority.genesis().clone()
     }
 
+    /// The events that no other follows, ascending, up to `limit` of them. Nothing is read for it.
+    pub fn heads(&self, limit: usize) -> Vec<EventId> {
+        self.published().heads.iter().take(limit).map(|head| head.id).collect()
+    }
+
     /// The directory of the store.
     pub fn dir(&self) -> &Path {
         &self.dir

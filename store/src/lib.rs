@@ -82,6 +82,7 @@ mod status;
 mod transaction;
 mod unfinished;
 mod verify;
+mod votes;
 mod waiting;
 mod writer;
 
@@ -126,4 +127,8 @@ pub use snapshot::{LongError, Snapshot, Value};
 pub use status::Status;
 pub use transaction::{Committed, Expected, Transaction};
 pub use verify::{Finding, MAX_FINDINGS, VerifyReport};
+pub use votes::{
+    MAX_EVIDENCE_NAME, MAX_KEPT_EVIDENCE, MAX_KEPT_EVIDENCE_LEN, MAX_VOTE_MARK, VoteEntry, VoteLog, Votes,
+    VotingKey,
+};
 pub use waiting::{WaitingInfo, WaitingReason};

@@ -14,6 +14,7 @@ use crate::identity::{Identity, Passphrase};
 use crate::ledger::{DATABASE, Ledger, Options, is_store};
 use crate::schema::{FORMAT, Family, meta};
 use crate::transaction::Committed;
+use crate::votes;
 
 /// A change of key.
 #[derive(Clone, Debug)]
@@ -116,6 +117,10 @@ impl Ledger {
     /// # Errors
     /// The disk, the database or its content.
     pub fn keep_place(&self) -> Result<(), StorageError> {
+        // What the other copy has signed as a validator is not known here.
+        if self.is_copied() || self.loss().is_some() {
+            votes::lose(&self.db)?;
+        }
         self.own_place()?;
         self.db.settle_loss()
     }

@@ -20,6 +20,22 @@ pub mod bytes32 {
     }
 }
 
+pub mod signature {
+    use super::*;
+
+    pub fn encode<C, W: Write>(
+        value: &[u8; 64],
+        e: &mut Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), encode::Error<W::Error>> {
+        e.bytes(value)?.ok()
+    }
+
+    pub fn decode<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<[u8; 64], decode::Error> {
+        d.decode::<ByteArray<64>>().map(Into::into)
+    }
+}
+
 /// Writes and reads a type of 32 bytes.
 macro_rules! fixed {
     ($module:ident, $type:path) => {
@@ -43,6 +59,7 @@ macro_rules! fixed {
 
 fixed!(event, quipu_merge::EventId);
 fixed!(author, quipu_merge::AuthorKey);
+fixed!(checkpoint, quipu_merge::CheckpointId);
 
 /// Lists of what is written by one of the others.
 macro_rules! list {
@@ -120,4 +137,5 @@ macro_rules! number {
 }
 
 number!(seq, quipu_merge::Seq);
+number!(height, quipu_merge::Height);
 number!(micros, quipu_merge::Micros);

@@ -1,6 +1,7 @@
 //! How a node is to run.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use super::address::{PeerAddress, Place};
 use crate::Limits;
@@ -25,6 +26,8 @@ pub struct NodeOptions {
     pub dial: bool,
     /// What peers may make it hold.
     pub limits: Limits,
+    /// The least time between two checkpoints, where this replica is a validator.
+    pub interval: Duration,
 }
 
 impl NodeOptions {
@@ -38,6 +41,7 @@ impl NodeOptions {
             only: None,
             dial: true,
             limits: Limits::default(),
+            interval: Duration::from_secs(2),
         }
     }
 

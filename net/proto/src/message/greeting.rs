@@ -7,7 +7,7 @@ use crate::frontier::FrontierDigest;
 use crate::wire;
 
 /// The version of the protocol that is spoken here.
-pub const VERSION: Version = Version { major: 1, minor: 1 };
+pub const VERSION: Version = Version { major: 1, minor: 2 };
 
 /// A version of the protocol. Peers of one major version understand each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]

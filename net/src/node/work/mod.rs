@@ -25,6 +25,8 @@ use gate::Gate;
 use read::Reading;
 use values::Valuing;
 
+use super::certify::CertifyReport;
+
 /// What comes of it.
 #[derive(Debug)]
 pub enum Report {
@@ -36,6 +38,8 @@ pub enum Report {
     Held(Vec<Placed>),
     /// So much had happened that what is held was read anew.
     Frontier(Vec<LaneTips>),
+    /// Something has been done for certification.
+    Certify(CertifyReport),
 }
 
 /// Takes reports of the threads.

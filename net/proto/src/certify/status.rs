@@ -1,0 +1,76 @@
+//! Where certification stands, for people.
+
+use quipu_merge::{AuthorKey, Checkpoint, Height};
+
+use super::engine::{Fault, Step};
+use super::parts::Certified;
+
+/// Where certification stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertifyStatus {
+    /// The height that is worked on: one more than that of the last checkpoint.
+    pub height: Height,
+    /// The round in it and what is being done, once it has begun here.
+    pub round: Option<(u32, Step)>,
+    /// The validators of this height.
+    pub validators: usize,
+    /// Those that are missing: in a round, who has not voted in it; otherwise, who is not connected.
+    pub missing: Vec<AuthorKey>,
+    /// What is going on.
+    pub state: CertifyState,
+}
+
+/// What certification waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CertifyState {
+    /// The ledger has no validators: nothing will be certified.
+    NoValidators,
+    /// This node is not a validator of this height, and follows.
+    Follows,
+    /// There is nothing new that enough validators hold.
+    Idle,
+    /// Validators are being asked where they stand: so many have answered, so many must.
+    Asking(usize, usize),
+    /// A checkpoint is being voted on.
+    Votes,
+    /// A checkpoint has been certified, and is being derived and written here.
+    Keeps,
+    /// A checkpoint has been certified that names events which are not here yet, or not due.
+    Lacks,
+    /// Not enough validators can be reached: so many, with this one, and so many must.
+    NoQuorum(usize, usize),
+    /// This validator has lost its log, and signs nothing until it knows that it cannot have signed
+    /// before.
+    Abstains,
+    /// It has stopped for ever.
+    Stopped(Stopped),
+}
+
+/// Why certification has stopped here.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Stopped {
+    /// Signing on could mean to sign twice.
+    #[error(
+        "{0}. Nothing is signed with this key any more. Keep a copy of the store for whoever is to find \
+         out why, give this replica another key, have an admin grant `validator` to that and revoke \
+         the old one"
+    )]
+    Fault(Fault),
+    /// Validators have certified two checkpoints of one height, or one that does not follow from its
+    /// events.
+    #[error(
+        "the ledger has diverged at height {0}: compare with other replicas, and find the validators \
+         that have signed what they must not"
+    )]
+    Diverged(Height),
+}
+
+/// The ledger has two histories.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Divergence {
+    /// Two checkpoints of one height are certified. The first stays.
+    Twice(Certified, Certified),
+    /// A certified checkpoint does not follow from its events: from them follows another, if any.
+    /// It does not count.
+    Derived(Certified, Option<Checkpoint>),
+}

@@ -1,0 +1,71 @@
+//! The replica's key, for what validators sign.
+
+use std::sync::Arc;
+
+use ed25519_dalek::Signer;
+use quipu_merge::AuthorKey;
+
+use crate::error::IdentityError;
+use crate::identity::Identity;
+use crate::ledger::Ledger;
+
+/// What everything begins with that validators sign: votes, proposals, and cosignatures of notes (C2SP
+/// `tlog-cosignature`). Events and handshakes begin otherwise.
+const DOMAINS: [&[u8]; 3] =
+    [b"quipu/vote/v1\0", b"quipu/proposal/v1\0", b"cosignature/v1\ntime "];
+
+/// A replica's key for what validators sign, and for nothing else: no signature that is made here is one
+/// of an event.
+#[derive(Clone)]
+pub struct VotingKey(Arc<Identity>);
+
+impl VotingKey {
+    /// The public key.
+    pub fn author(&self) -> AuthorKey {
+        self.0.author()
+    }
+
+    /// Signs a vote, a proposal or a cosignature.
+    ///
+    /// # Errors
+    /// [`IdentityError::NotAVote`].
+    pub fn sign(&self, message: &[u8]) -> Result<[u8; 64], IdentityError> {
+        if !DOMAINS.iter().any(|domain| message.starts_with(domain)) {
+            return Err(IdentityError::NotAVote);
+        }
+        Ok(self.0.key().sign(message).to_bytes())
+    }
+}
+
+impl std::fmt::Debug for VotingKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("VotingKey").field(&self.author()).finish()
+    }
+}
+
+impl Ledger {
+    /// The key, to vote with. It stays what it is when the replica's key is rotated.
+    ///
+    /// # Errors
+    /// Those of [`Self::unlock`].
+    pub fn voting_key(&self) -> Result<VotingKey, IdentityError> {
+        self.identity().map(VotingKey)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_but_what_validators_sign_is_signed() {
+        let key = VotingKey(Arc::new(Identity::generate().unwrap()));
+        for domain in DOMAINS {
+            assert!(key.sign(&[domain, b"rest"].concat()).is_ok());
+            assert!(matches!(key.sign(&domain[1..]), Err(IdentityError::NotAVote)));
+        }
+        for other in [&b"quipu/event/v1\0rest"[..], &[b' '; 64], b""] {
+            assert!(matches!(key.sign(other), Err(IdentityError::NotAVote)));
+        }
+    }
+}
