@@ -1,18 +1,18 @@
 //! Waiting until what was written is certified.
 
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::ValueEnum;
 use quipu_merge::EventId;
+use quipu_net::{CertifyState, WaitError};
 use quipu_store::Ledger;
 
 use crate::context::Context;
 use crate::exit::{Failure, NotFinal};
 use crate::period::Period;
 
-/// How often to look.
-const PAUSE: Duration = Duration::from_millis(20);
+/// How often it is looked whether the client is still there.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Options of commands that write events.
 #[derive(Clone, Copy, clap::Args)]
@@ -45,43 +45,46 @@ impl Wait {
         if ledger.has_diverged() {
             return Err(NotFinal::Diverged.into());
         }
-        if context.served().is_none() {
-            return Err(NotFinal::NoDaemon.into());
+        let served = context.served().ok_or(NotFinal::NoDaemon)?;
+        let certification = served.node.status().certification;
+        let has_stopped = matches!(certification.state, CertifyState::Stopped(_));
+        if has_stopped || certification.broken.is_some() {
+            return Err(NotFinal::Stopped(certification.advice().unwrap_or_default()).into());
         }
         Ok(())
     }
 
     /// Returns when the last of several events is certified, if that is wanted: those before are then.
-    pub fn until_final_of(
-        self,
-        last: Option<EventId>,
-        ledger: &Ledger,
-        context: &Context,
-    ) -> Result<(), Failure> {
-        last.map_or(Ok(()), |event| self.until_final(event, ledger, context))
+    pub fn until_final_of(self, last: Option<EventId>, context: &Context) -> Result<(), Failure> {
+        last.map_or(Ok(()), |event| self.until_final(event, context))
     }
 
     /// Returns when an event is certified, if that is wanted.
-    pub fn until_final(
-        self,
-        event: EventId,
-        ledger: &Ledger,
-        context: &Context,
-    ) -> Result<(), Failure> {
+    pub fn until_final(self, event: EventId, context: &Context) -> Result<(), Failure> {
         if self.until.is_none() {
             return Ok(());
         }
-        let since = Instant::now();
-        while ledger.snapshot()?.certified_in(event)?.is_none() {
-            context.console().check_gone()?;
-            if ledger.has_diverged() {
-                return Err(NotFinal::Diverged.into());
+        let served = context.served().ok_or(NotFinal::NoDaemon)?;
+        let timeout = self.timeout.map(|timeout| timeout.0);
+        let gone = async {
+            loop {
+                tokio::time::sleep(LOOK_EVERY).await;
+                if let Err(gone) = context.console().check_gone() {
+                    return gone;
+                }
             }
-            if self.timeout.is_some_and(|timeout| since.elapsed() >= timeout.0) {
-                return Err(NotFinal::Late(event).into());
+        };
+        let waited = served.runtime.block_on(async {
+            tokio::select! {
+                waited = served.node.wait_final(event, timeout) => Ok(waited),
+                gone = gone => Err(gone),
             }
-            thread::sleep(PAUSE);
-        }
-        Ok(())
+        })?;
+        waited.map(|_| ()).map_err(|error| match error {
+            WaitError::NoValidators => NotFinal::NoValidators.into(),
+            WaitError::TimedOut(event) => NotFinal::Late(event).into(),
+            WaitError::Read(error) => error.into(),
+            other => NotFinal::Ended { event, why: other.to_string() }.into(),
+        })
     }
 }

@@ -90,7 +90,16 @@ fn checkpoints_are_listed_shown_and_checked() {
     let heights: Vec<_> = list.iter().map(|c| (&c["height"], text(c, "checkpoint"))).collect();
     assert_eq!(heights, [(&json!(2), &*ids[1]), (&json!(1), &*ids[0])]);
     let names = [
-        "checkpoint", "cut", "height", "micros", "prev", "root", "size", "state", "time", "validators",
+        "checkpoint",
+        "cut",
+        "height",
+        "micros",
+        "prev",
+        "root",
+        "size",
+        "state",
+        "time",
+        "validators",
     ];
     assert_eq!(fields(&list[0]), names);
     assert_eq!((&list[0]["prev"], &list[1]["prev"]), (&json!(ids[0]), &json!(null)));
@@ -152,7 +161,8 @@ fn validators_follow_their_roles_a_checkpoint_later() {
     assert_eq!(certifying(&["--final"]), certifying(&[]));
     assert_eq!(certifying(&["--at", "checkpoint:1"]), (sorted(&keys[..4]), sorted(&keys[..4])));
     let line = &s.a(&["validators", "--json"]).lines()[0];
-    let names = ["author", "certifies", "cosigner_vkey", "holds", "name", "own", "vkey"];
+    let names =
+        ["author", "certifies", "cosigner_vkey", "evidence", "holds", "name", "own", "vkey"];
     assert_eq!(fields(line), names);
     assert!(text(line, "vkey").starts_with("quipu/ledger/bafyr4i"), "{line}");
     s.refused(3, &["validators", "--at", "checkpoint:9"]);

@@ -153,7 +153,7 @@ pub fn run(file: &Path, group: u32, wait: Wait, context: &mut Context) -> Result
         output::note(format_args!("{operations} in {events} written"));
     }
     result?;
-    wait.until_final_of(last, &ledger, context)
+    wait.until_final_of(last, context)
 }
 
 fn read<'l>(

@@ -65,7 +65,7 @@ fn print_written(
     wait: Wait,
     context: &mut Context,
 ) -> Result<(), Failure> {
-    let waited = wait.until_final(committed.event, ledger, context);
+    let waited = wait.until_final(committed.event, context);
     print_committed(ledger, committed, &mut context.out)?;
     waited
 }

@@ -56,7 +56,7 @@ pub fn run(dir: &Path, prefix: &str, wait: Wait, context: &mut Context) -> Resul
         ));
     }
     result?;
-    wait.until_final_of(last, &ledger, context)
+    wait.until_final_of(last, context)
 }
 
 /// Operations that are to become one event.

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use quipu_merge::AuthorKey;
+use quipu_net::CertificationStatus;
 use quipu_store::Status;
 use serde::Serialize;
 
@@ -63,18 +64,22 @@ struct Place {
     left_out: Option<u64>,
     /// Who certifies the next height.
     validators: Vec<AuthorKey>,
+    /// How the daemon's node takes part.
+    certification: Option<CertificationStatus>,
 }
 
 pub fn run(_: &Args, context: &mut Context) -> Result<(), Failure> {
     let ledger = context.open()?;
     let status = ledger.status()?;
-    let left_out = context.served().map(|served| served.node.status().left_out);
+    let node = context.served().map(|served| served.node.status());
+    let left_out = node.as_ref().map(|node| node.left_out);
     let place = Place {
         dir: context.find_store()?,
         daemon: context.console().is_served(),
         // It was counted a moment ago.
         left_out: left_out.map(|left_out| left_out.min(status.missing_values)),
         validators: ledger.snapshot()?.next_validators(),
+        certification: node.map(|node| node.certification),
     };
     if context.out.is_json() {
         return Ok(context.out.json(&json(&place, &status))?);
@@ -103,7 +108,11 @@ fn json(place: &Place, status: &Status) -> StatusJson {
         missing_values: status.missing_values,
         left_out_values: place.left_out,
         pruned_values: status.pruned_values,
-        certification: CertificationJson::new(&place.validators, status),
+        certification: CertificationJson::new(
+            &place.validators,
+            place.certification.as_ref(),
+            status,
+        ),
         copied: status.copied,
         disk_bytes: status.disk_bytes,
         format: status.format,
@@ -132,7 +141,7 @@ fn print(place: &Place, status: &Status, out: &mut Output) -> Result<(), Failure
     for head in &status.heads {
         out.line(format_args!("head       {}", out.paint(Look::Id, head)))?;
     }
-    certification::print(&place.validators, status, out)?;
+    certification::print(&place.validators, place.certification.as_ref(), status, out)?;
     out.line(format_args!("conflicts  {}", status.conflicts))?;
     out.line(format_args!("void       {}", status.void))?;
     out.line(format_args!("on disk    {}", size(status.disk_bytes)))?;

@@ -19,8 +19,17 @@ pub enum NotFinal {
     #[error("nothing is certified without a daemon; nothing was written")]
     NoDaemon,
     /// Something certified contradicts this replica.
-    #[error("certification has stopped here: something certified contradicts this replica")]
+    #[error(
+        "certification has stopped here: something certified contradicts this replica; nothing was \
+         written"
+    )]
     Diverged,
+    /// Nothing is certified by this node any more.
+    #[error("certification has stopped here: {0}; nothing was written")]
+    Stopped(String),
+    /// Nobody can wait any longer.
+    #[error("event {event} is written, and is not certified yet: {why}")]
+    Ended { event: EventId, why: String },
     /// It took longer than somebody wanted to wait.
     #[error("event {0} is written, and is not certified yet")]
     Late(EventId),
@@ -41,8 +50,9 @@ impl NotFinal {
                  `quipu merge` and `quipu import` bring what they have certified"
             }
             Self::NoDaemon => "run `quipu serve` on this store, or write without --wait",
+            Self::Stopped(_) => "see `quipu status`, and docs/operations.md",
             Self::Diverged => "`quipu status` tells what contradicts: see docs/operations.md",
-            Self::Late(_) => {
+            Self::Late(_) | Self::Ended { .. } => {
                 "it stays written, and is certified when enough validators take part: see `quipu status`"
             }
         }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use quipu_merge::{AuthorKey, Height};
 use quipu_proto::{
-    Channel, CertifyInput, Config, FrontierDigest, Input, Message, Misbehaviour, Output,
+    CertifyInput, Channel, Config, FrontierDigest, Input, Message, Misbehaviour, Output,
 };
 use quipu_store::{HandshakeKey, Ledger};
 use tokio::sync::{mpsc, watch};

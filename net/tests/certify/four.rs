@@ -21,6 +21,8 @@ async fn four_validators_certify_what_each_of_them_writes() {
         node.stop().await;
         let status = node.status().certification;
         assert_ne!(status.state, CertifyState::NoValidators);
-        assert!(status.is_validator && status.evidence == 0 && ledger.evidence().unwrap().is_empty());
+        assert!(
+            status.is_validator && status.evidence == 0 && ledger.evidence().unwrap().is_empty()
+        );
     }
 }

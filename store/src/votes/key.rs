@@ -11,8 +11,7 @@ use crate::ledger::Ledger;
 
 /// What everything begins with that validators sign: votes, proposals, and cosignatures of notes (C2SP
 /// `tlog-cosignature`). Events and handshakes begin otherwise.
-const DOMAINS: [&[u8]; 3] =
-    [b"quipu/vote/v1\0", b"quipu/proposal/v1\0", b"cosignature/v1\ntime "];
+const DOMAINS: [&[u8]; 3] = [b"quipu/vote/v1\0", b"quipu/proposal/v1\0", b"cosignature/v1\ntime "];
 
 /// A replica's key for what validators sign, and for nothing else: no signature that is made here is one
 /// of an event.

@@ -1,6 +1,7 @@
 //! How far certification has come, in `quipu status`.
 
 use quipu_merge::AuthorKey;
+use quipu_net::CertificationStatus;
 use quipu_store::{Divergence, Status};
 use serde::Serialize;
 
@@ -22,6 +23,40 @@ pub struct CertificationJson {
     pending: u64,
     pending_height: Option<u64>,
     diverged: Vec<DivergedJson>,
+    /// How the daemon's node takes part; nothing without a daemon.
+    node: Option<NodeJson>,
+}
+
+/// How a node takes part, in JSON.
+#[derive(Serialize)]
+struct NodeJson {
+    state: &'static str,
+    height: u64,
+    round: Option<u32>,
+    step: Option<&'static str>,
+    validator: bool,
+    /// Validators that are missing, and how many have to be there.
+    missing: Vec<AuthorJson>,
+    quorum: usize,
+    /// Pieces of evidence against validators.
+    evidence: usize,
+    advice: Option<String>,
+}
+
+impl From<&CertificationStatus> for NodeJson {
+    fn from(node: &CertificationStatus) -> Self {
+        Self {
+            state: node.word(),
+            height: node.height.0,
+            round: node.round.map(|(round, _)| round),
+            step: node.step(),
+            validator: node.is_validator,
+            missing: node.missing.iter().copied().map(AuthorJson).collect(),
+            quorum: node.quorum,
+            evidence: node.evidence,
+            advice: node.advice(),
+        }
+    }
 }
 
 /// What contradicts this replica, in JSON.
@@ -57,7 +92,11 @@ impl From<&Divergence> for DivergedJson {
 }
 
 impl CertificationJson {
-    pub fn new(validators: &[AuthorKey], status: &Status) -> Self {
+    pub fn new(
+        validators: &[AuthorKey],
+        node: Option<&CertificationStatus>,
+        status: &Status,
+    ) -> Self {
         let certification = &status.certification;
         Self {
             height: certification.height.map(|height| height.0),
@@ -66,12 +105,18 @@ impl CertificationJson {
             pending: certification.pending,
             pending_height: certification.pending_height.map(|height| height.0),
             diverged: certification.diverged.iter().map(DivergedJson::from).collect(),
+            node: node.map(NodeJson::from),
         }
     }
 }
 
 /// Prints it for people.
-pub fn print(validators: &[AuthorKey], status: &Status, out: &mut Output) -> Result<(), Failure> {
+pub fn print(
+    validators: &[AuthorKey],
+    node: Option<&CertificationStatus>,
+    status: &Status,
+    out: &mut Output,
+) -> Result<(), Failure> {
     let certification = &status.certification;
     let certified = match certification.height {
         _ if validators.is_empty() => "never: the ledger has no validators".to_owned(),
@@ -100,6 +145,43 @@ pub fn print(validators: &[AuthorKey], status: &Status, out: &mut Output) -> Res
                 "diverged: checkpoint {height} is certified as {certified}, and its events come to {kept}"
             ),
         };
+        let warning = out.paint(Look::Warn, text);
+        out.line(warning)?;
+    }
+    match node {
+        Some(node) if !validators.is_empty() => print_node(node, out),
+        _ => Ok(()),
+    }
+}
+
+/// How the node takes part, and what keeps it from certifying.
+fn print_node(node: &CertificationStatus, out: &mut Output) -> Result<(), Failure> {
+    let what = match node.word() {
+        "follows" => "follows what the validators certify",
+        "idle" => "has nothing new to certify",
+        "asking" => "asks the other validators what they hold",
+        "votes" => "votes",
+        "keeps" => "keeps what was certified",
+        "lacks" => "fetches events that are proposed",
+        "no-quorum" => "no quorum",
+        "abstains" => "abstains",
+        "stopped" => "has stopped",
+        "broken" => "is broken",
+        other => other,
+    };
+    let round = node.round.map(|(round, _)| format!(", round {round}")).unwrap_or_default();
+    out.line(format_args!("certifies  {what} (height {}{round})", node.height))?;
+    if let Some(advice) = node.advice() {
+        let advice = out.paint(Look::Warn, advice);
+        out.line(format_args!("    {advice}"))?;
+        for missing in &node.missing {
+            let missing = out.paint(Look::Author, missing);
+            out.line(format_args!("    missing {missing}"))?;
+        }
+    }
+    if node.evidence > 0 {
+        let evidence = count(node.evidence, "piece");
+        let text = format!("{evidence} of evidence against validators: see `quipu validators`");
         let warning = out.paint(Look::Warn, text);
         out.line(warning)?;
     }

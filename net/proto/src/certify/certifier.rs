@@ -360,9 +360,10 @@ impl Certifier {
         let validators = self.chain.validators();
         let stand = self.engine.as_ref().map(Engine::stand);
         let voted = |key: &AuthorKey| {
-            let mut votes = self.engine.iter().flat_map(|engine| {
-                engine.votes(stand.map_or(0, |stand| stand.round))
-            });
+            let mut votes = self
+                .engine
+                .iter()
+                .flat_map(|engine| engine.votes(stand.map_or(0, |stand| stand.round)));
             votes.any(|vote| vote.by == *key)
         };
         let there = |key: &AuthorKey| *key == self.config.me || self.peers.get(key).is_some();

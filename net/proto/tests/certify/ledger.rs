@@ -116,7 +116,13 @@ impl Ledger {
     }
 
     /// A new event of an author on top of a set. Its number is the highest bit of what is returned.
-    pub fn write(&mut self, author: usize, set: &Set, time: Micros, grant: Option<(usize, bool)>) -> Set {
+    pub fn write(
+        &mut self,
+        author: usize,
+        set: &Set,
+        time: Micros,
+        grant: Option<(usize, bool)>,
+    ) -> Set {
         let own = bits(set).filter(|event| self.events[*event].author == author);
         let prev = own.max_by_key(|event| self.events[*event].seq);
         let seq = prev.map_or(1, |prev| self.events[prev].seq + 1);

@@ -169,7 +169,8 @@ impl Scenario {
     fn is_level(&self, must: &Set) -> bool {
         let honest = self.world.members.iter().filter(|member| member.byzantine.is_none());
         honest.into_iter().all(|member| {
-            let tip = member.disk.kept.last().and_then(|kept| self.world.ledger.set_of(kept.parts.id()));
+            let tip =
+                member.disk.kept.last().and_then(|kept| self.world.ledger.set_of(kept.parts.id()));
             tip.is_some_and(|tip| ledger::covers(tip, must))
         })
     }

@@ -140,7 +140,11 @@ impl World {
     pub fn administer(&mut self, at: usize, whom: usize, grants: bool) {
         // It writes where all that it has written is held, or it would fork.
         if self.members.iter().enumerate().all(|(of, member)| {
-            of == at || ledger::covers(&self.members[at].disk.held, &self.ledger.of(ADMIN, &member.disk.held))
+            of == at
+                || ledger::covers(
+                    &self.members[at].disk.held,
+                    &self.ledger.of(ADMIN, &member.disk.held),
+                )
         }) {
             self.write_as(at, ADMIN, Some((whom, grants)));
         }
@@ -362,8 +366,7 @@ impl World {
         self.transcript.update(&(self.now, from, to).0.to_be_bytes());
         self.transcript.update(&[u8::try_from(from).unwrap(), u8::try_from(to).unwrap()]);
         self.transcript.update(&bytes);
-        if self.cut.contains(&(from, to))
-            || (self.lost_of > 0 && self.random.once_in(self.lost_of))
+        if self.cut.contains(&(from, to)) || (self.lost_of > 0 && self.random.once_in(self.lost_of))
         {
             return;
         }
