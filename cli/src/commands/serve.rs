@@ -34,6 +34,8 @@ store's `config.toml`, or in the file that --config names:
   listen = \"0.0.0.0:7420\"
   join = [\"quic://KEY@node-1.example.org:7420\"]
   only = [\"photos/\"]
+  [certify]
+  interval = \"2s\"
   [api]
   listen = \"0.0.0.0:7421\"
   cert = \"/etc/quipu/cert.pem\"
@@ -120,6 +122,9 @@ fn node_options(args: &Args, config: &Config) -> NodeOptions {
     options.join = args.join.iter().chain(&config.join).cloned().collect();
     options.announce = args.announce.iter().chain(&config.announce).cloned().collect();
     options.only = args.only.clone().or_else(|| config.only.clone());
+    if let Some(interval) = config.certify.interval {
+        options.interval = interval;
+    }
     options
 }
 

@@ -45,6 +45,7 @@ impl Services {
         let limits = ApiLimits::default();
         let shared = Api::new(ledger.clone(), Some(view), tokens.clone(), limits)?;
         shared.fetch_with(node.fetcher());
+        shared.finality_from(node.finality());
         let (_socket, listener) = Socket::beside(ledger.dir(), API_SOCKET)
             .and_then(|socket| {
                 let listener = socket.listener()?;

@@ -16,7 +16,7 @@ use super::metrics::Metrics;
 use super::problem::{self, Answer, Problem};
 use super::rate::Buckets;
 use super::tokens::Tokens;
-use crate::node::{Fetcher, NodeStatus};
+use crate::node::{Fetcher, Finality, NodeStatus};
 
 /// Tells how the node is doing.
 pub type NodeView = Arc<dyn Fn() -> NodeStatus + Send + Sync>;
@@ -27,6 +27,8 @@ pub struct App {
     pub node: Option<NodeView>,
     /// Has what is read and not here, if there is a node.
     pub fetcher: OnceLock<Fetcher>,
+    /// Tells what is certified, if there is a node.
+    pub finality: OnceLock<Finality>,
     pub tokens: Arc<Tokens>,
     pub limits: ApiLimits,
     pub audit: Audit,
@@ -64,6 +66,7 @@ impl App {
         Ok(Self {
             node,
             fetcher: OnceLock::new(),
+            finality: OnceLock::new(),
             tokens,
             audit,
             remembered,
@@ -106,10 +109,19 @@ impl App {
             .unwrap_or_else(|_| Err(Problem::for_now(problem::BUSY, "it took too long", 1)))
     }
 
-    /// The ledger now, or over the cut that an expression names.
-    pub fn snapshot(&self, at: Option<&str>) -> Answer<Snapshot<'_>> {
+    /// The ledger now, or over the cut that an expression names, or over what is certified.
+    pub fn snapshot(&self, at: Option<&str>, is_final: bool) -> Answer<Snapshot<'_>> {
         let snapshot = self.ledger.snapshot()?;
-        let Some(expression) = at else { return Ok(snapshot) };
+        let certified = match (at, is_final) {
+            (Some(_), true) => return Err(Problem::bad("`final` and `at` name different cuts")),
+            (None, true) => {
+                let nothing = || Problem::new(problem::BAD_CUT, "nothing is certified yet");
+                let height = snapshot.certified_height().ok_or_else(nothing)?;
+                Some(format!("checkpoint:{height}"))
+            }
+            _ => None,
+        };
+        let Some(expression) = certified.as_deref().or(at) else { return Ok(snapshot) };
         let expression = expression.parse::<CutExpression>();
         let expression =
             expression.map_err(|error| Problem::new(problem::BAD_CUT, error.to_string()))?;

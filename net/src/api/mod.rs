@@ -6,6 +6,7 @@ mod app;
 mod audit;
 mod body;
 mod caller;
+mod checkpoints;
 mod control;
 mod error;
 mod fetch;
@@ -27,6 +28,7 @@ mod tls;
 mod tokens;
 mod transactions;
 mod value;
+mod waiting;
 mod watch_over;
 mod write;
 

@@ -17,7 +17,7 @@ use super::caller::{Guard, count, guard};
 use super::problem::{self, Problem};
 use super::tokens::Role;
 use super::{
-    control, history, keys, ledger, registers, stream, transactions, value, watch_over, write,
+    checkpoints, control, history, keys, ledger, registers, stream, transactions, value, watch_over, write,
 };
 
 /// The description of the API.
@@ -35,6 +35,7 @@ use super::{
         (name = "keys", description = "Reading what keys hold"),
         (name = "writing", description = "Writing keys"),
         (name = "history", description = "Events"),
+        (name = "checkpoints", description = "What is certified, and by whom"),
         (name = "admin", description = "Peers, tokens, control operations"),
         (name = "node", description = "For those who watch over a node"),
     )
@@ -104,6 +105,9 @@ fn reading() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(history::events))
         .routes(routes!(history::event))
         .routes(routes!(stream::stream))
+        .routes(routes!(checkpoints::checkpoints))
+        .routes(routes!(checkpoints::checkpoint))
+        .routes(routes!(checkpoints::validators))
 }
 
 fn writing() -> OpenApiRouter<Arc<App>> {

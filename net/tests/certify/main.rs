@@ -9,4 +9,5 @@
 )]
 
 mod four;
+mod roles;
 mod support;
