@@ -38,7 +38,7 @@ impl Stores {
             .map(|at| {
                 let replica = self.replica(&at.to_string(), &first, Role::Validator);
                 first.grant(replica.author(), Role::Writer).unwrap();
-                replica.merge(&first).unwrap();
+                replica.merge(&first, &mut |_, _| {}).unwrap();
                 replica
             })
             .collect();
