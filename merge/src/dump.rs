@@ -25,8 +25,13 @@ pub enum Shown {
 impl Shown {
     /// What an opening block shows of `value`: nothing where it is malformed or another author's.
     pub fn of(value: ValueRef, opening: &[u8]) -> Self {
+        Self::by(value.author, opening)
+    }
+
+    /// What an opening block shows of a value that `author` has written.
+    pub(crate) fn by(author: AuthorKey, opening: &[u8]) -> Self {
         match Opening::decode(opening) {
-            Ok(opening) if opening.author == value.author => match opening.content {
+            Ok(opening) if opening.author == author => match opening.content {
                 Content::Inline(bytes) => Self::Bytes(bytes),
                 Content::Linked(link) => Self::Link(link.block),
             },

@@ -22,10 +22,13 @@ mod history;
 mod id;
 mod lanes;
 mod log_tree;
+mod note;
+mod proof;
 mod refusal;
 mod state;
 mod state_root;
 mod state_tree;
+mod tiles;
 mod value;
 mod verdicts;
 mod view;
@@ -71,6 +74,15 @@ pub use log_tree::{
     check_consistency, check_inclusion, event_leaf_hash, leaf_hash, prove_consistency,
     prove_inclusion,
 };
+pub use note::{
+    CheckpointNote, CheckpointSignature, MAX_NOTE_LEN, MAX_NOTE_SIGNATURES, NoteError, NoteKey,
+    NoteKeyKind, NoteSignature, SignedNote, VerifiedLine, log_origin,
+};
+pub use proof::{
+    Certified, CheckpointFacts, Claim, Fact, KeyEntry, KeyFacts, ListFacts, MAX_PROOF_FILE_LEN,
+    MAX_PROOF_STEPS, Proof, ProofError, ProofStart, ProofStep, ProvedKey, ProvedWrite, Proven,
+    StepFault, Trust, proof_steps,
+};
 pub use refusal::{Reason, Refusal};
 pub use state::{Counter, Effect, List, Place, Register, Set, State, ValueRef, Write};
 pub use state_root::{
@@ -79,6 +91,10 @@ pub use state_root::{
 pub use state_tree::{
     MAX_STATE_PROOF_LEN, StateChange, StateNodes, StateProof, StateTreeError, StateUpdate,
     prove_state, update_state,
+};
+pub use tiles::{
+    LogEntries, LogResource, MAX_LOG_PATH_LEN, TILE_WIDTH, Tile, TileError, UnknownResource,
+    read_entry_tile, read_hash_tile,
 };
 pub use value::{
     CONTENT_LEN_LIMIT, Content, Link, MAX_CHUNKS, MAX_INLINE_LEN, MAX_MANIFEST_DEPTH, MAX_RAW_LEN,
