@@ -31,6 +31,7 @@ pub use self::leaves::all_leaves;
 pub use self::pending::Certifying;
 pub use self::proof::ProvenState;
 pub use self::read::LogHashes;
+pub use self::records::{unpack, unpack_divergence};
 pub use self::staged::StagedDerivations;
 
 /// How many certified checkpoints wait at most for the events of their cuts.
