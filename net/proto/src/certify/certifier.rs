@@ -319,8 +319,8 @@ impl Certifier {
         let keeping = self.keeping.as_ref().and_then(|keeping| keeping.retry);
         let reporting = if self.is_validator() { self.reports.due() } else { None };
         let asking = if self.is_validator() { self.recall.due() } else { None };
-        let growing = (self.engine.is_none() && self.reports.changed && !self.looking)
-            .then_some(self.not_before);
+        let growing = self.may_begin() && self.reports.changed && !self.looking;
+        let growing = growing.then_some(self.not_before);
         let others = [
             Some(self.beat),
             self.values.due(),
@@ -399,6 +399,12 @@ impl Certifier {
 
     pub(super) fn is_validator(&self) -> bool {
         self.chain.validators().binary_search(&self.config.me).is_ok()
+    }
+
+    /// Whether voting on this height could begin.
+    pub(super) fn may_begin(&self) -> bool {
+        let knows_itself = self.recall.lost || self.recall.done;
+        self.engine.is_none() && self.keeping.is_none() && self.is_validator() && knows_itself
     }
 
     pub(super) fn thresholds(&self) -> ThresholdParams {

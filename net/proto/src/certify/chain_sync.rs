@@ -75,6 +75,9 @@ impl Certifier {
     fn ask_checkpoints(&mut self, peer: AuthorKey, from: Height, now: Moment) {
         self.sync.last = Some(peer);
         self.sync.asked = Some(Asked { peer, from, until: now.after(SYNC_PATIENCE) });
+        if let Some(peer) = self.peers.get_mut(&peer) {
+            peer.owes = peer.owes.saturating_add(1);
+        }
         self.send(peer, CertifyMessage::AskCheckpoints(from.0));
     }
 
@@ -83,8 +86,16 @@ impl Certifier {
         if self.stopped.is_some() {
             return;
         }
-        let asked = self.sync.asked.take_if(|asked| asked.peer == from);
-        let Some(asked) = asked else { return self.blame(from, Misbehaviour::Unasked) };
+        let Some(peer) = self.peers.get_mut(&from).filter(|peer| peer.owes > 0) else {
+            return self.blame(from, Misbehaviour::Unasked);
+        };
+        peer.owes -= 1;
+        let first = some.first().and_then(|first| first.decode().ok());
+        let first = first.map(|first| first.parts.checkpoint().height);
+        let answers = |asked: &mut Asked| {
+            asked.peer == from && (some.is_empty() || first == Some(asked.from))
+        };
+        let Some(asked) = self.sync.asked.take_if(answers) else { return };
         let mut expected = asked.from.0;
         for bytes in some {
             let certified = bytes.decode().ok();
