@@ -22,7 +22,7 @@ impl Certifier {
             self.timers.iter().find(|(_, (at, _))| *at <= now).map(|(timer, _)| *timer)
         {
             if let Some((_, timeout)) = self.timers.remove(&timer) {
-                self.timed_out(timeout, now);
+                self.timed_out(timer.0, timeout, now);
             }
         }
         if self.retry.is_some_and(|at| at <= now) {

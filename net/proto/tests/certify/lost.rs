@@ -17,7 +17,7 @@ fn who_has_lost_its_disk_abstains_and_then_votes_again() {
     go_on(&mut world, 3);
     world.lose_disk(0, 100_000);
     go_on(&mut world, 1);
-    assert!(world.statuses().contains("0: Some((5, None, 0, Abstains))"), "{}", world.statuses());
+    assert!(world.statuses().contains("0: Some((6, None, 0, Abstains))"), "{}", world.statuses());
     go_on(&mut world, 4);
     // Without it, and another, there is no quorum: so it votes.
     assert!(!world.statuses().contains("Abstains"), "{}", world.statuses());

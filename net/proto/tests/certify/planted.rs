@@ -1,5 +1,7 @@
 //! Faults that the simulation must notice.
 
+use std::time::Duration;
+
 use quipu_proto::Sabotage;
 
 use super::byzantine::{Byzantine, Trick};
@@ -18,18 +20,6 @@ fn found(sabotage: Sabotage, seeds: u64) -> Option<String> {
 fn a_vote_that_is_sent_before_its_log_is_noticed() {
     let wrong = found(Sabotage { hasty: true, ..Sabotage::default() }, 5).unwrap();
     assert!(wrong.contains("before it is durable"), "{wrong}");
-}
-
-#[test]
-fn a_vote_that_is_sent_before_its_log_leads_to_two() {
-    let mut config = quick();
-    config.sabotage.hasty = true;
-    let twice = (1..=400).any(|seed| {
-        let mut scenario = Scenario::with(seed, config.clone());
-        scenario.world.lenient = true;
-        scenario.run().is_err_and(|wrong| wrong.contains("signs twice"))
-    });
-    assert!(twice);
 }
 
 #[test]
@@ -58,12 +48,14 @@ fn a_quorum_of_two_thirds_is_noticed() {
         let mut config = quick();
         config.sabotage.two_thirds = two_thirds;
         let mut world = World::new(1, 6, 0, config);
+        world.run_until(3_000_000);
+        let before = world.certified.len();
         // Two of six are gone: four are two thirds, and no more.
         let alone = |at: usize| (0..6).flat_map(move |other| [(at, other), (other, at)]);
         world.cut.extend(alone(4).chain(alone(5)));
         world.write(0);
         world.run_until(20_000_000);
-        (world.wrong.clone(), world.certified.len())
+        (world.wrong.clone(), world.certified.len() - before)
     };
     assert_eq!(run(false), (None, 0));
     let (wrong, _) = run(true);
@@ -75,6 +67,8 @@ fn a_stale_timer_that_is_obeyed_is_noticed() {
     let rounds = |stale_timers: bool| {
         let mut config = quick();
         config.sabotage.stale_timers = stale_timers;
+        // A height begins a second after the last: this runs out soon after another has begun.
+        config.patience.propose = Duration::from_millis(1_250);
         let mut world = World::new(1, 4, 0, config);
         world.delay = (20_000, 40_000);
         for at in 0..20 {

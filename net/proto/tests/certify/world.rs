@@ -45,8 +45,6 @@ pub struct World {
     pub longest_log: usize,
     /// The first thing that must not be.
     pub wrong: Option<String>,
-    /// What is sent too early is let pass.
-    pub lenient: bool,
     /// Keys that two nodes have.
     twins: BTreeSet<usize>,
     memory: keys::Memory,
@@ -55,7 +53,7 @@ pub struct World {
 }
 
 enum Event {
-    Arrives { from: usize, to: usize, message: Arc<CertifyMessage> },
+    Arrives { from: usize, to: usize, lives: (u64, u64), message: Arc<CertifyMessage> },
     Does { at: usize, life: u64, task: Box<CertifyTask> },
     Synced { at: usize, life: u64, entry: u64 },
     Wakes { at: usize, life: u64 },
@@ -99,7 +97,6 @@ impl World {
             diverged: BTreeSet::new(),
             longest_log: 0,
             wrong: None,
-            lenient: false,
             twins: BTreeSet::new(),
             memory: keys::Memory::default(),
             events: BTreeMap::new(),
@@ -217,13 +214,13 @@ impl World {
     /// A second node with the key of another: a validator with two lives, both of them dishonest.
     pub fn add_twin(&mut self, of: usize) {
         let key = self.members[of].key;
-        let genesis = self.ledger.past(self.ledger.id()).unwrap().clone();
+        let disk = self.members[of].disk.clone();
         self.members.push(Member {
             key,
             certifier: None,
             life: 0,
             started: 0,
-            disk: Disk::new(genesis),
+            disk,
             copy: None,
             byzantine: None,
             skew: 0,
@@ -285,7 +282,8 @@ impl World {
 
     fn happens(&mut self, event: Event) {
         match event {
-            Event::Arrives { from, to, message } => {
+            // What is under way when a connection ends is lost.
+            Event::Arrives { from, to, lives, message } if self.lives_of(from, to) == lives => {
                 let input = CertifyInput::Received(keys::key(self.members[from].key), (*message).clone());
                 self.input(to, input);
             }
@@ -311,6 +309,10 @@ impl World {
             }
             _ => {}
         }
+    }
+
+    fn lives_of(&self, from: usize, to: usize) -> (u64, u64) {
+        (self.members[from].life, self.members[to].life)
     }
 
     /// One node gets the events of another.
@@ -412,11 +414,16 @@ impl World {
         {
             return;
         }
-        let once = matches!(**message, CertifyMessage::Checkpoints(_));
+        // A question that comes twice is answered twice.
+        let once = matches!(
+            **message,
+            CertifyMessage::AskCheckpoints(_) | CertifyMessage::Checkpoints(_)
+        );
         let times = if !once && self.lost_of > 0 && self.random.once_in(50) { 2 } else { 1 };
         for _ in 0..times {
             let delay = self.random.between(self.delay.0, self.delay.1);
-            self.later(delay, Event::Arrives { from, to, message: message.clone() });
+            let (lives, message) = (self.lives_of(from, to), message.clone());
+            self.later(delay, Event::Arrives { from, to, lives, message });
         }
     }
 
@@ -497,7 +504,7 @@ impl World {
             self.fail(format!("{at} signs twice at height {height}, round {round}, step {step}"));
         }
         let mark = Mark { height: Height(height), round, step };
-        if !self.lenient && self.members[at].disk.mark < Some(mark) {
+        if self.members[at].disk.mark < Some(mark) {
             self.fail(format!("{at} sends {mark:?} before it is durable"));
         }
     }
