@@ -112,16 +112,14 @@ impl App {
     /// The ledger now, or over the cut that an expression names, or over what is certified.
     pub fn snapshot(&self, at: Option<&str>, is_final: bool) -> Answer<Snapshot<'_>> {
         let snapshot = self.ledger.snapshot()?;
-        let certified = match (at, is_final) {
-            (Some(_), true) => return Err(Problem::bad("`final` and `at` name different cuts")),
-            (None, true) => {
-                let nothing = || Problem::new(problem::BAD_CUT, "nothing is certified yet");
-                let height = snapshot.certified_height().ok_or_else(nothing)?;
-                Some(format!("checkpoint:{height}"))
-            }
-            _ => None,
-        };
-        let Some(expression) = certified.as_deref().or(at) else { return Ok(snapshot) };
+        if is_final && at.is_some() {
+            return Err(Problem::bad("`final` and `at` name different cuts"));
+        }
+        if is_final {
+            let nothing = || Problem::new(problem::BAD_CUT, "nothing is certified yet");
+            return snapshot.at_final().ok_or_else(nothing);
+        }
+        let Some(expression) = at else { return Ok(snapshot) };
         let expression = expression.parse::<CutExpression>();
         let expression =
             expression.map_err(|error| Problem::new(problem::BAD_CUT, error.to_string()))?;

@@ -205,6 +205,8 @@ pub struct Certifier {
     pub(super) chain: Chain,
     pub(super) tip: Option<Certified>,
     pub(super) certifiers: Vec<AuthorKey>,
+    /// The last checkpoints with the validators that certified them, to notice another history.
+    pub(super) recent: VecDeque<(Certified, Vec<AuthorKey>)>,
     pub(super) peers: Peers,
     pub(super) reports: Reports,
     pub(super) recall: Recall,
@@ -213,7 +215,9 @@ pub struct Certifier {
     /// What the log holds of the height, until it begins.
     pub(super) replay: Vec<What>,
     pub(super) values: Values,
-    pub(super) timers: BTreeMap<(u8, u32), (Moment, Timeout)>,
+    /// By height, kind and round: one that is not of the height and the round in which it runs out is
+    /// dropped.
+    pub(super) timers: BTreeMap<(Height, u8, u32), (Moment, Timeout)>,
     /// The round in which this validator is to propose something.
     pub(super) turn: Option<u32>,
     pub(super) choosing: bool,
@@ -244,12 +248,14 @@ impl Certifier {
         start: CertifyStart,
         now: Moment,
     ) -> Self {
+        let recent = start.tip.iter().map(|tip| (tip.clone(), start.certifiers.clone())).collect();
         let mut certifier = Self {
             config,
             keys,
             chain: start.chain,
             tip: start.tip,
             certifiers: start.certifiers,
+            recent,
             peers: Peers::default(),
             reports: Reports::default(),
             recall: Recall::default(),
@@ -284,10 +290,7 @@ impl Certifier {
     pub fn handle(&mut self, input: CertifyInput, now: Moment) {
         match input {
             CertifyInput::Connected(peer) => self.connected(peer),
-            CertifyInput::Disconnected(peer) => {
-                self.peers.remove(&peer);
-                self.sync.forget(peer);
-            }
+            CertifyInput::Disconnected(peer) => self.disconnected(peer),
             CertifyInput::Received(peer, message) => self.received(peer, message, now),
             CertifyInput::Done(ticket, answer) => self.done(ticket, answer, now),
             CertifyInput::Durable(entry) => self.is_durable(entry),
@@ -319,9 +322,8 @@ impl Certifier {
         let keeping = self.keeping.as_ref().and_then(|keeping| keeping.retry);
         let reporting = if self.is_validator() { self.reports.due() } else { None };
         let asking = if self.is_validator() { self.recall.due() } else { None };
-        let may_begin = self.engine.is_none() && self.keeping.is_none() && self.is_validator();
-        let growing =
-            (may_begin && self.reports.changed && !self.looking).then_some(self.not_before);
+        let growing = self.may_begin() && self.reports.changed && !self.looking;
+        let growing = growing.then_some(self.not_before);
         let others = [
             Some(self.beat),
             self.values.due(),
@@ -412,6 +414,12 @@ impl Certifier {
         self.chain.validators().binary_search(&self.config.me).is_ok()
     }
 
+    /// Whether voting on this height could begin.
+    pub(super) fn may_begin(&self) -> bool {
+        let knows_itself = self.recall.lost || self.recall.done;
+        self.engine.is_none() && self.keeping.is_none() && self.is_validator() && knows_itself
+    }
+
     pub(super) fn thresholds(&self) -> ThresholdParams {
         let mut thresholds = ThresholdParams::default();
         if self.config.sabotage.two_thirds {
@@ -493,7 +501,16 @@ impl Certifier {
         self.is_validator().then_some(CertifyMessage::Report(Report { heads }))
     }
 
+    fn disconnected(&mut self, peer: AuthorKey) {
+        self.peers.remove(&peer);
+        self.sync.forget(peer);
+        // What is being read for it would reach it on another connection, which has not asked.
+        let is_for = |purpose: &Purpose| matches!(purpose, Purpose::Read(of) if *of == peer);
+        self.tasks.retain(|_, purpose| !is_for(purpose));
+    }
+
     fn connected(&mut self, peer: AuthorKey) {
+        self.disconnected(peer);
         self.peers.insert(peer);
         if let Some(tip) = self.tip_message() {
             self.send(peer, tip);

@@ -22,7 +22,7 @@ impl Certifier {
             self.timers.iter().find(|(_, (at, _))| *at <= now).map(|(timer, _)| *timer)
         {
             if let Some((_, timeout)) = self.timers.remove(&timer) {
-                self.timed_out(timeout, now);
+                self.timed_out(timer.0, timeout, now);
             }
         }
         if self.retry.is_some_and(|at| at <= now) {
@@ -79,7 +79,10 @@ impl Certifier {
     /// A height begins when the last one is some time ago and the next would hold more, or when so many
     /// vote on it that one of them does not lie.
     fn begin_if_due(&mut self, now: Moment) {
-        if self.engine.is_some() || self.keeping.is_some() || !self.is_validator() {
+        if self.is_validator() {
+            self.recall.is_done(self.config.me, self.chain.validators());
+        }
+        if !self.may_begin() {
             return;
         }
         let (height, validators) = (self.height(), self.chain.validators());
@@ -106,8 +109,6 @@ impl Certifier {
                 let ask = CertifyMessage::AskClaim(self.config.number);
                 self.out(super::certifier::CertifyOutput::Send(to, ask));
             }
-            // Alone, nobody has to be asked.
-            self.recall.is_done(self.config.me, self.chain.validators());
         }
         if self.reports.due().is_some_and(|at| at <= now) {
             self.reports.tell(now);

@@ -7,6 +7,7 @@ use super::certifier::{Certifier, Keeping, Log, Purpose};
 use super::context::Ctx;
 use super::engine::{Act, Engine, Fault, Step};
 use super::evidence::Evidence;
+use super::limits::MAX_RECENT;
 use super::log::{Entry, Judged, Mark, What};
 use super::message::{AskProposal, CertifyMessage, Proposed};
 use super::parts::{Certified, Parts};
@@ -157,10 +158,10 @@ impl Certifier {
             Act::GetValue(round) => self.turn = Some(round),
             Act::Schedule(timeout) => {
                 let at = now.after(self.patience(timeout));
-                self.timers.insert(timer(timeout), (at, timeout));
+                self.timers.insert(timer(self.height(), timeout), (at, timeout));
             }
             Act::Cancel(timeout) if !self.config.sabotage.stale_timers => {
-                self.timers.remove(&timer(timeout));
+                self.timers.remove(&timer(self.height(), timeout));
             }
             Act::CancelAll if !self.config.sabotage.stale_timers => self.timers.clear(),
             Act::Cancel(_) | Act::CancelAll => {}
@@ -213,13 +214,13 @@ impl Certifier {
     }
 
     /// A timer of the core has run out.
-    pub(super) fn timed_out(&mut self, timeout: Timeout, now: Moment) {
+    pub(super) fn timed_out(&mut self, of: quipu_merge::Height, timeout: Timeout, now: Moment) {
         let Some(stand) = self.engine.as_ref().map(Engine::stand) else { return };
-        let timeout = if self.config.sabotage.stale_timers {
-            Timeout::new(stand.round.into(), timeout.kind)
-        } else {
-            timeout
-        };
+        let round = stand.round.into();
+        if (of != self.height() || timeout.round != round) && !self.config.sabotage.stale_timers {
+            return;
+        }
+        let timeout = Timeout::new(round, timeout.kind);
         if timeout.kind == TimeoutKind::Rebroadcast {
             self.say_again(stand.round);
         }
@@ -341,6 +342,10 @@ impl Certifier {
     pub(super) fn kept(&mut self, now: Moment) {
         let Some(Keeping { certified, chain, .. }) = self.keeping.take() else { return };
         self.certifiers = self.chain.validators().to_vec();
+        self.recent.push_back(((*certified).clone(), self.certifiers.clone()));
+        if self.recent.len() > MAX_RECENT {
+            self.recent.pop_front();
+        }
         self.chain = chain;
         self.engine = None;
         self.replay.clear();
@@ -370,8 +375,8 @@ fn height_is_valid(height: quipu_merge::Height) -> bool {
     height.0 < quipu_merge::HEIGHT_LIMIT
 }
 
-/// Timers by kind and round.
-fn timer(timeout: Timeout) -> (u8, u32) {
+/// What tells a timer from others.
+fn timer(height: quipu_merge::Height, timeout: Timeout) -> (quipu_merge::Height, u8, u32) {
     let kind = match timeout.kind {
         TimeoutKind::Propose => 0,
         TimeoutKind::Prevote => 1,
@@ -379,5 +384,5 @@ fn timer(timeout: Timeout) -> (u8, u32) {
         TimeoutKind::Rebroadcast => 3,
         TimeoutKind::FinalizeHeight(_) => 4,
     };
-    (kind, timeout.round.as_u32().unwrap_or(0))
+    (height, kind, timeout.round.as_u32().unwrap_or(0))
 }

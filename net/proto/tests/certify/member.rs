@@ -8,6 +8,8 @@ use super::byzantine::Byzantine;
 use super::ledger::Set;
 
 pub struct Member {
+    /// Which key it has.
+    pub key: usize,
     pub certifier: Option<Certifier>,
     /// Grows with every start: what was under way before does not count.
     pub life: u64,

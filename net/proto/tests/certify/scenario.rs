@@ -82,6 +82,9 @@ impl Scenario {
             self.world.run_until(self.world.now + pause);
             self.disturb();
         }
+        if std::env::var_os("QUIPU_SHOW").is_some() {
+            eprintln!("{} messages {} heights {} events {}", self.world.messages, self.world.certified.len(), self.world.ledger.len(), self.world.number);
+        }
         self.heal();
         let must = self.held_by_all();
         let until = self.world.now + BOUND;

@@ -45,13 +45,15 @@ pub struct World {
     pub longest_log: usize,
     /// The first thing that must not be.
     pub wrong: Option<String>,
+    /// Keys that two nodes have.
+    twins: BTreeSet<usize>,
     memory: keys::Memory,
     events: BTreeMap<(u64, u64), Event>,
-    number: u64,
+    pub number: u64,
 }
 
 enum Event {
-    Arrives { from: usize, to: usize, message: Arc<CertifyMessage> },
+    Arrives { from: usize, to: usize, lives: (u64, u64), message: Arc<CertifyMessage> },
     Does { at: usize, life: u64, task: Box<CertifyTask> },
     Synced { at: usize, life: u64, entry: u64 },
     Wakes { at: usize, life: u64 },
@@ -65,7 +67,8 @@ impl World {
         let ledger = Ledger::new(validators);
         let genesis = ledger.past(ledger.id()).unwrap().clone();
         let chain = Chain::new(ledger.id(), &ledger.genesis);
-        let member = || Member {
+        let member = |key| Member {
+            key,
             certifier: None,
             life: 0,
             started: 0,
@@ -78,7 +81,7 @@ impl World {
         let mut world = Self {
             now: 0,
             random: Random::new(seed),
-            members: (0..validators + followers).map(|_| member()).collect(),
+            members: (0..validators + followers).map(member).collect(),
             config: CertifyConfig { ledger: ledger.id(), ..config },
             ledger,
             cut: BTreeSet::new(),
@@ -94,6 +97,7 @@ impl World {
             diverged: BTreeSet::new(),
             longest_log: 0,
             wrong: None,
+            twins: BTreeSet::new(),
             memory: keys::Memory::default(),
             events: BTreeMap::new(),
             number: 0,
@@ -107,13 +111,18 @@ impl World {
         while let Some(entry) = self.events.first_entry().filter(|entry| entry.key().0 <= time) {
             let ((at, _), event) = entry.remove_entry();
             self.now = at;
+            if self.number > 1_000_000 {
+                self.fail("somebody is busy with nothing".to_owned());
+                break;
+            }
             self.happens(event);
         }
         self.now = time;
     }
 
     pub fn is_honest(&self, at: usize) -> bool {
-        self.members[at].byzantine.is_none()
+        let member = &self.members[at];
+        member.byzantine.is_none() && !self.twins.contains(&member.key)
     }
 
     pub fn wall(&self, at: usize) -> u64 {
@@ -174,7 +183,7 @@ impl World {
         self.members[at].disk.crash(survive);
         self.members[at].life += 1;
         for other in 0..self.members.len() {
-            self.input(other, CertifyInput::Disconnected(keys::key(at)));
+            self.input(other, CertifyInput::Disconnected(keys::key(self.members[at].key)));
         }
         self.later(pause, Event::Starts { at });
     }
@@ -202,6 +211,35 @@ impl World {
         }
     }
 
+    /// A second node with the key of another: a validator with two lives, both of them dishonest.
+    pub fn add_twin(&mut self, of: usize) {
+        let key = self.members[of].key;
+        let disk = self.members[of].disk.clone();
+        self.members.push(Member {
+            key,
+            certifier: None,
+            life: 0,
+            started: 0,
+            disk,
+            copy: None,
+            byzantine: None,
+            skew: 0,
+            wake: None,
+        });
+        self.twins.insert(key);
+        self.start(self.members.len() - 1);
+    }
+
+    /// The nodes with these keys, other than one.
+    fn lives(&self, but: usize, to: &[quipu_merge::AuthorKey]) -> Vec<usize> {
+        if self.twins.is_empty() {
+            return to.iter().map(|key| keys::number(*key)).collect();
+        }
+        let all = 0..self.members.len();
+        let meant = |at: &usize| *at != but && to.contains(&keys::key(self.members[*at].key));
+        all.filter(meant).collect()
+    }
+
     fn start(&mut self, at: usize) {
         let member = &mut self.members[at];
         member.life += 1;
@@ -225,14 +263,14 @@ impl World {
             heads: self.ledger.heads(&disk.held),
         };
         let config =
-            CertifyConfig { me: keys::key(at), number: self.number, ..self.config.clone() };
-        let node_keys = Arc::new(NodeKeys { number: at, memory: self.memory.clone() });
+            CertifyConfig { me: keys::key(member.key), number: self.number, ..self.config.clone() };
+        let node_keys = Arc::new(NodeKeys { number: member.key, memory: self.memory.clone() });
         member.certifier = Some(Certifier::new(config, node_keys, start, Moment(0)));
         self.outputs(at);
         for other in 0..self.members.len() {
             if other != at && self.members[other].certifier.is_some() {
-                self.input(other, CertifyInput::Connected(keys::key(at)));
-                self.input(at, CertifyInput::Connected(keys::key(other)));
+                self.input(other, CertifyInput::Connected(keys::key(self.members[at].key)));
+                self.input(at, CertifyInput::Connected(keys::key(self.members[other].key)));
             }
         }
     }
@@ -244,8 +282,9 @@ impl World {
 
     fn happens(&mut self, event: Event) {
         match event {
-            Event::Arrives { from, to, message } => {
-                let input = CertifyInput::Received(keys::key(from), (*message).clone());
+            // What is under way when a connection ends is lost.
+            Event::Arrives { from, to, lives, message } if self.lives_of(from, to) == lives => {
+                let input = CertifyInput::Received(keys::key(self.members[from].key), (*message).clone());
                 self.input(to, input);
             }
             Event::Does { at, life, task } if self.members[at].life == life => {
@@ -270,6 +309,10 @@ impl World {
             }
             _ => {}
         }
+    }
+
+    fn lives_of(&self, from: usize, to: usize) -> (u64, u64) {
+        (self.members[from].life, self.members[to].life)
     }
 
     /// One node gets the events of another.
@@ -313,10 +356,14 @@ impl World {
         let life = self.members[at].life;
         match output {
             CertifyOutput::Send(to, message) => {
-                if self.is_honest(at) {
-                    self.check_sent(at, &message);
+                if self.members[at].byzantine.is_none() {
+                    if self.is_honest(at) {
+                        self.check_sent(at, &message);
+                    }
                     let message = Arc::new(message);
-                    to.iter().for_each(|to| self.sends(at, keys::number(*to), &message));
+                    for to in self.lives(at, &to) {
+                        self.sends(at, to, &message);
+                    }
                 } else {
                     let ledger = self.ledger.id();
                     let byzantine = self.members[at].byzantine.as_mut().unwrap();
@@ -338,7 +385,7 @@ impl World {
                 self.later(delay, Event::Does { at, life, task: Box::new(task) });
             }
             CertifyOutput::Certified(certified) => {
-                if self.is_honest(at) {
+                if self.is_honest(at) && self.twins.is_empty() {
                     self.check_certified(at, &certified);
                 }
             }
@@ -367,10 +414,16 @@ impl World {
         {
             return;
         }
-        let times = if self.lost_of > 0 && self.random.once_in(50) { 2 } else { 1 };
+        // A question that comes twice is answered twice.
+        let once = matches!(
+            **message,
+            CertifyMessage::AskCheckpoints(_) | CertifyMessage::Checkpoints(_)
+        );
+        let times = if !once && self.lost_of > 0 && self.random.once_in(50) { 2 } else { 1 };
         for _ in 0..times {
             let delay = self.random.between(self.delay.0, self.delay.1);
-            self.later(delay, Event::Arrives { from, to, message: message.clone() });
+            let (lives, message) = (self.lives_of(from, to), message.clone());
+            self.later(delay, Event::Arrives { from, to, lives, message });
         }
     }
 
@@ -443,7 +496,7 @@ impl World {
     /// Nobody honest signs two things for one, or sends what it may forget.
     fn check_sent(&mut self, at: usize, message: &CertifyMessage) {
         let Some((height, round, step, value, by)) = signed(message) else { return };
-        if by != keys::key(at) {
+        if by != keys::key(self.members[at].key) {
             return;
         }
         let before = self.signed.entry((at, height, round, step)).or_insert_with(|| value.clone());
