@@ -57,6 +57,9 @@ pub struct ApiConfig {
     pub cert: PathBuf,
     /// A PEM file with its private key.
     pub key: PathBuf,
+    /// Whether everybody may read the certified log.
+    #[serde(default)]
+    pub public_tlog: bool,
 }
 
 /// What `clone` writes.

@@ -272,6 +272,14 @@ pub mod checkpoints {
     /// What the keys of those begin with that contradict what is held.
     pub const DIVERGED: u8 = b'd';
 
+    /// What the keys of validators' lines of notes begin with.
+    pub const COSIGNED: u8 = b's';
+
+    /// The lines of the note of a checkpoint.
+    pub fn cosigned(height: Height) -> [u8; 9] {
+        tagged(COSIGNED, height)
+    }
+
     /// The parts of a checkpoint.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     #[repr(u8)]

@@ -138,7 +138,8 @@ fn api_place(args: &Args, config: &Config) -> Result<Option<ApiPlace>, Failure> 
         let why = "--api needs a certificate and its key: --api-cert and --api-key";
         return Err(Failure::Usage(why.to_owned()));
     };
-    Ok(Some(ApiPlace { address, certificate, key }))
+    let public_tlog = file.is_some_and(|api| api.public_tlog);
+    Ok(Some(ApiPlace { address, certificate, key, public_tlog }))
 }
 
 fn start_log(args: &Args) -> Result<(), Failure> {

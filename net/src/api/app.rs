@@ -1,6 +1,6 @@
 //! What requests share.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -36,6 +36,8 @@ pub struct App {
     pub remembered: Remembered,
     /// The number of the request that comes next.
     pub requests: AtomicU64,
+    /// Whether everybody may read the certified log.
+    pub public_tlog: AtomicBool,
     pub rates: Rates,
     pub uploads: Arc<Semaphore>,
     pub streams: Arc<Semaphore>,
@@ -47,6 +49,8 @@ pub struct Rates {
     pub requests: Buckets<String>,
     pub operations: Buckets<String>,
     pub failures: Buckets<std::net::IpAddr>,
+    /// Of those who need no token, by network.
+    pub strangers: Buckets<std::net::IpAddr>,
     /// In a ledger that is open to all.
     pub quota_operations: Buckets<String>,
     pub quota_bytes: Buckets<String>,
@@ -73,6 +77,7 @@ impl App {
             rates,
             metrics: Metrics::default(),
             requests: AtomicU64::new(1),
+            public_tlog: AtomicBool::new(false),
             uploads: Arc::new(Semaphore::new(limits.uploads)),
             streams: Arc::new(Semaphore::new(limits.streams)),
             workers: Arc::new(Semaphore::new(limits.workers)),
@@ -141,6 +146,10 @@ impl Rates {
         Self {
             requests: two_seconds(limits.requests_per_second),
             operations: two_seconds(limits.operations_per_second),
+            strangers: Buckets::new(
+                2 * u64::from(limits.requests_per_second),
+                Duration::from_secs(2),
+            ),
             failures: Buckets::new(limits.failures_per_minute.into(), minute),
             quota_operations: Buckets::new(limits.quota_operations, minute),
             quota_bytes: Buckets::new(limits.quota_bytes, minute),

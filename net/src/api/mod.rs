@@ -24,6 +24,7 @@ mod routes;
 mod serve;
 mod shown;
 mod stream;
+mod tlog;
 mod tls;
 mod tokens;
 mod transactions;

@@ -1,6 +1,7 @@
 //! Where everything is, and the description of it.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
@@ -13,11 +14,11 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::app::App;
-use super::caller::{Guard, count, guard};
+use super::caller::{Guard, count, guard, unguarded};
 use super::problem::{self, Problem};
 use super::tokens::Role;
 use super::{
-    checkpoints, control, history, keys, ledger, registers, stream, transactions, value, watch_over, write,
+    checkpoints, control, history, keys, ledger, registers, stream, tlog, transactions, value, watch_over, write,
 };
 
 /// The description of the API.
@@ -60,6 +61,10 @@ pub fn router(app: &Arc<App>) -> Router {
     };
     let (router, description) = OpenApiRouter::with_openapi(Description::openapi())
         .merge(open())
+        .merge(match app.public_tlog.load(Ordering::Relaxed) {
+            true => tlog().route_layer(from_fn_with_state(app.clone(), unguarded)),
+            false => guarded(tlog(), Role::Read),
+        })
         .merge(guarded(reading(), Role::Read))
         .merge(guarded(writing(), Role::Write))
         .merge(guarded(administering(), Role::Admin))
@@ -108,6 +113,10 @@ fn reading() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(checkpoints::checkpoints))
         .routes(routes!(checkpoints::checkpoint))
         .routes(routes!(checkpoints::validators))
+}
+
+fn tlog() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new().routes(routes!(tlog::checkpoint)).routes(routes!(tlog::tile))
 }
 
 fn writing() -> OpenApiRouter<Arc<App>> {

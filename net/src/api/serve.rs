@@ -103,6 +103,12 @@ impl Api {
         let _ = self.app.fetcher.set(fetcher);
     }
 
+    /// Lets everybody read the certified log under `/tlog/`, at the places where it is served from now
+    /// on. Otherwise that takes a token, like everything else.
+    pub fn open_tlog(&self) {
+        self.app.public_tlog.store(true, Ordering::Relaxed);
+    }
+
     /// Tells by it what is certified, for those who wait for that. The first that is set does it.
     pub fn finality_from(&self, finality: Finality) {
         let _ = self.app.finality.set(finality);

@@ -6,6 +6,7 @@
 
 mod accept;
 mod choose;
+mod cosigned;
 mod count;
 mod derive;
 mod error;

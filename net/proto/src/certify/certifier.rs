@@ -347,6 +347,11 @@ impl Certifier {
         self.tip.as_ref()
     }
 
+    /// The validators of the height of the last checkpoint.
+    pub fn certifiers(&self) -> &[AuthorKey] {
+        &self.certifiers
+    }
+
     /// Whether a height is being voted on here.
     pub const fn is_voting(&self) -> bool {
         self.engine.is_some()

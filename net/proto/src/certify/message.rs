@@ -3,6 +3,7 @@
 use minicbor::{Decode, Encode};
 use quipu_merge::{CheckpointId, EventId, Height, MAX_ROUND, MAX_VALIDATORS};
 
+use super::cosign::Cosigned;
 use super::parts::{CertifiedBytes, PartsBytes};
 use super::signed::{Polka, RoundProof, SignedProposal, SignedVote};
 use crate::channel::Channel;
@@ -51,6 +52,12 @@ pub enum CertifyMessage {
     /// The answer: consecutive heights, as many as fit.
     #[n(10)]
     Checkpoints(#[n(0)] Vec<CertifiedBytes>),
+    /// Lines of the note of the last checkpoint.
+    #[n(11)]
+    Cosigned(#[n(0)] Cosigned),
+    /// Asks for the lines of a checkpoint.
+    #[n(12)]
+    AskCosigned(#[n(0)] u64),
 }
 
 /// A proposal, with its parts.
@@ -115,7 +122,8 @@ impl CertifyMessage {
     /// The channel that it is sent on: what may be long does not hold up votes.
     pub const fn channel(&self) -> Channel {
         match self {
-            Self::Proposal(_) | Self::Polka(_) | Self::RoundProof(_) | Self::Checkpoints(_) => {
+            Self::Proposal(_) | Self::Polka(_) | Self::RoundProof(_) | Self::Checkpoints(_)
+            | Self::Cosigned(_) => {
                 Channel::Sync
             }
             _ => Channel::Control,
@@ -138,6 +146,7 @@ impl CertifyMessage {
             Self::Vote(vote) => round(vote.round),
             Self::Proposal(proposed) => round(proposed.proposal.round),
             Self::Report(report) => at_most(report.heads.len(), MAX_REPORTED_HEADS, "heads"),
+            Self::Cosigned(some) => at_most(some.lines.len(), MAX_VALIDATORS, "lines"),
             Self::Checkpoints(some) => at_most(some.len(), MAX_CHECKPOINTS, "checkpoints"),
             _ => Ok(()),
         }

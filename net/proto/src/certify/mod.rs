@@ -8,6 +8,7 @@ mod certifier;
 mod chain_sync;
 mod context;
 mod convert;
+mod cosign;
 mod due;
 mod engine;
 mod evidence;
@@ -32,6 +33,7 @@ pub use certifier::Sabotage;
 pub use certifier::{
     Certifier, CertifyConfig, CertifyInput, CertifyOutput, CertifyStart, Log, Patience,
 };
+pub use cosign::{CosignOutput, Cosigned, Cosigning, Lines};
 pub use engine::{Fault, Step};
 pub use evidence::{Evidence, EvidenceError, MAX_EVIDENCE_LEN};
 pub use keys::Keys;

@@ -40,6 +40,8 @@ impl Certifier {
                     });
                 }
             }
+            // Another part of the node gathers these.
+            CertifyMessage::Cosigned(_) | CertifyMessage::AskCosigned(_) => {}
             CertifyMessage::Checkpoints(some) => self.checkpoints(from, &some),
             // Whoever has stopped does not vote, or help others to.
             _ if self.stopped.is_some() => {}
