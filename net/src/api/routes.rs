@@ -116,7 +116,10 @@ fn reading() -> OpenApiRouter<Arc<App>> {
 }
 
 fn tlog() -> OpenApiRouter<Arc<App>> {
-    OpenApiRouter::new().routes(routes!(tlog::checkpoint)).routes(routes!(tlog::tile))
+    // Names of tiles have any number of parts, which a description has no form for.
+    OpenApiRouter::new()
+        .routes(routes!(tlog::checkpoint))
+        .route("/tlog/tile/{*path}", axum::routing::get(tlog::tile))
 }
 
 fn writing() -> OpenApiRouter<Arc<App>> {

@@ -18,7 +18,8 @@ use super::problem::{self, Answer, Problem};
 /// So many checkpoints are looked at for one that more than two thirds have cosigned.
 const LOOK_BACK: u64 = 8;
 
-/// The last checkpoint that validators have cosigned, as a signed note.
+/// The last checkpoint that validators have cosigned, as a signed note. Beside it, under `/tlog/tile/`,
+/// are the tiles of the certified log, as <https://c2sp.org/tlog-tiles> names them.
 #[utoipa::path(get, path = "/tlog/checkpoint", operation_id = "tlog_checkpoint", tag = "checkpoints", responses(
     (status = 200, description = "What was asked for.", body = String, content_type = "text/plain"),
     (status = "default", description = "Why not.", body = Problem,
@@ -57,13 +58,7 @@ fn cosigned(
     Ok(best)
 }
 
-/// A tile of hashes, or a bundle of entries, of the certified log: `tile/0/000`, `tile/entries/000.p/7`.
-#[utoipa::path(get, path = "/tlog/tile/{path}", operation_id = "tlog_tile", tag = "checkpoints",
-    params(("path" = String, Path)), responses(
-    (status = 200, description = "What was asked for.", body = Vec<u8>, content_type = "application/octet-stream"),
-    (status = "default", description = "Why not.", body = Problem,
-        content_type = "application/problem+json"),
-))]
+/// A tile of hashes, or a bundle of entries, of the certified log: `0/000`, `entries/000.p/7`.
 pub async fn tile(State(app): State<Arc<App>>, Part(path): Part<String>) -> Answer<Response> {
     let missing = || Problem::new(problem::NOT_FOUND, "the log has no such tile");
     if path.len() > MAX_LOG_PATH_LEN {

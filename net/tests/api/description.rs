@@ -6,14 +6,13 @@ use serde_json::Value as Json;
 
 use crate::client::Server;
 
-const OPERATIONS: [&str; 34] = [
+const OPERATIONS: [&str; 33] = [
     "delete /v1/registers/{key}",
     "delete /v1/tokens/{id}",
     "get /livez",
     "get /metrics",
     "get /readyz",
     "get /tlog/checkpoint",
-    "get /tlog/tile/{path}",
     "get /v1/authors",
     "get /v1/blocks/{cid}",
     "get /v1/checkpoints",

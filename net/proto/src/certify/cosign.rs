@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use minicbor::{Decode, Encode};
-use quipu_merge::{AuthorKey, CheckpointNote, CheckpointSignature, Height, MAX_VALIDATORS};
+use quipu_merge::{AuthorKey, CheckpointNote, CheckpointSignature, Height};
 
 use super::message::CertifyMessage;
 use crate::rate::{Bucket, Rate};
@@ -23,7 +23,7 @@ const ASK_AFTER: Duration = Duration::from_secs(1);
 const MAX_ASKS: u32 = 5;
 /// How many lines a peer may send that have to be checked: all of a checkpoint at once, and two
 /// hundred in a second. What is more is passed over.
-const LINES_RATE: Rate = Rate { every: Duration::from_millis(5), burst: MAX_VALIDATORS as u32 };
+const LINES_RATE: Rate = Rate { every: Duration::from_millis(5), burst: 1024 };
 /// How often a peer may ask for lines. What is more is not answered.
 const ASK_RATE: Rate = Rate { every: Duration::from_millis(500), burst: 8 };
 
