@@ -232,6 +232,8 @@ pub struct Certifier {
     pub(super) beat: Moment,
     pub(super) stopped: Option<Stopped>,
     pub(super) tasks: BTreeMap<Ticket, Purpose>,
+    /// What the log holds of this validator's, and the mark did not come to.
+    pub(super) unmarked: Option<Mark>,
     last_ticket: u64,
     appended: u64,
     durable: u64,
@@ -274,6 +276,7 @@ impl Certifier {
             beat: now.after(BEAT_EVERY),
             stopped: None,
             tasks: BTreeMap::new(),
+            unmarked: None,
             last_ticket: 0,
             appended: 0,
             durable: 0,
@@ -441,7 +444,7 @@ impl Certifier {
 
     pub(super) fn append_entry(&mut self, entry: &Entry) {
         self.appended += 1;
-        let mark = Mark::of(entry, self.config.me);
+        let mark = Mark::of(entry, self.config.me).or_else(|| self.unmarked.take());
         let (number, height, bytes) = (self.appended, entry.height, entry.encode());
         self.out(CertifyOutput::Append { entry: number, height, bytes, mark });
     }

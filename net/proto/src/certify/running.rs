@@ -45,6 +45,11 @@ impl Certifier {
             }
             return;
         }
+        if last > mark {
+            // It was appended just before the end, and may be sent again: the mark has to come first.
+            self.unmarked = last;
+            self.append(What::Opened(true));
+        }
         let of_height = entries.into_iter().filter(|entry| entry.height == height);
         self.replay = of_height.map(|entry| entry.what).collect();
     }
