@@ -130,7 +130,7 @@ pub enum CertifyInput {
     /// A peer is gone.
     Disconnected(AuthorKey),
     /// A peer has sent a message.
-    Received(AuthorKey, CertifyMessage),
+    Received(AuthorKey, Box<CertifyMessage>),
     /// The store has done a task.
     Done(Ticket, CertifyAnswer),
     /// The log is durable up to this entry, and so is its mark.
@@ -294,7 +294,7 @@ impl Certifier {
         match input {
             CertifyInput::Connected(peer) => self.connected(peer),
             CertifyInput::Disconnected(peer) => self.disconnected(peer),
-            CertifyInput::Received(peer, message) => self.received(peer, message, now),
+            CertifyInput::Received(peer, message) => self.received(peer, *message, now),
             CertifyInput::Done(ticket, answer) => self.done(ticket, answer, now),
             CertifyInput::Durable(entry) => self.is_durable(entry),
             CertifyInput::Heads(heads) => {
@@ -355,9 +355,10 @@ impl Certifier {
         let validators = self.chain.validators();
         let stand = self.engine.as_ref().map(Engine::stand);
         let voted = |key: &AuthorKey| {
-            let mut votes = self.engine.iter().flat_map(|engine| {
-                engine.votes(stand.map_or(0, |stand| stand.round))
-            });
+            let mut votes = self
+                .engine
+                .iter()
+                .flat_map(|engine| engine.votes(stand.map_or(0, |stand| stand.round)));
             votes.any(|vote| vote.by == *key)
         };
         let there = |key: &AuthorKey| *key == self.config.me || self.peers.get(key).is_some();

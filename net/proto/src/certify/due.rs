@@ -61,7 +61,7 @@ impl Certifier {
     fn derive_lacking(&mut self, all: bool, now: Moment) {
         let height = self.height();
         for parts in self.values.lacking(all, now) {
-            let purpose = Purpose::Derive(height, parts.id());
+            let (purpose, parts) = (Purpose::Derive(height, parts.id()), Box::new(parts));
             self.task(purpose, |ticket| CertifyTask::Derive { ticket, parts });
         }
     }

@@ -125,9 +125,8 @@ impl Evidence {
                 (conflict, one.holds(ledger, &Strict) && other.holds(ledger, &Strict))
             }
             Pair::Proposals(one, other) => {
-                let place = |proposal: &SignedProposal| {
-                    (proposal.by, proposal.height, proposal.round)
-                };
+                let place =
+                    |proposal: &SignedProposal| (proposal.by, proposal.height, proposal.round);
                 let content = |proposal: &SignedProposal| (proposal.value, proposal.pol_round);
                 let conflict = place(one) == place(other) && content(one) != content(other);
                 (conflict, one.holds(ledger, &Strict) && other.holds(ledger, &Strict))

@@ -124,7 +124,8 @@ impl CertifyMessage {
 
     /// What breaks a limit, where something does.
     pub(crate) fn check(&self) -> Result<(), &'static str> {
-        let at_most = |count: usize, most: usize, what| if count > most { Err(what) } else { Ok(()) };
+        let at_most =
+            |count: usize, most: usize, what| if count > most { Err(what) } else { Ok(()) };
         let round = |round: u32| if round < MAX_ROUND { Ok(()) } else { Err("rounds") };
         match self {
             Self::Polka(polka) => {

@@ -124,6 +124,7 @@ impl Certifier {
         let (bad, evidence) = (engine.was_bad(), engine.evidence());
         match result {
             Ok(acts) => acts.into_iter().for_each(|act| self.act(act, now)),
+            Err(Fault::NoKey) => self.stop(Stopped::NoKey),
             Err(fault) => self.stop(Stopped::Fault(fault)),
         }
         self.tell_evidence(evidence);

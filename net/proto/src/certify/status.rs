@@ -56,6 +56,9 @@ pub enum Stopped {
          the old one"
     )]
     Fault(Fault),
+    /// The key cannot be used.
+    #[error("the key of this replica cannot be read: start again when it can")]
+    NoKey,
     /// Validators have certified two checkpoints of one height, or one that does not follow from its
     /// events.
     #[error(
