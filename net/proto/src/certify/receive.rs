@@ -2,8 +2,9 @@
 
 use quipu_merge::{AuthorKey, Height};
 
-use super::certifier::{Certifier, CertifyOutput, Purpose};
+use super::certifier::{Certifier, Purpose};
 use super::engine::Engine;
+use super::interface::CertifyOutput;
 use super::limits::RETRY_EVERY;
 use super::log::Judged;
 use super::message::{
