@@ -179,14 +179,15 @@ fn conflicts<'a>(
     one: &'a quipu_merge::Certificate,
     other: &'a quipu_merge::Certificate,
 ) -> impl Iterator<Item = (SignedVote, SignedVote)> + 'a {
-    let vote = |of: &quipu_merge::Certificate, (by, signature): &(AuthorKey, [u8; 64])| SignedVote {
-        height: of.height,
-        round: of.round.0,
-        precommit: true,
-        value: Some(Id(of.checkpoint)),
-        by: *by,
-        signature: *signature,
-    };
+    let vote =
+        |of: &quipu_merge::Certificate, (by, signature): &(AuthorKey, [u8; 64])| SignedVote {
+            height: of.height,
+            round: of.round.0,
+            precommit: true,
+            value: Some(Id(of.checkpoint)),
+            by: *by,
+            signature: *signature,
+        };
     let same_round = one.round == other.round;
     one.signatures.iter().filter(move |_| same_round).filter_map(move |mine| {
         let theirs = other.signatures.iter().find(|(by, _)| *by == mine.0)?;

@@ -261,7 +261,8 @@ impl core::Context for Ctx {
         height: Height,
         round: Round,
     ) -> &'a Validator {
-        let turn = height.0.saturating_sub(1).saturating_add(u64::from(round.as_u32().unwrap_or(0)));
+        let turn =
+            height.0.saturating_sub(1).saturating_add(u64::from(round.as_u32().unwrap_or(0)));
         let at = turn.checked_rem(validators.0.len() as u64).unwrap_or(0);
         &validators.0[usize::try_from(at).unwrap_or(0)]
     }

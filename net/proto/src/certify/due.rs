@@ -3,6 +3,7 @@
 use quipu_merge::AuthorKey;
 
 use super::certifier::{Certifier, Purpose};
+use super::interface::CertifyOutput;
 use super::limits::BEAT_EVERY;
 use super::message::CertifyMessage;
 use super::task::CertifyTask;
@@ -51,7 +52,7 @@ impl Certifier {
     fn beat(&mut self) {
         let there: Vec<_> = self.peers.keys().copied().collect();
         if let Some(tip) = self.tip_message().filter(|_| !there.is_empty()) {
-            self.out(super::certifier::CertifyOutput::Send(there, tip));
+            self.out(CertifyOutput::Send(there, tip));
         }
         if let Some(report) = self.report_message().filter(|_| self.stopped.is_none()) {
             self.tell_validators(report);
@@ -61,7 +62,7 @@ impl Certifier {
     fn derive_lacking(&mut self, all: bool, now: Moment) {
         let height = self.height();
         for parts in self.values.lacking(all, now) {
-            let purpose = Purpose::Derive(height, parts.id());
+            let (purpose, parts) = (Purpose::Derive(height, parts.id()), Box::new(parts));
             self.task(purpose, |ticket| CertifyTask::Derive { ticket, parts });
         }
     }
@@ -107,7 +108,7 @@ impl Certifier {
             let to = self.recall.ask(there.iter(), now);
             if !to.is_empty() {
                 let ask = CertifyMessage::AskClaim(self.config.number);
-                self.out(super::certifier::CertifyOutput::Send(to, ask));
+                self.out(CertifyOutput::Send(to, ask));
             }
         }
         if self.reports.due().is_some_and(|at| at <= now) {

@@ -12,8 +12,7 @@ pub trait Keys: Send + Sync {
     /// Checks a signature by the strict rule. It is to be overridden only to remember what has been
     /// checked before.
     fn verify(&self, key: &AuthorKey, message: &[u8], signature: &[u8; 64]) -> bool {
-        VerifyingKey::from_bytes(&key.0).is_ok_and(|key| {
-            key.verify_strict(message, &Signature::from_bytes(signature)).is_ok()
-        })
+        VerifyingKey::from_bytes(&key.0)
+            .is_ok_and(|key| key.verify_strict(message, &Signature::from_bytes(signature)).is_ok())
     }
 }

@@ -132,7 +132,8 @@ impl CertifyMessage {
 
     /// What breaks a limit, where something does.
     pub(crate) fn check(&self) -> Result<(), &'static str> {
-        let at_most = |count: usize, most: usize, what| if count > most { Err(what) } else { Ok(()) };
+        let at_most =
+            |count: usize, most: usize, what| if count > most { Err(what) } else { Ok(()) };
         let round = |round: u32| if round < MAX_ROUND { Ok(()) } else { Err("rounds") };
         match self {
             Self::Polka(polka) => {
@@ -150,5 +151,44 @@ impl CertifyMessage {
             Self::Checkpoints(some) => at_most(some.len(), MAX_CHECKPOINTS, "checkpoints"),
             _ => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Message;
+
+    fn read(message: CertifyMessage) -> bool {
+        let channel = message.channel();
+        let message = Message::Certify(message);
+        match Message::decode(channel, &message.encode()) {
+            Ok(read) => {
+                assert_eq!(read, Some(message));
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    #[test]
+    fn what_peers_can_make_large_is_bounded() {
+        let report = |count| {
+            let heads = vec![EventId([1; 32]); count];
+            CertifyMessage::Report(Report { heads })
+        };
+        assert!(read(report(MAX_REPORTED_HEADS)) && !read(report(MAX_REPORTED_HEADS + 1)));
+        let polka = |count, round| {
+            let (by, signature) = (quipu_merge::AuthorKey([1; 32]), [2; 64]);
+            let signatures = vec![super::super::signed::Signed { by, signature }; count];
+            let (height, value) = (Height(1), CheckpointId([3; 32]));
+            CertifyMessage::Polka(Polka { height, round, value, signatures })
+        };
+        assert!(read(polka(MAX_VALIDATORS, 0)) && !read(polka(MAX_VALIDATORS + 1, 0)));
+        assert!(!read(polka(1, MAX_ROUND)));
+        let parts = PartsBytes { checkpoint: vec![1], cut: vec![2], validators: vec![3] };
+        let one = CertifiedBytes { parts, certificate: vec![4] };
+        let some = |count| CertifyMessage::Checkpoints(vec![one.clone(); count]);
+        assert!(read(some(MAX_CHECKPOINTS)) && !read(some(MAX_CHECKPOINTS + 1)));
     }
 }

@@ -2,8 +2,9 @@
 
 use quipu_merge::{AuthorKey, Height};
 
-use super::certifier::{Certifier, CertifyOutput, Purpose};
+use super::certifier::{Certifier, Purpose};
 use super::engine::Engine;
+use super::interface::CertifyOutput;
 use super::limits::RETRY_EVERY;
 use super::log::Judged;
 use super::message::{
@@ -181,6 +182,7 @@ impl Certifier {
         }
         if follows {
             let purpose = Purpose::Derive(height, proposal.value);
+            let parts = Box::new(parts);
             self.task(purpose, |ticket| CertifyTask::Derive { ticket, parts });
         } else {
             self.judge(proposal.value, false, now);
@@ -217,19 +219,17 @@ impl Certifier {
                     _ => self.retry = Some(now.after(RETRY_EVERY)),
                 }
             }
-            (Some(Purpose::Derive(of, value)), answer) if of == height => {
-                match answer {
-                    CertifyAnswer::Derived(Derived::Same) => self.judge(value, true, now),
-                    CertifyAnswer::Derived(Derived::Differs(_)) => {
-                        self.judge(value, self.config.sabotage.blind, now);
-                    }
-                    _ => {
-                        if let Some(candidate) = self.values.get_mut(value) {
-                            candidate.verdict = Verdict::Lacks(now.after(RETRY_EVERY));
-                        }
+            (Some(Purpose::Derive(of, value)), answer) if of == height => match answer {
+                CertifyAnswer::Derived(Derived::Same) => self.judge(value, true, now),
+                CertifyAnswer::Derived(Derived::Differs(_)) => {
+                    self.judge(value, self.config.sabotage.blind, now);
+                }
+                _ => {
+                    if let Some(candidate) = self.values.get_mut(value) {
+                        candidate.verdict = Verdict::Lacks(now.after(RETRY_EVERY));
                     }
                 }
-            }
+            },
             (Some(Purpose::Keep(of)), answer) if of == height => self.keep_answered(answer, now),
             _ => {}
         }

@@ -1,12 +1,13 @@
 //! A height from its beginning to its end.
 
 use arc_malachitebft_core_types::{CommitCertificate, Timeout, TimeoutKind};
-use quipu_merge::{AuthorKey, Certificate, Chain, CheckpointId, Round};
+use quipu_merge::{AuthorKey, Certificate, Chain, CheckpointId, Height, Round};
 
-use super::certifier::{Certifier, Keeping, Log, Purpose};
+use super::certifier::{Certifier, Keeping, Purpose};
 use super::context::Ctx;
 use super::engine::{Act, Engine, Fault, Step};
 use super::evidence::Evidence;
+use super::interface::{CertifyOutput, Log};
 use super::limits::MAX_RECENT;
 use super::log::{Entry, Judged, Mark, What};
 use super::message::{AskProposal, CertifyMessage, Proposed};
@@ -44,6 +45,11 @@ impl Certifier {
                 self.append(What::Opened(false));
             }
             return;
+        }
+        if last > mark {
+            // It was appended just before the end, and may be sent again: the mark has to come first.
+            self.unmarked = last;
+            self.append(What::Opened(true));
         }
         let of_height = entries.into_iter().filter(|entry| entry.height == height);
         self.replay = of_height.map(|entry| entry.what).collect();
@@ -119,6 +125,7 @@ impl Certifier {
         let (bad, evidence) = (engine.was_bad(), engine.evidence());
         match result {
             Ok(acts) => acts.into_iter().for_each(|act| self.act(act, now)),
+            Err(Fault::NoKey) => self.stop(Stopped::NoKey),
             Err(fault) => self.stop(Stopped::Fault(fault)),
         }
         self.tell_evidence(evidence);
@@ -128,8 +135,7 @@ impl Certifier {
 
     pub(super) fn tell_evidence(&mut self, evidence: Vec<Evidence>) {
         for evidence in evidence {
-            // Two copies of this store run: somebody should know, but it is not another's fault.
-            self.out(super::certifier::CertifyOutput::Evidence(evidence));
+            self.out(CertifyOutput::Evidence(evidence));
         }
     }
 
@@ -214,7 +220,7 @@ impl Certifier {
     }
 
     /// A timer of the core has run out.
-    pub(super) fn timed_out(&mut self, of: quipu_merge::Height, timeout: Timeout, now: Moment) {
+    pub(super) fn timed_out(&mut self, of: Height, timeout: Timeout, now: Moment) {
         let Some(stand) = self.engine.as_ref().map(Engine::stand) else { return };
         let round = stand.round.into();
         if (of != self.height() || timeout.round != round) && !self.config.sabotage.stale_timers {
@@ -361,22 +367,22 @@ impl Certifier {
         self.recall.keep_only([self.chain.validators(), &self.certifiers]);
         self.not_before = now.after(self.config.interval);
         self.append(What::Opened(!self.recall.lost));
-        self.out(super::certifier::CertifyOutput::Trim(height));
+        self.out(CertifyOutput::Trim(height));
         self.tip = Some((*certified).clone());
-        self.out(super::certifier::CertifyOutput::Certified(certified));
+        self.out(CertifyOutput::Certified(certified));
         let there: Vec<_> = self.peers.keys().copied().collect();
         if let Some(tip) = self.tip_message().filter(|_| !there.is_empty()) {
-            self.out(super::certifier::CertifyOutput::Send(there, tip));
+            self.out(CertifyOutput::Send(there, tip));
         }
     }
 }
 
-fn height_is_valid(height: quipu_merge::Height) -> bool {
+fn height_is_valid(height: Height) -> bool {
     height.0 < quipu_merge::HEIGHT_LIMIT
 }
 
 /// What tells a timer from others.
-fn timer(height: quipu_merge::Height, timeout: Timeout) -> (quipu_merge::Height, u8, u32) {
+fn timer(height: Height, timeout: Timeout) -> (Height, u8, u32) {
     let kind = match timeout.kind {
         TimeoutKind::Propose => 0,
         TimeoutKind::Prevote => 1,

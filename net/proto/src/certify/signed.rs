@@ -1,9 +1,7 @@
 //! What validators sign, and how it is written.
 
 use minicbor::{Decode, Encode};
-use quipu_merge::{
-    AuthorKey, CheckpointId, EventId, Height, MAX_ROUND, Round, Vote, VoteType,
-};
+use quipu_merge::{AuthorKey, CheckpointId, EventId, Height, MAX_ROUND, Round, Vote, VoteType};
 
 use super::keys::Keys;
 use crate::wire;

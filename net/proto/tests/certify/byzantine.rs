@@ -2,7 +2,9 @@
 
 use ed25519_dalek::Signer;
 use quipu_merge::{AuthorKey, Checkpoint, CheckpointId, CutBlock, EventId};
-use quipu_proto::{CertifyMessage, Id, Parts, PartsBytes, Proposed, Report, SignedProposal, SignedVote};
+use quipu_proto::{
+    CertifyMessage, Id, Parts, PartsBytes, Proposed, Report, SignedProposal, SignedVote,
+};
 
 use super::keys;
 use super::random::Random;
@@ -67,9 +69,8 @@ impl Byzantine {
         let mut sent = Vec::new();
         let other = self.other(ledger, trick, message);
         for peer in to {
-            let twisted = trick == Trick::WrongRoots
-                || trick == Trick::WrongCut
-                || self.random.once_in(2);
+            let twisted =
+                trick == Trick::WrongRoots || trick == Trick::WrongCut || self.random.once_in(2);
             match &other {
                 _ if trick == Trick::Silence => {}
                 Some(other) if twisted => sent.push((*peer, other.clone())),

@@ -116,7 +116,13 @@ impl Ledger {
     }
 
     /// A new event of an author on top of a set. Its number is the highest bit of what is returned.
-    pub fn write(&mut self, author: usize, set: &Set, time: Micros, grant: Option<(usize, bool)>) -> Set {
+    pub fn write(
+        &mut self,
+        author: usize,
+        set: &Set,
+        time: Micros,
+        grant: Option<(usize, bool)>,
+    ) -> Set {
         let own = bits(set).filter(|event| self.events[*event].author == author);
         let prev = own.max_by_key(|event| self.events[*event].seq);
         let seq = prev.map_or(1, |prev| self.events[prev].seq + 1);
@@ -246,7 +252,7 @@ impl Ledger {
             log.append(event_leaf_hash(known.id));
         }
         let mut cuts = last.map(|last| last.cuts.clone()).unwrap_or_default();
-        let cut = Cut::Heads(heads.iter().copied().collect());
+        let cut = Cut::Heads(heads.to_vec());
         cuts.push(cut.clone());
         let view = self.history.view(&cut, &cuts).unwrap();
         let roles = view.verdicts().roles();

@@ -9,6 +9,7 @@
 )]
 
 mod byzantine;
+mod checks;
 mod keys;
 mod ledger;
 mod lost;
@@ -18,6 +19,7 @@ mod planted;
 #[path = "../sim/random.rs"]
 mod random;
 mod scenario;
+mod store;
 mod twins;
 mod world;
 

@@ -11,7 +11,7 @@ use super::random::Random;
 use super::world::World;
 
 /// How long there are faults, in microseconds.
-const FAULTS: u64 = 30_000_000;
+const FAULTS: u64 = 20_000_000;
 /// Until all honest nodes must have certified what was held before, after the faults have stopped.
 const BOUND: u64 = 60_000_000;
 /// Entries of one height's log.
@@ -78,12 +78,9 @@ impl Scenario {
     /// The hash of all that was sent.
     pub fn run(mut self) -> Result<blake3::Hash, String> {
         while self.world.now < FAULTS && self.world.wrong.is_none() {
-            let pause = self.random.between(100_000, 1_500_000);
+            let pause = self.random.between(100_000, 1_000_000);
             self.world.run_until(self.world.now + pause);
             self.disturb();
-        }
-        if std::env::var_os("QUIPU_SHOW").is_some() {
-            eprintln!("{} messages {} heights {} events {}", self.world.messages, self.world.certified.len(), self.world.ledger.len(), self.world.number);
         }
         self.heal();
         let must = self.held_by_all();
@@ -172,7 +169,8 @@ impl Scenario {
     fn is_level(&self, must: &Set) -> bool {
         let honest = self.world.members.iter().filter(|member| member.byzantine.is_none());
         honest.into_iter().all(|member| {
-            let tip = member.disk.kept.last().and_then(|kept| self.world.ledger.set_of(kept.parts.id()));
+            let tip =
+                member.disk.kept.last().and_then(|kept| self.world.ledger.set_of(kept.parts.id()));
             tip.is_some_and(|tip| ledger::covers(tip, must))
         })
     }

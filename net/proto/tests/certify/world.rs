@@ -3,21 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use quipu_merge::{Certificate, Chain, Checkpoint, Height, Micros};
+use quipu_merge::{Chain, Micros};
 use quipu_proto::{
-    Certified, Certifier, CertifyAnswer, CertifyConfig, CertifyInput, CertifyMessage,
-    CertifyOutput, CertifyStart, CertifyTask, Derived, Evidence, Mark, Message, Moment,
+    Certified, Certifier, CertifyConfig, CertifyInput, CertifyMessage, CertifyOutput, CertifyStart,
+    CertifyTask, Evidence, Message, Moment,
 };
 
 use super::keys::{self, NodeKeys};
-use super::ledger::{self, ADMIN, Ledger, Set};
-use super::member::{Disk, LogState, Logged, Member, SignedThings, signed};
+use super::ledger::{self, ADMIN, Ledger};
+use super::member::{Disk, LogState, Logged, Member, SignedThings};
 use super::random::Random;
 
 /// What the wall clocks show when virtual time starts, in microseconds.
 const EPOCH: u64 = 1_700_000_000_000_000;
-/// By how much an event may be dated ahead.
-const AHEAD: u64 = 60_000_000;
 /// Between two exchanges of events with a random other node.
 const GOSSIP: u64 = 100_000;
 
@@ -37,7 +35,7 @@ pub struct World {
     pub bytes: u64,
     /// What honest nodes have kept, by height.
     pub certified: BTreeMap<u64, Certified>,
-    chain: Chain,
+    pub chain: Chain,
     pub signed: SignedThings,
     pub evidence: BTreeSet<Evidence>,
     pub diverged: BTreeSet<usize>,
@@ -49,7 +47,7 @@ pub struct World {
     twins: BTreeSet<usize>,
     memory: keys::Memory,
     events: BTreeMap<(u64, u64), Event>,
-    pub number: u64,
+    number: u64,
 }
 
 enum Event {
@@ -149,7 +147,11 @@ impl World {
     pub fn administer(&mut self, at: usize, whom: usize, grants: bool) {
         // It writes where all that it has written is held, or it would fork.
         if self.members.iter().enumerate().all(|(of, member)| {
-            of == at || ledger::covers(&self.members[at].disk.held, &self.ledger.of(ADMIN, &member.disk.held))
+            of == at
+                || ledger::covers(
+                    &self.members[at].disk.held,
+                    &self.ledger.of(ADMIN, &member.disk.held),
+                )
         }) {
             self.write_as(at, ADMIN, Some((whom, grants)));
         }
@@ -284,7 +286,10 @@ impl World {
         match event {
             // What is under way when a connection ends is lost.
             Event::Arrives { from, to, lives, message } if self.lives_of(from, to) == lives => {
-                let input = CertifyInput::Received(keys::key(self.members[from].key), (*message).clone());
+                let input = CertifyInput::Received(
+                    keys::key(self.members[from].key),
+                    (*message).clone().into(),
+                );
                 self.input(to, input);
             }
             Event::Does { at, life, task } if self.members[at].life == life => {
@@ -343,12 +348,11 @@ impl World {
         }
         let member = &mut self.members[at];
         let next = member.certifier.as_ref().and_then(Certifier::next);
-        if let Some(next) = next.map(|next| (next.0 + member.started).max(self.now + 1)) {
-            if member.wake.is_none_or(|wake| wake > next) {
-                member.wake = Some(next);
-                let life = member.life;
-                self.later(next - self.now, Event::Wakes { at, life });
-            }
+        let next = next.map(|next| (next.0 + member.started).max(self.now + 1));
+        if let Some(next) = next.filter(|next| member.wake.is_none_or(|wake| wake > *next)) {
+            member.wake = Some(next);
+            let life = member.life;
+            self.later(next - self.now, Event::Wakes { at, life });
         }
     }
 
@@ -409,16 +413,13 @@ impl World {
         self.transcript.update(&(self.now, from, to).0.to_be_bytes());
         self.transcript.update(&[u8::try_from(from).unwrap(), u8::try_from(to).unwrap()]);
         self.transcript.update(&bytes);
-        if self.cut.contains(&(from, to))
-            || (self.lost_of > 0 && self.random.once_in(self.lost_of))
+        if self.cut.contains(&(from, to)) || (self.lost_of > 0 && self.random.once_in(self.lost_of))
         {
             return;
         }
         // A question that comes twice is answered twice.
-        let once = matches!(
-            **message,
-            CertifyMessage::AskCheckpoints(_) | CertifyMessage::Checkpoints(_)
-        );
+        let once =
+            matches!(**message, CertifyMessage::AskCheckpoints(_) | CertifyMessage::Checkpoints(_));
         let times = if !once && self.lost_of > 0 && self.random.once_in(50) { 2 } else { 1 };
         for _ in 0..times {
             let delay = self.random.between(self.delay.0, self.delay.1);
@@ -427,117 +428,8 @@ impl World {
         }
     }
 
-    /// What the store of a node answers.
-    fn answer(&mut self, at: usize, task: CertifyTask) -> (quipu_proto::Ticket, CertifyAnswer) {
-        let disk = &self.members[at].disk;
-        let before = disk.kept.last().map(|kept| kept.parts.id());
-        let due = Micros(self.wall(at) + AHEAD);
-        match task {
-            CertifyTask::Grows { ticket, reports, quorum } => {
-                let cut = self.ledger.choose(&reports, quorum, &disk.held, before, due);
-                (ticket, CertifyAnswer::Grows(cut.is_some()))
-            }
-            CertifyTask::Choose { ticket, reports, quorum } => {
-                let cut = self.ledger.choose(&reports, quorum, &disk.held, before, due);
-                let parts = cut.and_then(|heads| self.ledger.derive(before, &heads));
-                (ticket, CertifyAnswer::Chosen(parts.map(Box::new)))
-            }
-            CertifyTask::Derive { ticket, parts } => {
-                let (derived, _) = self.derive(at, before, &parts, due);
-                (ticket, CertifyAnswer::Derived(derived))
-            }
-            CertifyTask::Keep { ticket, certified } => {
-                let (derived, set) = self.derive(at, before, &certified.parts, due);
-                if derived == Derived::Same {
-                    ledger::add(&mut self.members[at].disk.held, &set);
-                    self.members[at].disk.kept.push(*certified);
-                }
-                (ticket, CertifyAnswer::Derived(derived))
-            }
-            CertifyTask::Read { ticket, from, count, .. } => {
-                let skip = usize::try_from(from.0.saturating_sub(1)).unwrap_or(usize::MAX);
-                let some = disk.kept.iter().skip(skip).take(count).cloned().collect();
-                (ticket, CertifyAnswer::Read(some))
-            }
-        }
-    }
-
-    fn derive(
-        &mut self,
-        at: usize,
-        before: Option<quipu_merge::CheckpointId>,
-        parts: &quipu_proto::Parts,
-        due: Micros,
-    ) -> (Derived, Set) {
-        let held = &self.members[at].disk.held;
-        let mut set = Set::new();
-        for head in parts.cut().heads() {
-            match self.ledger.past(*head) {
-                Some(past) if ledger::covers(held, past) => ledger::add(&mut set, past),
-                _ => return (Derived::Lacks, set),
-            }
-        }
-        if self.ledger.time(&set) > due {
-            return (Derived::Lacks, set);
-        }
-        let own = self.ledger.derive(before, parts.cut().heads());
-        if own.as_ref() == Some(parts) {
-            return (Derived::Same, set);
-        }
-        let own: Option<Box<Checkpoint>> = own.map(|own| Box::new(own.checkpoint().clone()));
-        (Derived::Differs(own), set)
-    }
-
     pub fn fail(&mut self, what: String) {
         let now = self.now;
         self.wrong.get_or_insert_with(|| format!("at {now}: {what}"));
-    }
-
-    /// Nobody honest signs two things for one, or sends what it may forget.
-    fn check_sent(&mut self, at: usize, message: &CertifyMessage) {
-        let Some((height, round, step, value, by)) = signed(message) else { return };
-        if by != keys::key(self.members[at].key) {
-            return;
-        }
-        let before = self.signed.entry((at, height, round, step)).or_insert_with(|| value.clone());
-        if *before != value {
-            self.fail(format!("{at} signs twice at height {height}, round {round}, step {step}"));
-        }
-        let mark = Mark { height: Height(height), round, step };
-        if self.members[at].disk.mark < Some(mark) {
-            self.fail(format!("{at} sends {mark:?} before it is durable"));
-        }
-    }
-
-    fn check_certified(&mut self, at: usize, certified: &Certified) {
-        let (parts, height) = (&certified.parts, certified.parts.checkpoint().height.0);
-        if let Some(known) = self.certified.get(&height) {
-            if known.parts.id() != parts.id() {
-                self.fail(format!("{at} has another checkpoint {height}"));
-            }
-            return;
-        }
-        let certificate: &Certificate = &certified.certificate;
-        let accepted = self.chain.accept(parts.checkpoint(), certificate, parts.validators());
-        if let Err(error) = accepted {
-            self.fail(format!("checkpoint {height} of {at} does not verify: {error}"));
-        }
-        let before = self.certified.get(&(height - 1)).map(|before| before.parts.id());
-        if self.ledger.derive(before, parts.cut().heads()).as_ref() != Some(parts) {
-            self.fail(format!("checkpoint {height} of {at} does not follow from its events"));
-        }
-        self.certified.insert(height, certified.clone());
-    }
-
-    fn check_evidence(&mut self, at: usize, evidence: Evidence) {
-        let read = Evidence::decode(&evidence.encode(), self.ledger.id());
-        if read.as_ref() != Ok(&evidence) {
-            self.fail(format!("{at} tells of {evidence:?}, which proves nothing"));
-        }
-        let who = keys::number(evidence.validator());
-        if self.is_honest(who) {
-            self.fail(format!("{at} proves that {who} has signed twice: {evidence:?}"));
-        }
-        self.evidence.insert(evidence);
     }
 }

@@ -92,12 +92,7 @@ impl Driver {
     /// Takes an input.
     pub fn handle(&mut self, input: CertifyInput, now: Moment) {
         match input {
-            CertifyInput::Received(peer, CertifyMessage::Cosigned(some)) => {
-                self.cosigning.cosigned(peer, some, now);
-            }
-            CertifyInput::Received(peer, CertifyMessage::AskCosigned(height)) => {
-                self.cosigning.asked(peer, height, now);
-            }
+            CertifyInput::Received(peer, message) => self.received(peer, message, now),
             input => {
                 match input {
                     CertifyInput::Connected(peer) => self.cosigning.connected(peer),
@@ -110,6 +105,14 @@ impl Driver {
         self.do_outputs(now);
         if self.begun.is_none() && self.certifier.is_voting() {
             self.begun = Some(now);
+        }
+    }
+
+    fn received(&mut self, peer: AuthorKey, message: Box<CertifyMessage>, now: Moment) {
+        match *message {
+            CertifyMessage::Cosigned(some) => self.cosigning.cosigned(peer, some, now),
+            CertifyMessage::AskCosigned(height) => self.cosigning.asked(peer, height, now),
+            _ => self.certifier.handle(CertifyInput::Received(peer, message), now),
         }
     }
 
