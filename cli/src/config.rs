@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use jiff::SignedDuration;
 use quipu_net::{PeerAddress, Place};
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -12,6 +14,8 @@ use crate::exit::Failure;
 const FILE: &str = "config.toml";
 /// Length of the file, in bytes.
 const MAX_LEN: u64 = 1 << 20;
+/// The longest time between two checkpoints.
+const MAX_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What can be said in the file; the command line goes before it.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -27,8 +31,20 @@ pub struct Config {
     pub announce: Vec<Place>,
     /// Only long values below these keys are fetched.
     pub only: Option<Vec<String>>,
+    /// How checkpoints are certified.
+    #[serde(default)]
+    pub certify: CertifyConfig,
     /// Where the API is served over TLS.
     pub api: Option<ApiConfig>,
+}
+
+/// How checkpoints are certified.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CertifyConfig {
+    /// The least time between two checkpoints.
+    #[serde(default, deserialize_with = "duration")]
+    pub interval: Option<Duration>,
 }
 
 /// Where the API is served over TLS.
@@ -41,6 +57,9 @@ pub struct ApiConfig {
     pub cert: PathBuf,
     /// A PEM file with its private key.
     pub key: PathBuf,
+    /// Whether everybody may read the certified log.
+    #[serde(default)]
+    pub public_tlog: bool,
 }
 
 /// What `clone` writes.
@@ -72,6 +91,15 @@ impl Config {
             text.map_err(|error| Failure::Config { path: path.clone(), why: error.to_string() })?;
         std::fs::write(&path, text).map_err(Failure::file(path))
     }
+}
+
+/// Reads a time as in `2s` or `500ms`: more than none, and up to a day.
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let parsed = text.parse::<SignedDuration>().ok().and_then(|time| Duration::try_from(time).ok());
+    let parsed = parsed.filter(|time| !time.is_zero() && *time <= MAX_INTERVAL);
+    let wrong = || serde::de::Error::custom(format!("{text:?} is no time up to a day, as in \"2s\""));
+    parsed.map(Some).ok_or_else(wrong)
 }
 
 /// Reads a list of things that are written as text.

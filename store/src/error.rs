@@ -169,7 +169,7 @@ pub enum IdentityError {
     #[error("the key signs events and handshakes of TLS 1.3, and this is neither")]
     NotAHandshake,
     /// What was to be signed is not what validators sign.
-    #[error("this is neither a vote, nor a proposal, nor a cosignature")]
+    #[error("this is neither a vote nor a proposal")]
     NotAVote,
     /// The system gives no random bytes.
     #[error("the system gives no random bytes: {0}")]

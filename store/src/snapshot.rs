@@ -103,6 +103,19 @@ impl<'l> Snapshot<'l> {
         Ok(self)
     }
 
+    /// The same instant, up to the last certified cut: what never changes. `None` where nothing is
+    /// certified.
+    #[must_use]
+    pub fn at_final(mut self) -> Option<Self> {
+        let certified = &self.published.finality.cuts;
+        if certified.is_empty() {
+            return None;
+        }
+        self.extent = Extent::Frontier { clock: certified.latest().clone(), heads: Vec::new() };
+        self.verdicts = OnceLock::new();
+        Some(self)
+    }
+
     /// The same cut by how far it goes on each lane, which stays as it is when events with an
     /// earlier time come.
     pub(crate) fn at_frontier(mut self) -> Result<Self, StorageError> {

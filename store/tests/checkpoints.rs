@@ -7,7 +7,7 @@
     reason = "a test that panics has done its work"
 )]
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ed25519_dalek::SigningKey;
 use quipu_merge::{
@@ -98,7 +98,10 @@ fn what_is_written_is_certified_height_by_height() {
     let value = |cut: &Cut| ledger.at(cut).unwrap().get("a").unwrap();
     assert_ne!(value(&at(1)), value(&at(2)));
     assert_eq!(value(&at(2)), value(&Cut::Everything));
-    let last = ledger.at(&at(2)).unwrap();
+    assert_eq!(ledger.wait_certified(Some(Height(1)), Duration::from_secs(9)), Some(Height(2)));
+    assert_eq!(ledger.wait_certified(Some(Height(2)), Duration::ZERO), Some(Height(2)));
+    let last = ledger.snapshot().unwrap().at_final().unwrap();
+    assert_eq!(last.heads().unwrap(), [second]);
     let log: Vec<_> = last.log(LogFilter::default()).unwrap().map(|e| e.unwrap().id).collect();
     assert_eq!(log, [second, first, genesis]);
     assert!(snapshot.find_cut(&CutExpression::Checkpoint(3)).is_err());

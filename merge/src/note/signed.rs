@@ -1,5 +1,6 @@
 //! Texts with signature lines.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use data_encoding::BASE64;
@@ -129,16 +130,17 @@ impl SignedNote {
         Ok(Self { text: text.to_owned(), signatures })
     }
 
-    /// Checks the lines by `known` keys, and tells which these are, in their order. Lines by other
-    /// keys say nothing.
+    /// Checks the lines by `known` keys, and tells which these are, in the order of the lines. Lines
+    /// by other keys say nothing, nor do further ones by a key that has signed already.
     ///
     /// # Errors
     /// The signature of a known key does not hold, or there is none.
     pub fn verify(&self, known: &[NoteKey]) -> Result<Vec<VerifiedLine>, NoteError> {
         let mut verified = Vec::new();
+        let mut unseen: BTreeMap<_, _> =
+            known.iter().map(|key| ((key.name(), key.id()), key)).collect();
         for line in &self.signatures {
-            let by = |key: &&NoteKey| key.name() == line.name && key.id() == line.id;
-            let Some(key) = known.iter().find(by) else { continue };
+            let Some(key) = unseen.remove(&(line.name.as_str(), line.id)) else { continue };
             let seconds = line.verify(&self.text, key)?;
             verified.push(VerifiedLine { key: key.clone(), seconds });
         }

@@ -74,6 +74,10 @@ fn the_lines_of_validators_hold() {
     let expected: Vec<_> = (1..=4).flat_map(seconds).collect();
     assert_eq!(lines.iter().map(|line| line.seconds).collect::<Vec<_>>(), expected);
     assert_eq!(lines.into_iter().map(|line| line.key).collect::<Vec<_>>(), keys);
+    // No key counts twice.
+    let mut twice = read.clone();
+    twice.signatures.extend(read.signatures.clone());
+    assert_eq!(twice.verify(&keys), read.verify(&keys));
     // Some known keys are enough, and only theirs are told of.
     assert_eq!(read.verify(&keys[3..4]).unwrap().len(), 1);
     let stranger = NoteKey::cosigner(author(&key(9)));

@@ -16,6 +16,9 @@ use crate::state_tree::{MAX_STATE_PROOF_LEN, StateProof};
 const KINDS: [LeafKind; 5] =
     [LeafKind::Register, LeafKind::Counter, LeafKind::Set, LeafKind::List, LeafKind::Member];
 
+/// Bytes of a register's leaf for each write that stands in it: two links.
+const WRITE_LEN: usize = 83;
+
 type Written = Result<(), encode::Error<std::convert::Infallible>>;
 
 impl Proof {
@@ -136,8 +139,8 @@ impl KeyEntry {
         if self.path.siblings.len() > MAX_STATE_PROOF_LEN {
             return Err("more hashes than any state needs".into());
         }
-        if !self.writes.is_empty() && (self.kind != LeafKind::Register || self.value.is_none()) {
-            return Err("writes of what is no register".into());
+        if self.writes.len() > most_writes(self.kind, self.value.as_deref()) {
+            return Err("more writes than the register has".into());
         }
         Ok(())
     }
@@ -228,9 +231,20 @@ fn read_entry(d: &mut Decoder<'_>) -> Read<KeyEntry> {
     })?;
     let siblings = hashes(d, MAX_STATE_PROOF_LEN)?;
     let count = cbor::list(d)?;
-    // Each takes a byte at least, so that no more are read than the file has bytes.
+    // A byte of the file would be enough for each, and memory takes far more.
+    if count > most_writes(kind, value.as_deref()) as u64 {
+        return Err("more writes than the register has".into());
+    }
     let writes = (0..count).map(|_| option(d, read_write)).collect::<Read<Vec<_>>>()?;
     Ok(KeyEntry { kind, value, path: StateProof { siblings, other }, writes })
+}
+
+/// How many writes there can be to tell of.
+fn most_writes(kind: LeafKind, value: Option<&[u8]>) -> usize {
+    match (kind, value) {
+        (LeafKind::Register, Some(value)) => value.len() / WRITE_LEN,
+        _ => 0,
+    }
 }
 
 fn read_write(d: &mut Decoder<'_>) -> Read<ProvedWrite> {

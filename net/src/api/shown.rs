@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use data_encoding::{BASE64, BASE64_NOPAD};
 use jiff::Timestamp;
-use quipu_merge::{AuthorKey, Body, Control, DagJsonBytes, Micros, Operation, Shown};
+use quipu_merge::{AuthorKey, Body, Control, DagJsonBytes, Height, Micros, Operation, Shown};
 use quipu_store::{
     Committed, Element, EventInfo, KeyKind, ReadError, RegisterWrite, Snapshot, Value,
 };
@@ -158,11 +158,16 @@ pub struct CommittedOut {
     seq: u64,
     /// Its time, in RFC 3339.
     time: String,
+    /// The height of the checkpoint that certifies it, where that was waited for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    checkpoint: Option<u64>,
 }
 
-impl From<&Committed> for CommittedOut {
-    fn from(committed: &Committed) -> Self {
+impl CommittedOut {
+    /// An event that is written, and certified by a checkpoint if so.
+    pub fn new(committed: &Committed, checkpoint: Option<Height>) -> Self {
         Self {
+            checkpoint: checkpoint.map(|height| height.0),
             event: committed.event.to_string(),
             seq: committed.seq.0,
             time: time(committed.time),

@@ -8,5 +8,7 @@
     reason = "a test that panics has done its work"
 )]
 
+mod api;
 mod four;
+mod roles;
 mod support;

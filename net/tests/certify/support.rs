@@ -38,6 +38,7 @@ impl Stores {
             .map(|at| {
                 let replica = self.replica(&at.to_string(), &first, Role::Validator);
                 first.grant(replica.author(), Role::Writer).unwrap();
+                replica.merge(&first, &mut |_, _| {}).unwrap();
                 replica
             })
             .collect();
@@ -94,6 +95,11 @@ pub async fn until(mut holds: impl FnMut() -> bool) {
         }
     };
     tokio::time::timeout(PATIENCE, asking).await.expect("takes too long");
+}
+
+/// Waits until all know that there are so many validators.
+pub async fn all_ready(nodes: &[Node], count: usize) {
+    until(|| nodes.iter().all(|node| node.status().certification.validators.len() == count)).await;
 }
 
 /// All that have the same heights have the same checkpoints.

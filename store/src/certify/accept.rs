@@ -79,7 +79,11 @@ impl Ledger {
             return Ok(());
         }
         let _turn = self.certifying.take_turn();
-        self.count_in_turn()
+        match self.count_in_turn() {
+            // The events are held all the same, and what waits goes on waiting.
+            Err(StorageError::NoRoom { .. }) => Ok(()),
+            counted => counted,
+        }
     }
 
     fn count_in_turn(&self) -> Result<(), StorageError> {
@@ -116,6 +120,7 @@ impl Ledger {
                     counted.inspect_err(|error| writer.poison(error))
                 })?;
                 self.staged.clear();
+                self.certifying.tell();
                 return Ok(Counting::Counted);
             }
             Ok(staged) => Some(Box::new(staged.derivation.checkpoint.clone())),

@@ -6,6 +6,7 @@
 
 mod accept;
 mod choose;
+mod cosigned;
 mod count;
 mod derive;
 mod error;
@@ -34,7 +35,7 @@ pub use self::pending::Certifying;
 pub use self::proof::ProvenState;
 pub use self::prove::{ProveError, ProveFrom};
 pub use self::read::LogHashes;
-pub use self::records::Part;
+pub use self::records::{Part, unpack, unpack_divergence};
 pub use self::staged::StagedDerivations;
 
 /// How many certified checkpoints wait at most for the events of their cuts.

@@ -1,7 +1,8 @@
 //! Certified checkpoints that wait for the events of their cuts, and what contradicts this replica.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use quipu_merge::{Chain, EventId, Height};
 
@@ -19,6 +20,8 @@ pub struct Certifying {
     state: Mutex<State>,
     /// Held while checkpoints are accepted and counted, one after the other.
     turn: Mutex<()>,
+    /// Where those wait who want to know when another checkpoint counts.
+    counted: Condvar,
 }
 
 /// What waits, and what contradicts.
@@ -99,11 +102,18 @@ impl Certifying {
             state.diverged.push(records::unpack_divergence(record)?);
             walk.next()?;
         }
-        Ok(Self { state: Mutex::new(state), turn: Mutex::new(()) })
+        Ok(Self { state: Mutex::new(state), turn: Mutex::new(()), counted: Condvar::new() })
     }
 
     pub fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells those who wait that another checkpoint counts.
+    pub fn tell(&self) {
+        // Whoever has just found that none does is waiting by the time that this lock is had.
+        drop(self.lock());
+        self.counted.notify_all();
     }
 
     pub fn take_turn(&self) -> MutexGuard<'_, ()> {
@@ -123,6 +133,16 @@ impl Ledger {
             pending_height: state.pending.last_key_value().map(|(height, _)| *height),
             diverged: state.diverged.clone(),
         }
+    }
+
+    /// Waits until a checkpoint beyond `height` counts, or as long as `timeout`. Tells the last that
+    /// counts then.
+    pub fn wait_certified(&self, height: Option<Height>, timeout: Duration) -> Option<Height> {
+        let counts = || self.published().finality.chain.height();
+        let state = self.certifying.lock();
+        let waits = |_: &mut State| counts() <= height;
+        drop(self.certifying.counted.wait_timeout_while(state, timeout, waits));
+        counts()
     }
 
     /// The last checkpoint that is held, whether it counts or waits for events: what comes after it

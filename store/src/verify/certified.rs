@@ -30,6 +30,15 @@ pub fn check(check: &mut Check<'_, '_, '_>) -> Result<(), StorageError> {
     if parts != 4 * u64::from(replay.cuts.len()) {
         check.find("there are records of checkpoints that do not belong there");
     }
+    for tag in [checkpoints::PENDING, checkpoints::DIVERGED] {
+        check.each(Family::Checkpoints, &[tag], |check, _, record| {
+            let read = match tag {
+                checkpoints::PENDING => crate::certify::unpack(record).map(drop),
+                _ => crate::certify::unpack_divergence(record).map(drop),
+            };
+            check.sound("a checkpoint that does not count", read).map(drop)
+        })?;
+    }
     let Some(leaves) = check_state(check, &replay)? else { return Ok(()) };
     check_kept(check, leaves)
 }

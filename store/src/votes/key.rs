@@ -3,15 +3,14 @@
 use std::sync::Arc;
 
 use ed25519_dalek::Signer;
-use quipu_merge::AuthorKey;
+use quipu_merge::{AuthorKey, CheckpointNote, CheckpointSignature, NoteError};
 
 use crate::error::IdentityError;
 use crate::identity::Identity;
 use crate::ledger::Ledger;
 
-/// What everything begins with that validators sign: votes, proposals, and cosignatures of notes (C2SP
-/// `tlog-cosignature`). Events and handshakes begin otherwise.
-const DOMAINS: [&[u8]; 3] = [b"quipu/vote/v1\0", b"quipu/proposal/v1\0", b"cosignature/v1\ntime "];
+/// What votes and proposals begin with. Events and handshakes begin otherwise, and so do notes.
+const DOMAINS: [&[u8]; 2] = [b"quipu/vote/v1\0", b"quipu/proposal/v1\0"];
 
 /// A replica's key for what validators sign, and for nothing else: no signature that is made here is one
 /// of an event.
@@ -24,7 +23,7 @@ impl VotingKey {
         self.0.author()
     }
 
-    /// Signs a vote, a proposal or a cosignature.
+    /// Signs a vote or a proposal.
     ///
     /// # Errors
     /// [`IdentityError::NotAVote`].
@@ -33,6 +32,19 @@ impl VotingKey {
             return Err(IdentityError::NotAVote);
         }
         Ok(self.0.key().sign(message).to_bytes())
+    }
+
+    /// Signs the note of a checkpoint, as of `seconds` since the Unix epoch. It is for a validator to
+    /// sign those that count, in the order of their heights.
+    ///
+    /// # Errors
+    /// Nobody writes such a time.
+    pub fn cosign(
+        &self,
+        note: &CheckpointNote,
+        seconds: u64,
+    ) -> Result<CheckpointSignature, NoteError> {
+        CheckpointSignature::sign(note, self.0.key(), seconds)
     }
 }
 

@@ -2,178 +2,26 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 
 use arc_malachitebft_core_types::{ThresholdParam, ThresholdParams, Timeout};
-use quipu_merge::{AuthorKey, Chain, CheckpointId, EventId, Height};
+use quipu_merge::{AuthorKey, Chain, CheckpointId, Height};
 
 use super::engine::Engine;
-use super::evidence::Evidence;
+use super::interface::{CertifyConfig, CertifyInput, CertifyOutput, CertifyStart};
 use super::keys::Keys;
 use super::limits::BEAT_EVERY;
 use super::log::{Entry, Mark, What};
 use super::message::{CertifyMessage, Report, TipOf};
 use super::parts::Certified;
 use super::peers::Peers;
-use super::recall::{Recall, is_quorum};
+use super::recall::Recall;
 use super::reports::Reports;
 use super::signed::SignedVote;
-use super::status::{CertifyState, CertifyStatus, Divergence, Stopped};
-use super::task::{CertifyAnswer, CertifyTask};
+use super::status::Stopped;
+use super::task::CertifyTask;
 use super::values::Values;
-use crate::score::Misbehaviour;
 use crate::task::Ticket;
 use crate::time::Moment;
-
-/// How a node certifies.
-#[derive(Clone, Debug)]
-pub struct CertifyConfig {
-    /// The key of this replica.
-    pub me: AuthorKey,
-    /// The ledger.
-    pub ledger: EventId,
-    /// Another number at every start, so that answers to questions of an earlier one do not count.
-    pub number: u64,
-    /// The least time between two checkpoints.
-    pub interval: Duration,
-    /// What is waited for in a round.
-    pub patience: Patience,
-    /// Faults that tests must notice.
-    #[doc(hidden)]
-    pub sabotage: Sabotage,
-}
-
-impl CertifyConfig {
-    /// A node with the usual times.
-    pub fn new(me: AuthorKey, ledger: EventId, number: u64) -> Self {
-        let (patience, sabotage) = (Patience::default(), Sabotage::default());
-        Self { me, ledger, number, interval: Duration::from_secs(2), patience, sabotage }
-    }
-}
-
-/// How long is waited in a round before it goes on without what is missing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Patience {
-    /// For a proposal.
-    pub propose: Duration,
-    /// For the votes that are missing when more than two thirds have voted.
-    pub vote: Duration,
-    /// So much longer for both in each further round.
-    pub more: Duration,
-    /// No longer than this.
-    pub most: Duration,
-    /// Until what has been said is said again.
-    pub again: Duration,
-}
-
-impl Default for Patience {
-    fn default() -> Self {
-        Self {
-            propose: Duration::from_secs(3),
-            vote: Duration::from_secs(1),
-            more: Duration::from_millis(500),
-            most: Duration::from_secs(20),
-            again: Duration::from_secs(2),
-        }
-    }
-}
-
-/// Faults that tests must notice.
-#[doc(hidden)]
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Sabotage {
-    /// Sends before the log is durable.
-    pub hasty: bool,
-    /// Takes other roots for the same.
-    pub blind: bool,
-    /// Takes two thirds for more than that.
-    pub two_thirds: bool,
-    /// Obeys timers of rounds and heights that are over.
-    pub stale_timers: bool,
-}
-
-/// What a node starts from.
-#[derive(Debug)]
-pub struct CertifyStart {
-    /// The checkpoints that are kept.
-    pub chain: Chain,
-    /// The last of them.
-    pub tip: Option<Certified>,
-    /// The validators of its height. Without one, nobody.
-    pub certifiers: Vec<AuthorKey>,
-    /// What has been logged.
-    pub log: Log,
-    /// The mark that was made durable last, wherever it is kept.
-    pub mark: Option<Mark>,
-    /// The events that no other follows, of what is held here, at most
-    /// [`MAX_REPORTED_HEADS`](super::MAX_REPORTED_HEADS) of them.
-    pub heads: Vec<EventId>,
-}
-
-/// What a store knows of the log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Log {
-    /// The key was made with this store, which has never appended anything for it.
-    New,
-    /// All that was appended and not trimmed, in order: nothing is missing but what was not said to
-    /// be durable.
-    Kept(Vec<Vec<u8>>),
-    /// It may not be all: the store is a copy, was restored, or has lost something.
-    Lost,
-}
-
-/// What happens to a node.
-#[derive(Clone, Debug)]
-pub enum CertifyInput {
-    /// A peer is there that speaks of certification; its key has been proven.
-    Connected(AuthorKey),
-    /// A peer is gone.
-    Disconnected(AuthorKey),
-    /// A peer has sent a message.
-    Received(AuthorKey, CertifyMessage),
-    /// The store has done a task.
-    Done(Ticket, CertifyAnswer),
-    /// The log is durable up to this entry, and so is its mark.
-    Durable(u64),
-    /// These are the events now that no other follows, of what is held here, at most
-    /// [`MAX_REPORTED_HEADS`](super::MAX_REPORTED_HEADS) of them.
-    Heads(Vec<EventId>),
-    /// Somebody who answers for it says that this key has signed nothing but what the log holds.
-    Vouched,
-    /// It is later.
-    Tick,
-}
-
-/// What a node wants done.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CertifyOutput {
-    /// A message is to be sent. Who is not there does not get it.
-    Send(Vec<AuthorKey>, CertifyMessage),
-    /// An entry is to be appended to the log, after all before it. When it is durable, and so is its
-    /// mark, that is to be said. Several may be made durable at once.
-    Append {
-        /// Its number: one more than that of the one before, from 1 at every start.
-        entry: u64,
-        /// Its height.
-        height: Height,
-        /// The entry.
-        bytes: Vec<u8>,
-        /// Takes the place of the mark, outside of the database.
-        mark: Option<Mark>,
-    },
-    /// Entries of heights below this are not needed any more.
-    Trim(Height),
-    /// The store is to do something.
-    Do(CertifyTask),
-    /// A checkpoint is certified and kept.
-    Certified(Box<Certified>),
-    /// Another validator has signed what it must not. After a start it may be told again.
-    Evidence(Evidence),
-    /// The ledger has two histories. Nothing is certified here any more.
-    Diverged(Box<Divergence>),
-    /// A peer has done what an honest one does not do.
-    Misbehaved(AuthorKey, Misbehaviour),
-}
 
 /// A checkpoint that is certified and not kept yet.
 #[derive(Debug)]
@@ -205,6 +53,8 @@ pub struct Certifier {
     pub(super) chain: Chain,
     pub(super) tip: Option<Certified>,
     pub(super) certifiers: Vec<AuthorKey>,
+    /// The last checkpoints with the validators that certified them, to notice another history.
+    pub(super) recent: VecDeque<(Certified, Vec<AuthorKey>)>,
     pub(super) peers: Peers,
     pub(super) reports: Reports,
     pub(super) recall: Recall,
@@ -213,7 +63,9 @@ pub struct Certifier {
     /// What the log holds of the height, until it begins.
     pub(super) replay: Vec<What>,
     pub(super) values: Values,
-    pub(super) timers: BTreeMap<(u8, u32), (Moment, Timeout)>,
+    /// By height, kind and round: one that is not of the height and the round in which it runs out is
+    /// dropped.
+    pub(super) timers: BTreeMap<(Height, u8, u32), (Moment, Timeout)>,
     /// The round in which this validator is to propose something.
     pub(super) turn: Option<u32>,
     pub(super) choosing: bool,
@@ -228,6 +80,8 @@ pub struct Certifier {
     pub(super) beat: Moment,
     pub(super) stopped: Option<Stopped>,
     pub(super) tasks: BTreeMap<Ticket, Purpose>,
+    /// What the log holds of this validator's, and the mark did not come to.
+    pub(super) unmarked: Option<Mark>,
     last_ticket: u64,
     appended: u64,
     durable: u64,
@@ -244,12 +98,14 @@ impl Certifier {
         start: CertifyStart,
         now: Moment,
     ) -> Self {
+        let recent = start.tip.iter().map(|tip| (tip.clone(), start.certifiers.clone())).collect();
         let mut certifier = Self {
             config,
             keys,
             chain: start.chain,
             tip: start.tip,
             certifiers: start.certifiers,
+            recent,
             peers: Peers::default(),
             reports: Reports::default(),
             recall: Recall::default(),
@@ -268,6 +124,7 @@ impl Certifier {
             beat: now.after(BEAT_EVERY),
             stopped: None,
             tasks: BTreeMap::new(),
+            unmarked: None,
             last_ticket: 0,
             appended: 0,
             durable: 0,
@@ -284,11 +141,8 @@ impl Certifier {
     pub fn handle(&mut self, input: CertifyInput, now: Moment) {
         match input {
             CertifyInput::Connected(peer) => self.connected(peer),
-            CertifyInput::Disconnected(peer) => {
-                self.peers.remove(&peer);
-                self.sync.forget(peer);
-            }
-            CertifyInput::Received(peer, message) => self.received(peer, message, now),
+            CertifyInput::Disconnected(peer) => self.disconnected(peer),
+            CertifyInput::Received(peer, message) => self.received(peer, *message, now),
             CertifyInput::Done(ticket, answer) => self.done(ticket, answer, now),
             CertifyInput::Durable(entry) => self.is_durable(entry),
             CertifyInput::Heads(heads) => {
@@ -319,9 +173,8 @@ impl Certifier {
         let keeping = self.keeping.as_ref().and_then(|keeping| keeping.retry);
         let reporting = if self.is_validator() { self.reports.due() } else { None };
         let asking = if self.is_validator() { self.recall.due() } else { None };
-        let may_begin = self.engine.is_none() && self.keeping.is_none() && self.is_validator();
-        let growing =
-            (may_begin && self.reports.changed && !self.looking).then_some(self.not_before);
+        let growing = self.may_begin() && self.reports.changed && !self.looking;
+        let growing = growing.then_some(self.not_before);
         let others = [
             Some(self.beat),
             self.values.due(),
@@ -345,6 +198,11 @@ impl Certifier {
         self.tip.as_ref()
     }
 
+    /// The validators of the height of the last checkpoint.
+    pub fn certifiers(&self) -> &[AuthorKey] {
+        &self.certifiers
+    }
+
     /// Whether a height is being voted on here.
     pub const fn is_voting(&self) -> bool {
         self.engine.is_some()
@@ -355,55 +213,6 @@ impl Certifier {
         self.chain.validators()
     }
 
-    /// Where it stands.
-    pub fn status(&self) -> CertifyStatus {
-        let validators = self.chain.validators();
-        let stand = self.engine.as_ref().map(Engine::stand);
-        let voted = |key: &AuthorKey| {
-            let mut votes = self
-                .engine
-                .iter()
-                .flat_map(|engine| engine.votes(stand.map_or(0, |stand| stand.round)));
-            votes.any(|vote| vote.by == *key)
-        };
-        let there = |key: &AuthorKey| *key == self.config.me || self.peers.get(key).is_some();
-        let here = |key: &AuthorKey| if stand.is_some() { voted(key) } else { there(key) };
-        CertifyStatus {
-            height: self.height(),
-            round: stand.map(|stand| (stand.round, stand.step)),
-            validators: validators.len(),
-            missing: validators.iter().filter(|key| !here(key)).copied().collect(),
-            state: self.state(validators.iter().filter(|key| there(key)).count()),
-        }
-    }
-
-    fn state(&self, there: usize) -> CertifyState {
-        let validators = self.chain.validators();
-        let needed = super::recall::quorum(validators.len());
-        if let Some(stopped) = &self.stopped {
-            return CertifyState::Stopped(stopped.clone());
-        }
-        if let Some(keeping) = &self.keeping {
-            let lacks = keeping.retry.is_some();
-            return if lacks { CertifyState::Lacks } else { CertifyState::Keeps };
-        }
-        if validators.is_empty() {
-            CertifyState::NoValidators
-        } else if !self.is_validator() {
-            CertifyState::Follows
-        } else if !is_quorum(there, validators.len()) {
-            CertifyState::NoQuorum(there, needed)
-        } else if self.recall.lost {
-            CertifyState::Abstains
-        } else if !self.recall.done {
-            CertifyState::Asking(self.recall.answers(self.config.me, validators), needed)
-        } else if self.engine.is_some() {
-            CertifyState::Votes
-        } else {
-            CertifyState::Idle
-        }
-    }
-
     /// The height that is worked on. Behind the last, nothing is.
     pub(super) fn height(&self) -> Height {
         self.chain.height().map_or(Height::FIRST, |height| Height(height.0.saturating_add(1)))
@@ -411,6 +220,12 @@ impl Certifier {
 
     pub(super) fn is_validator(&self) -> bool {
         self.chain.validators().binary_search(&self.config.me).is_ok()
+    }
+
+    /// Whether voting on this height could begin.
+    pub(super) fn may_begin(&self) -> bool {
+        let knows_itself = self.recall.lost || self.recall.done;
+        self.engine.is_none() && self.keeping.is_none() && self.is_validator() && knows_itself
     }
 
     pub(super) fn thresholds(&self) -> ThresholdParams {
@@ -444,7 +259,7 @@ impl Certifier {
 
     pub(super) fn append_entry(&mut self, entry: &Entry) {
         self.appended += 1;
-        let mark = Mark::of(entry, self.config.me);
+        let mark = Mark::of(entry, self.config.me).or_else(|| self.unmarked.take());
         let (number, height, bytes) = (self.appended, entry.height, entry.encode());
         self.out(CertifyOutput::Append { entry: number, height, bytes, mark });
     }
@@ -494,7 +309,16 @@ impl Certifier {
         self.is_validator().then_some(CertifyMessage::Report(Report { heads }))
     }
 
+    fn disconnected(&mut self, peer: AuthorKey) {
+        self.peers.remove(&peer);
+        self.sync.forget(peer);
+        // What is being read for it would reach it on another connection, which has not asked.
+        let is_for = |purpose: &Purpose| matches!(purpose, Purpose::Read(of) if *of == peer);
+        self.tasks.retain(|_, purpose| !is_for(purpose));
+    }
+
     fn connected(&mut self, peer: AuthorKey) {
+        self.disconnected(peer);
         self.peers.insert(peer);
         if let Some(tip) = self.tip_message() {
             self.send(peer, tip);

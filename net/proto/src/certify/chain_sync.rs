@@ -46,7 +46,7 @@ impl ChainSync {
 impl Certifier {
     /// Asks for checkpoints, where somebody has later ones, or another of the last height.
     pub(super) fn catch_up(&mut self, now: Moment) {
-        self.take_incoming();
+        self.take_incoming(now);
         if self.sync.asked.as_ref().is_some_and(|asked| asked.until > now) {
             return;
         }
@@ -54,11 +54,10 @@ impl Certifier {
         if self.keeping.is_some() || !self.sync.incoming.is_empty() {
             return;
         }
-        let own = self.tip.as_ref().map(|tip| (tip.parts.checkpoint().height, tip.parts.id()));
         let next = self.height();
         let from = |peer: &super::peers::Peer| {
             let tip = peer.tip?;
-            let other = own.is_some_and(|(height, id)| height == tip.height && id != tip.id);
+            let other = self.recent(tip.height).is_some_and(|(own, _)| own.parts.id() != tip.id);
             if tip.height >= next { Some(next) } else { other.then_some(tip.height) }
         };
         let some = self.peers.iter().filter_map(|(key, peer)| Some((*key, from(peer)?)));
@@ -75,6 +74,9 @@ impl Certifier {
     fn ask_checkpoints(&mut self, peer: AuthorKey, from: Height, now: Moment) {
         self.sync.last = Some(peer);
         self.sync.asked = Some(Asked { peer, from, until: now.after(SYNC_PATIENCE) });
+        if let Some(peer) = self.peers.get_mut(&peer) {
+            peer.owes = peer.owes.saturating_add(1);
+        }
         self.send(peer, CertifyMessage::AskCheckpoints(from.0));
     }
 
@@ -83,8 +85,16 @@ impl Certifier {
         if self.stopped.is_some() {
             return;
         }
-        let asked = self.sync.asked.take_if(|asked| asked.peer == from);
-        let Some(asked) = asked else { return self.blame(from, Misbehaviour::Unasked) };
+        let Some(peer) = self.peers.get_mut(&from).filter(|peer| peer.owes > 0) else {
+            return self.blame(from, Misbehaviour::Unasked);
+        };
+        peer.owes -= 1;
+        let first = some.first().and_then(|first| first.decode().ok());
+        let first = first.map(|first| first.parts.checkpoint().height);
+        let answers = |asked: &mut Asked| {
+            asked.peer == from && (some.is_empty() || first == Some(asked.from))
+        };
+        let Some(asked) = self.sync.asked.take_if(answers) else { return };
         let mut expected = asked.from.0;
         for bytes in some {
             let certified = bytes.decode().ok();
@@ -102,7 +112,7 @@ impl Certifier {
     }
 
     /// Takes what has come, one at a time.
-    fn take_incoming(&mut self) {
+    fn take_incoming(&mut self, now: Moment) {
         while self.keeping.is_none() && self.stopped.is_none() {
             let Some((from, certified)) = self.sync.incoming.pop_front() else { return };
             let height = certified.parts.checkpoint().height;
@@ -110,41 +120,57 @@ impl Certifier {
                 match self.continued(&certified) {
                     Ok(chain) => return self.keep(certified, chain),
                     // It may be certified by the others of two histories.
-                    Err(ChainError::Prev) => {
-                        let at = Moment(0);
-                        self.sync.incoming.clear();
-                        self.ask_checkpoints(from, Height(height.0.saturating_sub(1)), at);
-                    }
+                    Err(ChainError::Prev) => self.look_back(from, height, now),
                     Err(_) => {
                         self.sync.incoming.clear();
                         self.blame(from, Misbehaviour::Bogus);
                     }
                 }
             } else if height < self.height() {
-                self.compare(from, certified);
+                self.compare(from, certified, now);
             } else {
                 self.sync.incoming.clear();
             }
         }
     }
 
-    /// Compares a checkpoint with the last one, if it is of that height.
-    fn compare(&mut self, from: AuthorKey, other: Certified) {
-        let Some(tip) = &self.tip else { return };
-        let (one, another) = (tip.parts.checkpoint(), other.parts.checkpoint());
-        if one.height != another.height || tip.parts.id() == other.parts.id() {
+    /// One of the last checkpoints, and who certified it.
+    fn recent(&self, height: Height) -> Option<&(Certified, Vec<AuthorKey>)> {
+        self.recent.iter().find(|(certified, _)| certified.parts.checkpoint().height == height)
+    }
+
+    /// A peer has another history: where does it part from this one?
+    fn look_back(&mut self, from: AuthorKey, height: Height, now: Moment) {
+        self.sync.incoming.clear();
+        if let Some(peer) = self.peers.get_mut(&from) {
+            // What it tells of next may be worth another look.
+            peer.tip = None;
+        }
+        let before = Height(height.0.saturating_sub(1));
+        if self.recent(before).is_some() {
+            self.ask_checkpoints(from, before, now);
+        }
+    }
+
+    /// Compares a checkpoint with the own one of its height.
+    fn compare(&mut self, from: AuthorKey, other: Certified, now: Moment) {
+        let another = other.parts.checkpoint();
+        let Some((own, certifiers)) = self.recent(another.height) else { return };
+        if own.parts.id() == other.parts.id() {
             return;
         }
+        if own.parts.checkpoint().prev != another.prev {
+            return self.look_back(from, another.height, now);
+        }
         let ledger = self.config.ledger;
-        let certified = other.certificate.check(another, ledger, &self.certifiers);
-        if one.prev != another.prev || certified.is_err() {
+        if other.certificate.check(another, ledger, certifiers).is_err() {
             return self.blame(from, Misbehaviour::Bogus);
         }
-        let evidence = conflicts(&tip.certificate, &other.certificate);
+        let own = own.clone();
+        let evidence = conflicts(&own.certificate, &other.certificate);
         let evidence = evidence.map(|(one, other)| Evidence::votes(ledger, one, other)).collect();
-        let divergence = Divergence::Twice(tip.clone(), other);
         self.tell_evidence(evidence);
-        self.diverged(divergence);
+        self.diverged(Divergence::Twice(own, other));
     }
 }
 

@@ -3,6 +3,7 @@
 use quipu_merge::AuthorKey;
 
 use super::certifier::{Certifier, Purpose};
+use super::interface::CertifyOutput;
 use super::limits::BEAT_EVERY;
 use super::message::CertifyMessage;
 use super::task::CertifyTask;
@@ -22,7 +23,7 @@ impl Certifier {
             self.timers.iter().find(|(_, (at, _))| *at <= now).map(|(timer, _)| *timer)
         {
             if let Some((_, timeout)) = self.timers.remove(&timer) {
-                self.timed_out(timeout, now);
+                self.timed_out(timer.0, timeout, now);
             }
         }
         if self.retry.is_some_and(|at| at <= now) {
@@ -51,7 +52,7 @@ impl Certifier {
     fn beat(&mut self) {
         let there: Vec<_> = self.peers.keys().copied().collect();
         if let Some(tip) = self.tip_message().filter(|_| !there.is_empty()) {
-            self.out(super::certifier::CertifyOutput::Send(there, tip));
+            self.out(CertifyOutput::Send(there, tip));
         }
         if let Some(report) = self.report_message().filter(|_| self.stopped.is_none()) {
             self.tell_validators(report);
@@ -61,7 +62,7 @@ impl Certifier {
     fn derive_lacking(&mut self, all: bool, now: Moment) {
         let height = self.height();
         for parts in self.values.lacking(all, now) {
-            let purpose = Purpose::Derive(height, parts.id());
+            let (purpose, parts) = (Purpose::Derive(height, parts.id()), Box::new(parts));
             self.task(purpose, |ticket| CertifyTask::Derive { ticket, parts });
         }
     }
@@ -79,7 +80,10 @@ impl Certifier {
     /// A height begins when the last one is some time ago and the next would hold more, or when so many
     /// vote on it that one of them does not lie.
     fn begin_if_due(&mut self, now: Moment) {
-        if self.engine.is_some() || self.keeping.is_some() || !self.is_validator() {
+        if self.is_validator() {
+            self.recall.is_done(self.config.me, self.chain.validators());
+        }
+        if !self.may_begin() {
             return;
         }
         let (height, validators) = (self.height(), self.chain.validators());
@@ -104,10 +108,8 @@ impl Certifier {
             let to = self.recall.ask(there.iter(), now);
             if !to.is_empty() {
                 let ask = CertifyMessage::AskClaim(self.config.number);
-                self.out(super::certifier::CertifyOutput::Send(to, ask));
+                self.out(CertifyOutput::Send(to, ask));
             }
-            // Alone, nobody has to be asked.
-            self.recall.is_done(self.config.me, self.chain.validators());
         }
         if self.reports.due().is_some_and(|at| at <= now) {
             self.reports.tell(now);

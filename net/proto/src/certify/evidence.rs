@@ -150,3 +150,51 @@ impl Keys for Strict {
         None
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ed25519_dalek::{Signer, SigningKey};
+    use quipu_merge::CheckpointId;
+
+    use super::*;
+    use crate::certify::signed::Id;
+
+    const LEDGER: EventId = EventId([1; 32]);
+
+    fn vote(round: u32, precommit: bool, value: Option<u8>) -> SignedVote {
+        let key = SigningKey::from_bytes(&[7; 32]);
+        let value = value.map(|byte| Id(CheckpointId([byte; 32])));
+        let by = AuthorKey(key.verifying_key().to_bytes());
+        let unsigned =
+            SignedVote { height: Height(3), round, precommit, value, by, signature: [0; 64] };
+        let signature = key.sign(&unsigned.vote(LEDGER).signing_bytes().unwrap()).to_bytes();
+        SignedVote { signature, ..unsigned }
+    }
+
+    #[test]
+    fn evidence_stands_alone() {
+        let evidence = Evidence::votes(LEDGER, vote(1, true, Some(2)), vote(1, true, None));
+        let bytes = evidence.encode();
+        assert!(bytes.len() <= MAX_EVIDENCE_LEN);
+        assert_eq!(Evidence::decode(&bytes, LEDGER), Ok(evidence.clone()));
+        assert_eq!(
+            (evidence.height(), evidence.round(), evidence.kind()),
+            (Height(3), 1, "precommit")
+        );
+        let other = Evidence::decode(&bytes, EventId([2; 32]));
+        assert_eq!(other, Err(EvidenceError::NoConflict));
+        for (one, another) in [
+            (vote(1, true, Some(2)), vote(1, true, Some(2))),
+            (vote(1, true, Some(2)), vote(2, true, None)),
+            (vote(1, true, Some(2)), vote(1, false, None)),
+        ] {
+            let none = Evidence::votes(LEDGER, one, another);
+            assert_eq!(none.check(LEDGER), Err(EvidenceError::NoConflict));
+        }
+        let forged = SignedVote { value: None, ..vote(1, true, Some(2)) };
+        let forged = Evidence::votes(LEDGER, vote(1, true, Some(2)), forged);
+        assert_eq!(forged.check(LEDGER), Err(EvidenceError::Signature));
+        let long = [bytes, vec![0; MAX_EVIDENCE_LEN]].concat();
+        assert_eq!(Evidence::decode(&long, LEDGER), Err(EvidenceError::Malformed));
+    }
+}

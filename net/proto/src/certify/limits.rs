@@ -13,6 +13,9 @@ pub const MAX_VALUES: usize = 64;
 /// Proposals of a height that are handed on when somebody asks.
 pub const MAX_PROPOSALS: usize = 128;
 
+/// Checkpoints that are compared with those of others.
+pub const MAX_RECENT: usize = 8;
+
 /// Between two reports of a validator that holds more.
 pub const REPORT_EVERY: Duration = Duration::from_millis(250);
 /// Between two times that everybody is told where this node stands, in case somebody has missed it.

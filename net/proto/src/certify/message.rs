@@ -3,6 +3,7 @@
 use minicbor::{Decode, Encode};
 use quipu_merge::{CheckpointId, EventId, Height, MAX_ROUND, MAX_VALIDATORS};
 
+use super::cosign::Cosigned;
 use super::parts::{CertifiedBytes, PartsBytes};
 use super::signed::{Polka, RoundProof, SignedProposal, SignedVote};
 use crate::channel::Channel;
@@ -51,6 +52,12 @@ pub enum CertifyMessage {
     /// The answer: consecutive heights, as many as fit.
     #[n(10)]
     Checkpoints(#[n(0)] Vec<CertifiedBytes>),
+    /// Lines of the note of the last checkpoint.
+    #[n(11)]
+    Cosigned(#[n(0)] Cosigned),
+    /// Asks for the lines of a checkpoint.
+    #[n(12)]
+    AskCosigned(#[n(0)] u64),
 }
 
 /// A proposal, with its parts.
@@ -115,7 +122,8 @@ impl CertifyMessage {
     /// The channel that it is sent on: what may be long does not hold up votes.
     pub const fn channel(&self) -> Channel {
         match self {
-            Self::Proposal(_) | Self::Polka(_) | Self::RoundProof(_) | Self::Checkpoints(_) => {
+            Self::Proposal(_) | Self::Polka(_) | Self::RoundProof(_) | Self::Checkpoints(_)
+            | Self::Cosigned(_) => {
                 Channel::Sync
             }
             _ => Channel::Control,
@@ -139,8 +147,48 @@ impl CertifyMessage {
             Self::Vote(vote) => round(vote.round),
             Self::Proposal(proposed) => round(proposed.proposal.round),
             Self::Report(report) => at_most(report.heads.len(), MAX_REPORTED_HEADS, "heads"),
+            Self::Cosigned(some) => at_most(some.lines.len(), MAX_VALIDATORS, "lines"),
             Self::Checkpoints(some) => at_most(some.len(), MAX_CHECKPOINTS, "checkpoints"),
             _ => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Message;
+
+    fn read(message: CertifyMessage) -> bool {
+        let channel = message.channel();
+        let message = Message::Certify(message);
+        match Message::decode(channel, &message.encode()) {
+            Ok(read) => {
+                assert_eq!(read, Some(message));
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    #[test]
+    fn what_peers_can_make_large_is_bounded() {
+        let report = |count| {
+            let heads = vec![EventId([1; 32]); count];
+            CertifyMessage::Report(Report { heads })
+        };
+        assert!(read(report(MAX_REPORTED_HEADS)) && !read(report(MAX_REPORTED_HEADS + 1)));
+        let polka = |count, round| {
+            let (by, signature) = (quipu_merge::AuthorKey([1; 32]), [2; 64]);
+            let signatures = vec![super::super::signed::Signed { by, signature }; count];
+            let (height, value) = (Height(1), CheckpointId([3; 32]));
+            CertifyMessage::Polka(Polka { height, round, value, signatures })
+        };
+        assert!(read(polka(MAX_VALIDATORS, 0)) && !read(polka(MAX_VALIDATORS + 1, 0)));
+        assert!(!read(polka(1, MAX_ROUND)));
+        let parts = PartsBytes { checkpoint: vec![1], cut: vec![2], validators: vec![3] };
+        let one = CertifiedBytes { parts, certificate: vec![4] };
+        let some = |count| CertifyMessage::Checkpoints(vec![one.clone(); count]);
+        assert!(read(some(MAX_CHECKPOINTS)) && !read(some(MAX_CHECKPOINTS + 1)));
     }
 }

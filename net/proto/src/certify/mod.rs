@@ -8,9 +8,11 @@ mod certifier;
 mod chain_sync;
 mod context;
 mod convert;
+mod cosign;
 mod due;
 mod engine;
 mod evidence;
+mod interface;
 mod keys;
 mod limits;
 mod log;
@@ -27,13 +29,13 @@ mod status;
 mod task;
 mod values;
 
-#[doc(hidden)]
-pub use certifier::Sabotage;
-pub use certifier::{
-    Certifier, CertifyConfig, CertifyInput, CertifyOutput, CertifyStart, Log, Patience,
-};
+pub use certifier::Certifier;
+pub use cosign::{CosignOutput, Cosigned, Cosigning, Lines};
 pub use engine::{Fault, Step};
 pub use evidence::{Evidence, EvidenceError, MAX_EVIDENCE_LEN};
+#[doc(hidden)]
+pub use interface::Sabotage;
+pub use interface::{CertifyConfig, CertifyInput, CertifyOutput, CertifyStart, Log, Patience};
 pub use keys::Keys;
 pub use log::Mark;
 pub use message::{

@@ -20,6 +20,8 @@ pub struct Peer {
     asks: Bucket,
     /// The last checkpoint that it says it holds.
     pub tip: Option<TipOf>,
+    /// So many answers with checkpoints are to come from it: one that comes late is no fault.
+    pub owes: u32,
     /// The store is reading checkpoints for it.
     pub reading: bool,
     early: Vec<(Height, CertifyMessage)>,

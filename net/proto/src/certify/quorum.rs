@@ -21,6 +21,7 @@ pub struct Checker<'a> {
     pub keys: &'a dyn Keys,
 }
 
+#[expect(clippy::result_large_err, reason = "that is what the core wants to hear")]
 impl Checker<'_> {
     pub fn commit(
         self,

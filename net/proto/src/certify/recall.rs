@@ -55,7 +55,7 @@ impl Recall {
 
     /// Whether enough of these have answered by now.
     pub fn is_done(&mut self, me: AuthorKey, validators: &[AuthorKey]) -> bool {
-        self.done |= is_quorum(self.answers(me, validators), validators.len());
+        self.done = self.done || is_quorum(self.answers(me, validators), validators.len());
         self.done
     }
 

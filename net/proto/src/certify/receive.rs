@@ -2,8 +2,9 @@
 
 use quipu_merge::{AuthorKey, Height};
 
-use super::certifier::{Certifier, CertifyOutput, Purpose};
+use super::certifier::{Certifier, Purpose};
 use super::engine::Engine;
+use super::interface::CertifyOutput;
 use super::limits::RETRY_EVERY;
 use super::log::Judged;
 use super::message::{
@@ -40,6 +41,8 @@ impl Certifier {
                     });
                 }
             }
+            // Another part of the node gathers these.
+            CertifyMessage::Cosigned(_) | CertifyMessage::AskCosigned(_) => {}
             CertifyMessage::Checkpoints(some) => self.checkpoints(from, &some),
             // Whoever has stopped does not vote, or help others to.
             _ if self.stopped.is_some() => {}
@@ -179,6 +182,7 @@ impl Certifier {
         }
         if follows {
             let purpose = Purpose::Derive(height, proposal.value);
+            let parts = Box::new(parts);
             self.task(purpose, |ticket| CertifyTask::Derive { ticket, parts });
         } else {
             self.judge(proposal.value, false, now);

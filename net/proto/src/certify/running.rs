@@ -1,12 +1,14 @@
 //! A height from its beginning to its end.
 
 use arc_malachitebft_core_types::{CommitCertificate, Timeout, TimeoutKind};
-use quipu_merge::{AuthorKey, Certificate, Chain, CheckpointId, Round};
+use quipu_merge::{AuthorKey, Certificate, Chain, CheckpointId, Height, Round};
 
-use super::certifier::{Certifier, Keeping, Log, Purpose};
+use super::certifier::{Certifier, Keeping, Purpose};
 use super::context::Ctx;
 use super::engine::{Act, Engine, Fault, Step};
 use super::evidence::Evidence;
+use super::interface::{CertifyOutput, Log};
+use super::limits::MAX_RECENT;
 use super::log::{Entry, Judged, Mark, What};
 use super::message::{AskProposal, CertifyMessage, Proposed};
 use super::parts::{Certified, Parts};
@@ -43,6 +45,11 @@ impl Certifier {
                 self.append(What::Opened(false));
             }
             return;
+        }
+        if last > mark {
+            // It was appended just before the end, and may be sent again: the mark has to come first.
+            self.unmarked = last;
+            self.append(What::Opened(true));
         }
         let of_height = entries.into_iter().filter(|entry| entry.height == height);
         self.replay = of_height.map(|entry| entry.what).collect();
@@ -118,6 +125,7 @@ impl Certifier {
         let (bad, evidence) = (engine.was_bad(), engine.evidence());
         match result {
             Ok(acts) => acts.into_iter().for_each(|act| self.act(act, now)),
+            Err(Fault::NoKey) => self.stop(Stopped::NoKey),
             Err(fault) => self.stop(Stopped::Fault(fault)),
         }
         self.tell_evidence(evidence);
@@ -127,8 +135,7 @@ impl Certifier {
 
     pub(super) fn tell_evidence(&mut self, evidence: Vec<Evidence>) {
         for evidence in evidence {
-            // Two copies of this store run: somebody should know, but it is not another's fault.
-            self.out(super::certifier::CertifyOutput::Evidence(evidence));
+            self.out(CertifyOutput::Evidence(evidence));
         }
     }
 
@@ -157,10 +164,10 @@ impl Certifier {
             Act::GetValue(round) => self.turn = Some(round),
             Act::Schedule(timeout) => {
                 let at = now.after(self.patience(timeout));
-                self.timers.insert(timer(timeout), (at, timeout));
+                self.timers.insert(timer(self.height(), timeout), (at, timeout));
             }
             Act::Cancel(timeout) if !self.config.sabotage.stale_timers => {
-                self.timers.remove(&timer(timeout));
+                self.timers.remove(&timer(self.height(), timeout));
             }
             Act::CancelAll if !self.config.sabotage.stale_timers => self.timers.clear(),
             Act::Cancel(_) | Act::CancelAll => {}
@@ -213,13 +220,13 @@ impl Certifier {
     }
 
     /// A timer of the core has run out.
-    pub(super) fn timed_out(&mut self, timeout: Timeout, now: Moment) {
+    pub(super) fn timed_out(&mut self, of: Height, timeout: Timeout, now: Moment) {
         let Some(stand) = self.engine.as_ref().map(Engine::stand) else { return };
-        let timeout = if self.config.sabotage.stale_timers {
-            Timeout::new(stand.round.into(), timeout.kind)
-        } else {
-            timeout
-        };
+        let round = stand.round.into();
+        if (of != self.height() || timeout.round != round) && !self.config.sabotage.stale_timers {
+            return;
+        }
+        let timeout = Timeout::new(round, timeout.kind);
         if timeout.kind == TimeoutKind::Rebroadcast {
             self.say_again(stand.round);
         }
@@ -341,6 +348,10 @@ impl Certifier {
     pub(super) fn kept(&mut self, now: Moment) {
         let Some(Keeping { certified, chain, .. }) = self.keeping.take() else { return };
         self.certifiers = self.chain.validators().to_vec();
+        self.recent.push_back(((*certified).clone(), self.certifiers.clone()));
+        if self.recent.len() > MAX_RECENT {
+            self.recent.pop_front();
+        }
         self.chain = chain;
         self.engine = None;
         self.replay.clear();
@@ -356,22 +367,22 @@ impl Certifier {
         self.recall.keep_only([self.chain.validators(), &self.certifiers]);
         self.not_before = now.after(self.config.interval);
         self.append(What::Opened(!self.recall.lost));
-        self.out(super::certifier::CertifyOutput::Trim(height));
+        self.out(CertifyOutput::Trim(height));
         self.tip = Some((*certified).clone());
-        self.out(super::certifier::CertifyOutput::Certified(certified));
+        self.out(CertifyOutput::Certified(certified));
         let there: Vec<_> = self.peers.keys().copied().collect();
         if let Some(tip) = self.tip_message().filter(|_| !there.is_empty()) {
-            self.out(super::certifier::CertifyOutput::Send(there, tip));
+            self.out(CertifyOutput::Send(there, tip));
         }
     }
 }
 
-fn height_is_valid(height: quipu_merge::Height) -> bool {
+fn height_is_valid(height: Height) -> bool {
     height.0 < quipu_merge::HEIGHT_LIMIT
 }
 
-/// Timers by kind and round.
-fn timer(timeout: Timeout) -> (u8, u32) {
+/// What tells a timer from others.
+fn timer(height: Height, timeout: Timeout) -> (Height, u8, u32) {
     let kind = match timeout.kind {
         TimeoutKind::Propose => 0,
         TimeoutKind::Prevote => 1,
@@ -379,5 +390,5 @@ fn timer(timeout: Timeout) -> (u8, u32) {
         TimeoutKind::Rebroadcast => 3,
         TimeoutKind::FinalizeHeight(_) => 4,
     };
-    (kind, timeout.round.as_u32().unwrap_or(0))
+    (height, kind, timeout.round.as_u32().unwrap_or(0))
 }

@@ -2,8 +2,10 @@
 
 use quipu_merge::{AuthorKey, Checkpoint, Height};
 
-use super::engine::{Fault, Step};
+use super::certifier::Certifier;
+use super::engine::{Engine, Fault, Step};
 use super::parts::Certified;
+use super::recall::{is_quorum, quorum};
 
 /// Where certification stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +58,9 @@ pub enum Stopped {
          the old one"
     )]
     Fault(Fault),
+    /// The key cannot be used.
+    #[error("the key of this replica cannot be read: start again when it can")]
+    NoKey,
     /// Validators have certified two checkpoints of one height, or one that does not follow from its
     /// events.
     #[error(
@@ -73,4 +78,55 @@ pub enum Divergence {
     /// A certified checkpoint does not follow from its events: from them follows another, if any.
     /// It does not count.
     Derived(Certified, Option<Checkpoint>),
+}
+
+impl Certifier {
+    /// Where it stands.
+    pub fn status(&self) -> CertifyStatus {
+        let validators = self.chain.validators();
+        let stand = self.engine.as_ref().map(Engine::stand);
+        let voted = |key: &AuthorKey| {
+            let mut votes = self
+                .engine
+                .iter()
+                .flat_map(|engine| engine.votes(stand.map_or(0, |stand| stand.round)));
+            votes.any(|vote| vote.by == *key)
+        };
+        let there = |key: &AuthorKey| *key == self.config.me || self.peers.get(key).is_some();
+        let here = |key: &AuthorKey| if stand.is_some() { voted(key) } else { there(key) };
+        CertifyStatus {
+            height: self.height(),
+            round: stand.map(|stand| (stand.round, stand.step)),
+            validators: validators.len(),
+            missing: validators.iter().filter(|key| !here(key)).copied().collect(),
+            state: self.state(validators.iter().filter(|key| there(key)).count()),
+        }
+    }
+
+    fn state(&self, there: usize) -> CertifyState {
+        let validators = self.chain.validators();
+        let needed = quorum(validators.len());
+        if let Some(stopped) = &self.stopped {
+            return CertifyState::Stopped(stopped.clone());
+        }
+        if let Some(keeping) = &self.keeping {
+            let lacks = keeping.retry.is_some();
+            return if lacks { CertifyState::Lacks } else { CertifyState::Keeps };
+        }
+        if validators.is_empty() {
+            CertifyState::NoValidators
+        } else if !self.is_validator() {
+            CertifyState::Follows
+        } else if !is_quorum(there, validators.len()) {
+            CertifyState::NoQuorum(there, needed)
+        } else if self.recall.lost {
+            CertifyState::Abstains
+        } else if !self.recall.done {
+            CertifyState::Asking(self.recall.answers(self.config.me, validators), needed)
+        } else if self.engine.is_some() {
+            CertifyState::Votes
+        } else {
+            CertifyState::Idle
+        }
+    }
 }

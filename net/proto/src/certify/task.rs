@@ -40,7 +40,7 @@ pub enum CertifyTask {
         /// Comes back with the answer.
         ticket: Ticket,
         /// The checkpoint.
-        parts: Parts,
+        parts: Box<Parts>,
     },
     /// Derive a certified checkpoint, the one after the last, and keep it: with its blocks and its
     /// certificate, durably and at once, so that it is the last from then on.

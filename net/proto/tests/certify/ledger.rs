@@ -252,7 +252,7 @@ impl Ledger {
             log.append(event_leaf_hash(known.id));
         }
         let mut cuts = last.map(|last| last.cuts.clone()).unwrap_or_default();
-        let cut = Cut::Heads(heads.iter().copied().collect());
+        let cut = Cut::Heads(heads.to_vec());
         cuts.push(cut.clone());
         let view = self.history.view(&cut, &cuts).unwrap();
         let roles = view.verdicts().roles();

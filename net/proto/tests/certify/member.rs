@@ -8,6 +8,8 @@ use super::byzantine::Byzantine;
 use super::ledger::Set;
 
 pub struct Member {
+    /// Which key it has.
+    pub key: usize,
     pub certifier: Option<Certifier>,
     /// Grows with every start: what was under way before does not count.
     pub life: u64,
@@ -73,7 +75,8 @@ impl Disk {
 
     /// An entry is durable, by its number since the start.
     pub fn sync(&mut self, entry: u64) {
-        self.durable = self.log.iter().take_while(|logged| logged.entry <= entry).count();
+        let synced = self.log.iter().take_while(|logged| logged.entry <= entry).count();
+        self.durable = self.durable.max(synced);
         let marks = self.log[..self.durable].iter().filter_map(|logged| logged.mark);
         self.mark = marks.max().max(self.mark);
         if self.state != LogState::Kept && self.durable > 0 {

@@ -11,7 +11,7 @@ use super::random::Random;
 use super::world::World;
 
 /// How long there are faults, in microseconds.
-const FAULTS: u64 = 30_000_000;
+const FAULTS: u64 = 20_000_000;
 /// Until all honest nodes must have certified what was held before, after the faults have stopped.
 const BOUND: u64 = 60_000_000;
 /// Entries of one height's log.
@@ -78,7 +78,7 @@ impl Scenario {
     /// The hash of all that was sent.
     pub fn run(mut self) -> Result<blake3::Hash, String> {
         while self.world.now < FAULTS && self.world.wrong.is_none() {
-            let pause = self.random.between(100_000, 1_500_000);
+            let pause = self.random.between(100_000, 1_000_000);
             self.world.run_until(self.world.now + pause);
             self.disturb();
         }

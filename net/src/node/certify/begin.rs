@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use quipu_merge::{AuthorKey, Chain, Height};
+use quipu_merge::{AuthorKey, Chain, CheckpointSignature, Height};
 use quipu_proto::{CertifyStart, Log, MAX_REPORTED_HEADS, Mark};
 use quipu_store::{Ledger, ReadError, StorageError, VoteLog, Votes, VotingKey};
 
@@ -17,6 +17,8 @@ pub struct Begin {
     pub votes: VoteLog,
     /// How many pieces of evidence are kept.
     pub evidence: usize,
+    /// The lines that are kept of the note of the last checkpoint.
+    pub cosigned: Vec<CheckpointSignature>,
     /// The height at which the ledger has diverged, if it has.
     pub diverged: Option<Height>,
 }
@@ -40,11 +42,16 @@ impl Begin {
             (Votes::Lost, None) => (Log::Lost, None),
         };
         let (chain, tip, certifiers) = chain(ledger)?;
+        let cosigned = match &tip {
+            Some(tip) => ledger.snapshot()?.cosignatures(tip.parts.checkpoint().height)?,
+            None => Vec::new(),
+        };
         let heads = ledger.heads(MAX_REPORTED_HEADS);
         let start = CertifyStart { chain, tip, certifiers, log, mark, heads };
         let diverged = ledger.certification().diverged.first().map(quipu_store::Divergence::height);
         let evidence = ledger.evidence().map_err(ReadError::from)?.len();
-        Ok(Some(Self { ledger: ledger.clone(), start, key, votes, evidence, diverged }))
+        let ledger = ledger.clone();
+        Ok(Some(Self { ledger, start, key, votes, evidence, cosigned, diverged }))
     }
 }
 

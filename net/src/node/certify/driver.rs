@@ -5,16 +5,19 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use quipu_merge::{AuthorKey, Height};
+use quipu_merge::{AuthorKey, CheckpointNote, Height};
 use quipu_proto::{
-    Certifier, CertifyConfig, CertifyInput, CertifyMessage, CertifyOutput, CertifyState,
-    Misbehaviour, Moment,
+    Certified, Certifier, CertifyConfig, CertifyInput, CertifyMessage, CertifyOutput, CertifyState,
+    CosignOutput, Cosigning, Misbehaviour, Moment,
 };
+
+use quipu_store::VotingKey;
 
 use super::begin::Begin;
 use super::keys::ReplicaKeys;
 use super::status::{CertificationStatus, Times};
 use super::work::{CertifyReport, Doing, Logging, Threads};
+use crate::node::clock;
 use crate::node::error::StartError;
 use crate::node::work::Reports;
 
@@ -33,6 +36,8 @@ pub struct Driver {
     certifier: Certifier,
     me: AuthorKey,
     threads: Threads,
+    cosigning: Cosigning,
+    key: VotingKey,
     wishes: VecDeque<Wish>,
     /// Since when the height has been voted on here.
     begun: Option<Moment>,
@@ -50,14 +55,20 @@ impl Driver {
         reports: Reports,
         now: Moment,
     ) -> Result<Self, StartError> {
-        let Begin { ledger, start, key, votes, evidence, diverged } = begin;
+        let Begin { ledger, start, key, votes, evidence, cosigned, diverged } = begin;
         let me = key.author();
         // Answers to an earlier start do not count; without randomness two starts may be taken for one.
         let number = getrandom::u64().unwrap_or_default();
         let mut config = CertifyConfig::new(me, ledger.id(), number);
         config.interval = interval;
         let threads = Threads::start(ledger, votes, evidence, reports)?;
-        let mut certifier = Certifier::new(config, Arc::new(ReplicaKeys(key)), start, now);
+        let mut cosigning = Cosigning::new(me);
+        if let Some(tip) = &start.tip {
+            let note = note(tip);
+            cosigning.certified(note, start.certifiers.clone(), cosigned, now);
+        }
+        let keys = Arc::new(ReplicaKeys(key.clone()));
+        let mut certifier = Certifier::new(config, keys, start, now);
         if let Some(height) = diverged {
             certifier.halt(height);
         }
@@ -65,6 +76,8 @@ impl Driver {
             certifier,
             me,
             threads,
+            cosigning,
+            key,
             wishes: VecDeque::new(),
             begun: None,
             checkpoints: 0,
@@ -78,10 +91,28 @@ impl Driver {
 
     /// Takes an input.
     pub fn handle(&mut self, input: CertifyInput, now: Moment) {
-        self.certifier.handle(input, now);
+        match input {
+            CertifyInput::Received(peer, message) => self.received(peer, message, now),
+            input => {
+                match input {
+                    CertifyInput::Connected(peer) => self.cosigning.connected(peer),
+                    CertifyInput::Disconnected(peer) => self.cosigning.disconnected(peer),
+                    _ => {}
+                }
+                self.certifier.handle(input, now);
+            }
+        }
         self.do_outputs(now);
         if self.begun.is_none() && self.certifier.is_voting() {
             self.begun = Some(now);
+        }
+    }
+
+    fn received(&mut self, peer: AuthorKey, message: Box<CertifyMessage>, now: Moment) {
+        match *message {
+            CertifyMessage::Cosigned(some) => self.cosigning.cosigned(peer, some, now),
+            CertifyMessage::AskCosigned(height) => self.cosigning.asked(peer, height, now),
+            _ => self.certifier.handle(CertifyInput::Received(peer, message), now),
         }
     }
 
@@ -104,7 +135,7 @@ impl Driver {
 
     /// When it is to be told that it is later.
     pub fn next(&self) -> Option<Moment> {
-        self.certifier.next()
+        self.certifier.next().into_iter().chain(self.cosigning.next()).min()
     }
 
     /// Whether this validator is to be connected with another.
@@ -144,6 +175,31 @@ impl Driver {
     }
 
     fn do_outputs(&mut self, now: Moment) {
+        self.do_certify_outputs(now);
+        self.cosigning.tick(now);
+        while let Some(output) = self.cosigning.output() {
+            match output {
+                CosignOutput::Send(to, message) => {
+                    self.wishes.push_back(Wish::Send(to, message));
+                }
+                CosignOutput::Sign(note) => {
+                    let seconds = clock::wall().0 / 1_000_000;
+                    match self.key.cosign(&note, seconds) {
+                        Ok(signature) => self.cosigning.signed(signature, now),
+                        Err(error) => tracing::error!(%error, "a note was not signed"),
+                    }
+                }
+                CosignOutput::Keep(height, signatures) => {
+                    self.threads.start_task(Doing::Cosigned(height, signatures));
+                }
+                CosignOutput::Misbehaved(peer, what) => {
+                    self.wishes.push_back(Wish::Misbehaved(peer, what));
+                }
+            }
+        }
+    }
+
+    fn do_certify_outputs(&mut self, now: Moment) {
         while let Some(output) = self.certifier.output() {
             match output {
                 CertifyOutput::Send(to, message) => {
@@ -163,6 +219,8 @@ impl Driver {
                         self.times.add(Duration::from_micros(took));
                     }
                     tracing::debug!(%height, events, "certified");
+                    let certifiers = self.certifier.certifiers().to_vec();
+                    self.cosigning.certified(note(&certified), certifiers, [], now);
                     self.wishes.push_back(Wish::Certified(height));
                 }
                 CertifyOutput::Evidence(evidence) => {
@@ -186,4 +244,9 @@ impl Driver {
             }
         }
     }
+}
+
+/// What validators sign for those who follow the certified log.
+fn note(certified: &Certified) -> CheckpointNote {
+    CheckpointNote::of(certified.parts.checkpoint(), certified.parts.id())
 }

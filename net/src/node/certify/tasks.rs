@@ -29,6 +29,11 @@ pub fn run(shared: &Shared, doing: &Receiver<Doing>, mut evidence: usize) {
                     shared.report(CertifyReport::Evidence(evidence));
                 }
             }
+            Doing::Cosigned(height, signatures) => {
+                if let Err(error) = shared.ledger.keep_cosignatures(height, &signatures) {
+                    tracing::warn!(%error, "the lines of a note cannot be kept");
+                }
+            }
             Doing::Diverged(divergence) => keep_divergence(&shared.ledger, &divergence),
         }
     }

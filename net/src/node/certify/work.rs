@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 
-use quipu_merge::Height;
+use quipu_merge::{CheckpointSignature, Height};
 use quipu_proto::{CertifyAnswer, CertifyTask, Divergence, Evidence, Mark, Ticket};
 use quipu_store::{Ledger, ReadError, StorageError, VoteLog};
 
@@ -30,6 +30,7 @@ pub enum Doing {
     Task(CertifyTask),
     Evidence(Box<Evidence>),
     Diverged(Box<Divergence>),
+    Cosigned(Height, Vec<CheckpointSignature>),
 }
 
 /// Something to be done about the log.
