@@ -41,11 +41,10 @@ enum Command {
         #[arg(value_name = "N")]
         height: u64,
     },
-    /// Check them again, up to one or all: the chain, its certificates, the log and the state.
+    /// Check them again, up to one or all: the chain, its certificates, the logs and states.
     ///
-    /// The chain, every certificate and the certified log are checked from the first checkpoint on, the
-    /// state and the validators of the last one by folding its events. The exit code is 21 where something
-    /// is wrong.
+    /// Every checkpoint is derived from the events again, from the first one on. The exit code is 21 where
+    /// something is wrong.
     Verify {
         /// The height of the last one to check.
         #[arg(value_name = "N")]

@@ -44,10 +44,10 @@ impl Snapshot<'_> {
         kinds: &[LeafKind],
         key: &[u8],
     ) -> Result<Option<Vec<ProvenState>>, ReadError> {
-        let reader = self.reader();
-        if self.certified_height() == Some(height) {
+        let (reader, last) = (self.reader(), self.certified_height());
+        if last == Some(height) {
             let proven = kinds.iter().map(|kind| {
-                let value = leaves::value(reader, *kind, key)?;
+                let value = leaves::value(&reader, *kind, key)?;
                 let proof = prove(&TreeNodes(reader), height, kind.key_hash(key))?;
                 Ok(ProvenState { value, proof })
             });
@@ -63,7 +63,7 @@ impl Snapshot<'_> {
             })
             .collect();
         let mut anew = None;
-        if !self.keeps_tree(height) {
+        if last.is_none_or(|last| last.0 - height.0 >= KEPT_TREES) {
             let changes = leaves.into_iter().map(Into::into);
             let update = update_state(&BTreeMap::new(), None, height, changes);
             let update = update.map_err(|error| StorageError::damaged(error.to_string()))?;
@@ -77,12 +77,6 @@ impl Snapshot<'_> {
             Ok(ProvenState { value, proof })
         });
         proven.collect::<Result<_, ReadError>>().map(Some)
-    }
-
-    /// Whether the tree over the state of a height is still there.
-    pub(crate) fn keeps_tree(&self, height: Height) -> bool {
-        let last = self.certified_height();
-        last.is_some_and(|last| height <= last && last.0 - height.0 < KEPT_TREES)
     }
 
     /// The leaves of the certified state of a height, folded from its events.

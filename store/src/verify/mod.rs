@@ -64,7 +64,8 @@ impl std::fmt::Display for Finding {
 
 impl Ledger {
     /// Checks every hash, signature, link, index and derived value, as of now. Others may write
-    /// meanwhile. Memory grows with the current state, not with the history.
+    /// meanwhile. Memory grows with the current and the certified state, and with what one checkpoint
+    /// certifies, not with the history.
     ///
     /// What is wrong with the content of the store is a finding, and the rest is checked all the
     /// same; one fault may cause many findings.
@@ -98,9 +99,8 @@ impl Ledger {
 
 impl Ledger {
     /// Checks the certified checkpoints up to one that counts, from the events up: that each
-    /// continues the one before and is certified, that the log and the time are those of its events,
-    /// and that the state and the validators of that one are what its events come to. Memory grows
-    /// with its state.
+    /// continues the one before and is certified, and is what its events come to. Memory grows with
+    /// the state of the last one.
     ///
     /// # Errors
     /// The disk.
