@@ -228,6 +228,27 @@ pub mod meta {
         [RECEIPT, name].concat()
     }
 
+    /// What the log of votes begins with: alone, whose votes they are; otherwise an entry.
+    pub const VOTES: &[u8] = b"J";
+
+    /// An entry of the log of votes.
+    pub fn vote(number: u64) -> Vec<u8> {
+        [VOTES, number.to_be_bytes().as_slice()].concat()
+    }
+
+    /// Reads the number of an entry back.
+    pub fn parse_vote(key: &[u8]) -> Option<u64> {
+        Some(u64::from_be_bytes(key.strip_prefix(VOTES)?.try_into().ok()?))
+    }
+
+    /// What evidence against validators begins with.
+    pub const EVIDENCE: &[u8] = b"Y";
+
+    /// A piece of evidence, by its name.
+    pub fn evidence(name: &[u8]) -> Vec<u8> {
+        [EVIDENCE, name].concat()
+    }
+
     /// A register with more than one value.
     pub fn conflict(state_key: &[u8]) -> Vec<u8> {
         [b"K", state_key].concat()
