@@ -97,6 +97,11 @@ impl Chain {
         self.tip.as_ref().map_or(0, |tip| tip.size)
     }
 
+    /// The largest time in the last cut; 0 before the first checkpoint.
+    pub fn time(&self) -> Micros {
+        self.tip.as_ref().map_or(Micros(0), |tip| tip.time)
+    }
+
     /// The height that comes next; none after the last.
     pub fn next_height(&self) -> Option<Height> {
         self.height().map_or(Some(Height::FIRST), Height::next)

@@ -49,7 +49,7 @@ pub fn upgrade(db: &Db) -> Result<(), OpenError> {
 }
 
 /// The format of the database in `path`, where it can be told.
-pub fn found(path: &Path, tuning: Tuning) -> Option<u32> {
+fn found(path: &Path, tuning: Tuning) -> Option<u32> {
     db::peek(path, tuning, Family::Meta, meta::FORMAT)
         .ok()
         .flatten()

@@ -50,12 +50,12 @@ impl Snapshot<'_> {
             bounds: BTreeMap::new(),
             exists: false,
         };
+        if after.is_some() {
+            // Of what comes before, only whether there is any is asked for.
+            reading.certified(None, true)?;
+        }
         let goes_on = match after {
-            Some(After::Uncertified(..)) => {
-                // What is certified comes before, and only whether there is any is asked for.
-                reading.certified(None, true)?;
-                true
-            }
+            Some(After::Uncertified(..)) => true,
             Some(After::Certified(index, slot)) => reading.certified(Some((index, slot)), false)?,
             None => reading.certified(None, false)?,
         };
@@ -96,7 +96,6 @@ impl Reading<'_, '_> {
         let mut walk = reader.walk(Family::Final, &certified::elements(&self.state_key))?;
         match after {
             Some((index, slot)) => {
-                // Whether any comes before does not matter to those who ask for more.
                 walk.seek(&certified::element(&self.state_key, index, slot))?;
                 if walk.item().and_then(|(key, _)| certified::parse_element(key)) == after {
                     walk.next()?;

@@ -9,9 +9,8 @@ use rocksdb::WriteBatch;
 use crate::author;
 use crate::copied::Place;
 use crate::error::{IdentityError, OpenError, StorageError, WriteError};
-use crate::format;
 use crate::identity::{Identity, Passphrase};
-use crate::ledger::{DATABASE, Ledger, Options, is_store};
+use crate::ledger::{Ledger, Options};
 use crate::schema::{FORMAT, Family, meta};
 use crate::transaction::Committed;
 use crate::votes;
@@ -155,19 +154,13 @@ impl Ledger {
 }
 
 impl Options {
-    /// Rewrites a store in an older format in the current one. Tells which it had.
+    /// Rewrites a store in an older format in the current one. Tells which that is.
     ///
     /// # Errors
     /// Those of [`Options::open`]: a format newer than this version cannot be read at all.
     pub fn upgrade(&self, dir: impl AsRef<Path>) -> Result<u32, OpenError> {
-        let dir = dir.as_ref();
-        if !is_store(dir) {
-            return Err(OpenError::NotFound(dir.to_owned()));
-        }
         // Opening it rewrites it.
-        let found = format::found(&dir.join(DATABASE), self.tuning());
-        self.open(dir)?;
-        Ok(found.unwrap_or(FORMAT))
+        self.open(dir).map(|_| FORMAT)
     }
 }
 

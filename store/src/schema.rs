@@ -16,7 +16,11 @@
 //! | `final` | a tag and more, see [`certified`] | the certified log, how far certified cuts go, their state |
 //! | `tree` | a tag and more, see [`tree`] | the tree over the certified state |
 
-use quipu_merge::{AuthorKey, BlockId, Dot, Height, Lane, Micros, Seq};
+pub mod certified;
+pub mod checkpoints;
+pub mod tree;
+
+use quipu_merge::{BlockId, Dot, Lane, Micros, Seq};
 
 /// The version of this layout.
 pub const FORMAT: u32 = 2;
@@ -258,157 +262,6 @@ pub mod meta {
     /// A waiting event.
     pub fn waiting(event: [u8; 32]) -> Vec<u8> {
         [b"W", event.as_slice()].concat()
-    }
-}
-
-/// Keys of the family `checkpoints`.
-pub mod checkpoints {
-    use super::Height;
-
-    /// What the keys of those begin with that count.
-    pub const KEPT: u8 = b'k';
-    /// What the keys of those begin with that wait for the events of their cuts.
-    pub const PENDING: u8 = b'p';
-    /// What the keys of those begin with that contradict what is held.
-    pub const DIVERGED: u8 = b'd';
-
-    /// What the keys of validators' lines of notes begin with.
-    pub const COSIGNED: u8 = b's';
-
-    /// The lines of the note of a checkpoint.
-    pub fn cosigned(height: Height) -> [u8; 9] {
-        tagged(COSIGNED, height)
-    }
-
-    /// The parts of a checkpoint.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    #[repr(u8)]
-    pub enum Part {
-        /// The checkpoint itself.
-        Header = b'h',
-        /// Its certificate.
-        Certificate = b'c',
-        /// The block of its heads.
-        Cut = b'u',
-        /// The block of the keys that certify the next height.
-        Validators = b'v',
-    }
-
-    /// A part of a checkpoint that counts.
-    pub fn kept(height: Height, part: Part) -> [u8; 10] {
-        let mut key = [0; 10];
-        key[..9].copy_from_slice(&tagged(KEPT, height));
-        key[9] = part as u8;
-        key
-    }
-
-    /// A checkpoint that waits.
-    pub fn pending(height: Height) -> [u8; 9] {
-        tagged(PENDING, height)
-    }
-
-    /// What contradicts what is held: by the height and the checkpoint's id.
-    pub fn diverged(height: Height, id: [u8; 32]) -> Vec<u8> {
-        [tagged(DIVERGED, height).as_slice(), &id].concat()
-    }
-
-    /// Reads the height back.
-    pub fn parse_height(key: &[u8]) -> Option<Height> {
-        let (_, rest) = key.split_first()?;
-        Some(Height(u64::from_be_bytes(*rest.first_chunk()?)))
-    }
-
-    fn tagged(tag: u8, height: Height) -> [u8; 9] {
-        let mut key = [tag; 9];
-        key[1..].copy_from_slice(&height.0.to_be_bytes());
-        key
-    }
-}
-
-/// Keys of the family `final`.
-pub mod certified {
-    use super::{AuthorKey, Dot, dot_key};
-
-    /// What the entries of the certified log begin with: the event's place, and the hashes that its
-    /// leaf adds to the log's tree.
-    pub const LOG: u8 = b'l';
-    /// What the marks begin with of how far a cut goes on a lane: the height.
-    pub const BOUNDARY: u8 = b'b';
-    /// What the records of the certified state begin with.
-    pub const STATE: u8 = b's';
-    /// What the entries of lists begin with, in the order of the certified log: lane and time.
-    pub const ELEMENT: u8 = b'e';
-    /// What the records of roles begin with.
-    pub const ROLES: u8 = b'm';
-
-    /// An entry of the certified log.
-    pub fn log(index: u64) -> [u8; 9] {
-        let mut key = [LOG; 9];
-        key[1..].copy_from_slice(&index.to_be_bytes());
-        key
-    }
-
-    /// The last event of a cut on a lane.
-    pub fn boundary(dot: Dot) -> [u8; 13] {
-        let mut key = [BOUNDARY; 13];
-        key[1..].copy_from_slice(&dot_key(dot));
-        key
-    }
-
-    /// The certified state of a key.
-    pub fn state(state_key: &[u8]) -> Vec<u8> {
-        [&[STATE], state_key].concat()
-    }
-
-    /// What the entries of a list begin with.
-    pub fn elements(state_key: &[u8]) -> Vec<u8> {
-        [&[ELEMENT], state_key].concat()
-    }
-
-    /// An entry of a list: by the event's index in the log, and the slot.
-    pub fn element(state_key: &[u8], index: u64, slot: u16) -> Vec<u8> {
-        [&[ELEMENT], state_key, &index.to_be_bytes(), &slot.to_be_bytes()].concat()
-    }
-
-    /// Reads index and slot of a list's entry back.
-    pub fn parse_element(key: &[u8]) -> Option<(u64, u16)> {
-        let (rest, slot) = key.split_last_chunk::<2>()?;
-        let (_, index) = rest.split_last_chunk::<8>()?;
-        Some((u64::from_be_bytes(*index), u16::from_be_bytes(*slot)))
-    }
-
-    /// What an author holds.
-    pub fn roles(author: AuthorKey) -> [u8; 33] {
-        let mut key = [ROLES; 33];
-        key[1..].copy_from_slice(&author.0);
-        key
-    }
-}
-
-/// Keys of the family `tree`.
-pub mod tree {
-    use super::Height;
-
-    /// What the nodes begin with.
-    pub const NODE: u8 = b'n';
-    /// What the marks begin with of nodes that a tree no longer has.
-    pub const STALE: u8 = b'x';
-
-    /// A node.
-    pub fn node(key: &[u8]) -> Vec<u8> {
-        [&[NODE], key].concat()
-    }
-
-    /// A node that trees from this height on do not have.
-    pub fn stale(height: Height, key: &[u8]) -> Vec<u8> {
-        [&[STALE], height.0.to_be_bytes().as_slice(), key].concat()
-    }
-
-    /// Reads height and node of a mark back.
-    pub fn parse_stale(key: &[u8]) -> Option<(Height, &[u8])> {
-        let (_, rest) = key.split_first()?;
-        let (height, node) = rest.split_first_chunk::<8>()?;
-        Some((Height(u64::from_be_bytes(*height)), node))
     }
 }
 

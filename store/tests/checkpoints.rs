@@ -379,25 +379,3 @@ fn what_does_not_fit_is_refused() {
     assert_eq!(ledger.certification(), quipu_store::CertificationStatus::default());
     assert_eq!(ledger.accept(good).unwrap(), Acceptance::Counted);
 }
-
-/// Prints how long it takes to derive and to count 10,000 new events.
-#[test]
-#[ignore = "a measurement"]
-fn deriving_is_fast() {
-    for (name, keys) in [("distinct keys", 1_000_000), ("1,000 keys", 1_000)] {
-        let dir = TempDir::new().unwrap();
-        let ledger = create(&dir);
-        for round in 0..3_u32 {
-            for number in 0..10_000_u32 {
-                put(&ledger, &format!("key/{}", (round * 10_000 + number) % keys), b"a value");
-            }
-            let heads = ledger.snapshot().unwrap().heads().unwrap();
-            let start = std::time::Instant::now();
-            let derived = ledger.derive(&heads).unwrap();
-            let deriving = start.elapsed();
-            let start = std::time::Instant::now();
-            ledger.accept(certified(derived)).unwrap();
-            println!("{name}, round {round}: derive {deriving:?}, accept {:?}", start.elapsed());
-        }
-    }
-}

@@ -198,12 +198,22 @@ fn check_key(snapshot: &Snapshot<'_>, dump: &Value, key: &str, what: &str) {
         assert!(!snapshot.member_adds(key, member).unwrap().is_empty(), "{what}");
     }
     assert!(!snapshot.has_member(key, b"never").unwrap(), "{what}");
-    let mut values = Vec::new();
+    let (mut values, mut places) = (Vec::new(), Vec::new());
     let exists = snapshot.list(key, |element| {
+        places.push((element.event, element.slot));
         values.push(shown(element.value));
         true
     });
     assert_eq!(exists.unwrap(), !values.is_empty(), "list {what}");
+    for at in (0..places.len()).step_by(1 + places.len() / 4) {
+        let mut rest = Vec::new();
+        let exists = snapshot.list_after(key, Some(places[at]), |element| {
+            rest.push((element.event, element.slot));
+            true
+        });
+        assert!(exists.unwrap(), "list {what}");
+        assert_eq!(rest, places[at + 1..], "list after {:?} of {what}", places[at]);
+    }
     assert_eq!(json!(values), or_empty(&dump["lists"][key]), "list {what}");
 }
 

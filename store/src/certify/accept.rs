@@ -38,7 +38,8 @@ impl Ledger {
             let state = self.certifying.lock();
             let first = state.pending.first_key_value().map(|(height, _)| *height);
             let counts = first.is_none_or(|first| height < first);
-            (state.chain.height() >= Some(height), counts, state.chain.clone())
+            let held = height >= Height::FIRST && state.chain.height() >= Some(height);
+            (held, counts, state.chain.clone())
         };
         if held {
             return self.accept_again(certified, counts);

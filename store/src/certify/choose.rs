@@ -1,5 +1,6 @@
 //! Choosing the cut to be certified next.
 
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
 use quipu_merge::{Clock, Dot, EventId, Lane, Micros, Seq};
@@ -27,6 +28,15 @@ impl Ledger {
         reports: &[Vec<EventId>],
         quorum: usize,
     ) -> Result<Option<Vec<EventId>>, ReadError> {
+        self.choose_up_to(reports, quorum, MAX_CHOSEN_EVENTS)
+    }
+
+    fn choose_up_to(
+        &self,
+        reports: &[Vec<EventId>],
+        quorum: usize,
+        limit: u64,
+    ) -> Result<Option<Vec<EventId>>, ReadError> {
         let snapshot = self.snapshot()?;
         let mut clocks = Vec::with_capacity(reports.len());
         for heads in reports {
@@ -49,8 +59,8 @@ impl Ledger {
             let (cut, last) = (|lane| cut.seq(lane), |lane| last.seq(lane));
             lanes.count(&cut) - lanes.count(&last)
         };
-        if new(&chosen) > MAX_CHOSEN_EVENTS {
-            chosen = earliest(&snapshot, &chosen, &last, &new)?;
+        if new(&chosen) > limit {
+            chosen = earliest(&snapshot, &chosen, &last, &|cut| new(cut).cmp(&limit))?;
         }
         Ok(Some(snapshot.heads_within(&chosen)?))
     }
@@ -70,13 +80,13 @@ fn common(clocks: &[Clock], quorum: usize) -> Clock {
     positions.collect()
 }
 
-/// What of a cut lies before some time, so that it has no more new events than it may have: what an
-/// event follows is earlier than it. At least one is new.
+/// What of a cut lies before some time, so that it has no more new events than it may have, as `size`
+/// compares them: what an event follows is earlier than it.
 fn earliest(
     snapshot: &Snapshot<'_>,
     cut: &Clock,
     last: &Clock,
-    new: &dyn Fn(&Clock) -> u64,
+    size: &dyn Fn(&Clock) -> Ordering,
 ) -> Result<Clock, ReadError> {
     let up_to = |time: Micros| -> Result<Clock, ReadError> {
         let mut within = last.clone();
@@ -93,16 +103,12 @@ fn earliest(
     while low < high {
         let middle = Micros(low.0.midpoint(high.0));
         let within = up_to(middle)?;
-        match new(&within) {
-            0 => low = Micros(middle.0 + 1),
-            count if count > MAX_CHOSEN_EVENTS => {
-                high = middle;
-                exceeds = Some(within);
-            }
-            _ => {
-                fits = Some(within);
-                low = Micros(middle.0 + 1);
-            }
+        if size(&within) == Ordering::Greater {
+            high = middle;
+            exceeds = Some(within);
+        } else {
+            low = Micros(middle.0 + 1);
+            fits = Some(within).filter(|within| !within.within(last)).or(fits);
         }
     }
     Ok(fits.or(exceeds).unwrap_or_else(|| cut.clone()))
@@ -130,6 +136,27 @@ fn last_by(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ledger::NewLedger;
+
+    #[test]
+    fn of_too_many_events_the_earliest_are_chosen() {
+        let dir = tempfile::tempdir().unwrap();
+        let ledger = Ledger::create(dir.path().join("l"), &NewLedger::default()).unwrap();
+        let put = |number: u8| {
+            let mut transaction = ledger.transaction();
+            transaction.put("k", &[number]).unwrap();
+            transaction.commit().unwrap().event
+        };
+        let events: Vec<_> = (0..9).map(put).collect();
+        let reports = [vec![events[8]], vec![events[6]]];
+        let choose = |limit| ledger.choose_up_to(&reports, 2, limit).unwrap().unwrap();
+        assert_eq!(choose(8), [events[6]]);
+        assert_eq!(choose(7), [events[5]]);
+        assert_eq!(choose(2), [events[0]]);
+        assert_eq!(choose(1), [ledger.id()]);
+        // Better too many than none.
+        assert_eq!(choose(0), [ledger.id()]);
+    }
 
     #[test]
     fn what_a_quorum_has_is_chosen_lane_by_lane() {

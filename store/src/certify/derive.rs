@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use quipu_merge::{
-    CertifiedCuts, Checkpoint, Clock, CutBlock, EventId, Height, LogTree, Micros, StateNodes,
+    CertifiedCuts, Chain, Checkpoint, Clock, CutBlock, EventId, Height, LogTree, StateNodes,
     StateUpdate, ValidatorsBlock, event_leaf_hash, update_state,
 };
 
-use super::finality::{Finality, number_of};
+use super::finality::number_of;
 use super::fold::{FinalEvent, Fold, Op, read_between};
 use super::read::LogHashes;
+use super::source::FinalRecords;
 use super::staged::Staged;
-use super::{Derivation, DeriveError, leaves, records};
+use super::{Derivation, DeriveError, leaves};
 use crate::db::Reader;
 use crate::error::StorageError;
 use crate::ledger::Ledger;
@@ -45,43 +46,63 @@ impl Ledger {
         if let Some(staged) = self.staged.find(finality.chain.tip(), cut.seal().0) {
             return Ok(staged);
         }
-        let staged =
-            Arc::new(Derive { snapshot: &snapshot, finality: &finality, clock, cut }.run()?);
+        let damaged = |_| StorageError::damaged("the certified log");
+        let reader = snapshot.reader();
+        let base = Base {
+            cuts: &finality.cuts,
+            chain: &finality.chain,
+            log: LogTree::resume(finality.chain.size(), &LogHashes::new(reader))
+                .map_err(damaged)?,
+            records: &reader,
+            nodes: &TreeNodes(reader),
+        };
+        let staged = Arc::new(base.derive(&snapshot, clock, cut)?);
         self.staged.keep(staged.clone());
         Ok(staged)
     }
 }
 
-struct Derive<'d, 'l> {
-    snapshot: &'d Snapshot<'l>,
-    finality: &'d Finality,
-    clock: Clock,
-    cut: CutBlock,
+/// What is certified before a checkpoint that is derived.
+pub struct Base<'b, N> {
+    /// The cuts.
+    pub cuts: &'b CertifiedCuts,
+    /// The chain of their checkpoints.
+    pub chain: &'b Chain,
+    /// The certified log.
+    pub log: LogTree,
+    /// The certified state by key.
+    pub records: &'b dyn FinalRecords,
+    /// The tree over it.
+    pub nodes: &'b N,
 }
 
-impl Derive<'_, '_> {
-    fn run(self) -> Result<Staged, DeriveError> {
-        let Self { snapshot, finality, clock, cut } = self;
-        let (reader, chain) = (snapshot.reader(), &finality.chain);
+impl<N: StateNodes<Error: std::error::Error + 'static>> Base<'_, N> {
+    /// Derives the next checkpoint over a cut that contains the last, with these heads.
+    pub fn derive(
+        self,
+        snapshot: &Snapshot<'_>,
+        clock: Clock,
+        cut: CutBlock,
+    ) -> Result<Staged, DeriveError> {
+        let Self { cuts, chain, mut log, records, nodes } = self;
         if snapshot.published().authority.genesis().validators.is_empty() {
             return Err(DeriveError::NoValidators);
         }
         let height = chain.next_height().ok_or(DeriveError::LastHeight)?;
-        let events = read_between(snapshot, finality.cuts.latest(), &clock)?;
+        let events = read_between(snapshot, cuts.latest(), &clock)?;
         // The cut is certified itself then.
-        let mut certified = finality.cuts.clone();
+        let mut certified = cuts.clone();
         certified.push(&clock);
         let verdicts = snapshot.judge(&clock, &certified);
         let mut ops = Vec::with_capacity(3 * events.len());
-        let root = log(reader, chain.size(), &events, &mut ops)?;
-        boundaries(&finality.cuts, &clock, height, &mut ops);
-        let place = (number_of(height), chain.size());
-        let cells = Fold::run(snapshot, &verdicts, place, &events, &mut ops)?;
-        let mut changes = leaves::changes(reader, &cells)?;
+        let place = (number_of(height), log.size());
+        append(&mut log, &events, &mut ops);
+        boundaries(cuts, &clock, height, &mut ops);
+        let cells = Fold::run(snapshot, records, &verdicts, place, &events, &mut ops)?;
+        let mut changes = leaves::changes(records, &cells)?;
         drop(cells);
-        let roles = verdicts.roles();
-        changes.extend(leaves::role_changes(reader, &roles, &mut ops)?);
-        let state = update_state(&TreeNodes(reader), chain.height(), height, changes);
+        changes.extend(leaves::role_changes(records, &verdicts.roles(), &mut ops)?);
+        let state = update_state(nodes, chain.height(), height, changes);
         let state = state.map_err(|error| StorageError::damaged(error.to_string()))?;
         let validators = validators(verdicts.validators(), chain.validators())?;
         let checkpoint = Checkpoint {
@@ -89,11 +110,11 @@ impl Derive<'_, '_> {
             height,
             prev: chain.tip(),
             cut: cut.seal().0,
-            size: chain.size() + events.len() as u64,
-            root,
+            size: log.size(),
+            root: log.root(),
             state: state.root,
             validators: validators.seal().0,
-            time: latest(reader, chain.height(), &events)?,
+            time: events.last().map_or(chain.time(), |event| event.time.max(chain.time())),
         };
         tree_ops(height, state, &mut ops);
         let malformed = |why| StorageError::damaged(format!("a derived checkpoint: {why}"));
@@ -104,23 +125,15 @@ impl Derive<'_, '_> {
     }
 }
 
-/// Appends to the certified log; tells its root.
-fn log(
-    reader: Reader<'_>,
-    size: u64,
-    events: &[FinalEvent],
-    ops: &mut Vec<Op>,
-) -> Result<[u8; 32], StorageError> {
-    let damaged = |_| StorageError::damaged("the certified log");
-    let mut tree = LogTree::resume(size, &LogHashes::new(reader)).map_err(damaged)?;
+/// Appends to the certified log.
+fn append(log: &mut LogTree, events: &[FinalEvent], ops: &mut Vec<Op>) {
     for event in events {
-        let key = certified::log(tree.size()).to_vec();
+        let key = certified::log(log.size()).to_vec();
         let mut entry = Vec::with_capacity(80);
         put_dot(&mut entry, event.dot);
-        tree.append(event_leaf_hash(event.id)).iter().for_each(|hash| entry.extend(hash));
+        log.append(event_leaf_hash(event.id)).iter().for_each(|hash| entry.extend(hash));
         ops.push(Op::put(Family::Final, key, entry));
     }
-    Ok(tree.root())
 }
 
 /// How far the cut goes on the lanes on which it goes further than those before.
@@ -149,17 +162,6 @@ fn validators(
     let next = if next.is_empty() { now.to_vec() } else { next };
     let count = next.len();
     ValidatorsBlock::new(next).map_err(|_| DeriveError::TooManyValidators(count))
-}
-
-/// The largest time in the cut.
-fn latest(
-    reader: Reader<'_>,
-    before: Option<Height>,
-    events: &[FinalEvent],
-) -> Result<Micros, StorageError> {
-    let before = before.map(|height| records::checkpoint(reader, height)).transpose()?;
-    let latest = events.last().map_or(Micros(0), |event| event.time);
-    Ok(before.map_or(latest, |checkpoint| checkpoint.time.max(latest)))
 }
 
 /// The nodes of the tree over the certified state.

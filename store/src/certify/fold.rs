@@ -9,6 +9,7 @@ use quipu_merge::{
 };
 use rayon::prelude::*;
 
+use super::source::FinalRecords;
 use super::state::{Cell, CertifiedPut};
 use crate::db::Reader;
 use crate::error::StorageError;
@@ -113,7 +114,7 @@ impl Cells {
         from.filter(|(_, (_, changed))| *changed).map(|(key, (cell, _))| (&**key, cell))
     }
 
-    fn load(reader: Reader<'_>, events: &[FinalEvent]) -> Result<Self, StorageError> {
+    fn load(records: &dyn FinalRecords, events: &[FinalEvent]) -> Result<Self, StorageError> {
         let damaged = || StorageError::damaged("a record of the certified state");
         let state_keys: BTreeSet<_> =
             events.par_iter().flat_map_iter(|event| event.body.data().iter().map(key_of)).collect();
@@ -122,7 +123,7 @@ impl Cells {
         for together in state_keys.chunks(TOGETHER) {
             let keys: Vec<_> = together.iter().map(|key| certified::state(key)).collect();
             let keys: Vec<_> = keys.iter().map(Vec::as_slice).collect();
-            let found = reader.get_many(Family::Final, &keys)?;
+            let found = records.get_many(&keys)?;
             for (state_key, record) in together.iter().zip(found) {
                 let kind = schema::kind_of(state_key).ok_or_else(damaged)?;
                 let cell = match record {
@@ -161,13 +162,14 @@ impl<'f> Fold<'f> {
     /// to `ops` what is to be written, and tells the keys that have changed.
     pub fn run(
         snapshot: &'f Snapshot<'f>,
+        records: &dyn FinalRecords,
         verdicts: &'f Verdicts,
         (number, index): (CutNumber, u64),
         events: &[FinalEvent],
         ops: &'f mut Vec<Op>,
     ) -> Result<Cells, StorageError> {
         let reader = snapshot.reader();
-        let cells = Cells::load(reader, events)?;
+        let cells = Cells::load(records, events)?;
         let clocks = Clocks { reader, known: HashMap::new(), positions: 0 };
         let mut fold = Self { reader, snapshot, verdicts, number, index, clocks, cells, ops };
         for event in events {

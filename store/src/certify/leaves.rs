@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use quipu_merge::{AuthorKey, EventId, Key, Leaf, LeafKind, Member, StateChange};
 
 use super::fold::{Cells, Op};
+use super::source::FinalRecords;
 use super::state::{Cell, CertifiedPut};
-use crate::db::Reader;
 use crate::error::StorageError;
 use crate::schema::{self, Family, Kind, certified};
 
@@ -15,7 +15,10 @@ use crate::schema::{self, Family, Kind, certified};
 type Members = BTreeMap<Member, Vec<EventId>>;
 
 /// What has become of the leaves of the keys that have changed.
-pub fn changes(reader: Reader<'_>, cells: &Cells) -> Result<Vec<StateChange>, StorageError> {
+pub fn changes(
+    records: &dyn FinalRecords,
+    cells: &Cells,
+) -> Result<Vec<StateChange>, StorageError> {
     let mut changes = Vec::new();
     let mut sets = BTreeSet::new();
     for (state_key, cell) in cells.changed() {
@@ -28,7 +31,7 @@ pub fn changes(reader: Reader<'_>, cells: &Cells) -> Result<Vec<StateChange>, St
         }
     }
     for key in sets {
-        let members = members(reader, &key, cells)?;
+        let members = members(records, &key, cells)?;
         changes.push(change(LeafKind::Set, &key, set_leaf(&text(&key)?, &members)));
     }
     Ok(changes)
@@ -36,18 +39,16 @@ pub fn changes(reader: Reader<'_>, cells: &Cells) -> Result<Vec<StateChange>, St
 
 /// What has become of the leaves of authors, and the records of what they hold.
 pub fn role_changes(
-    reader: Reader<'_>,
+    records: &dyn FinalRecords,
     roles: &BTreeMap<AuthorKey, Vec<&'static str>>,
     ops: &mut Vec<Op>,
 ) -> Result<Vec<StateChange>, StorageError> {
     let mut before = BTreeMap::new();
-    let mut walk = reader.walk(Family::Final, &[certified::ROLES])?;
-    walk.first()?;
-    while let Some((key, value)) = walk.item() {
+    records.each(&[certified::ROLES], &mut |key, value| {
         let author = key.get(1..).and_then(|key| key.try_into().ok()).ok_or_else(damaged)?;
         before.insert(AuthorKey(author), value.to_vec());
-        walk.next()?;
-    }
+        Ok(())
+    })?;
     let mut changes = Vec::new();
     for (author, held) in roles {
         let record = held.join(",").into_bytes();
@@ -66,7 +67,7 @@ pub fn role_changes(
 
 /// The encoding of the certified value of a key, if it exists.
 pub fn value(
-    reader: Reader<'_>,
+    records: &dyn FinalRecords,
     kind: LeafKind,
     key: &[u8],
 ) -> Result<Option<Vec<u8>>, StorageError> {
@@ -75,60 +76,28 @@ pub fn value(
         LeafKind::Counter => Kind::Counter,
         LeafKind::List => Kind::List,
         LeafKind::Set => Kind::Set,
-        LeafKind::Member => return member_value(reader, key),
+        LeafKind::Member => return member_value(records, key),
     };
     // What is no key has no value.
     let Ok(Some(key)) = std::str::from_utf8(key).map(|key| Key::new(key).ok()) else {
         return Ok(None);
     };
     if kind == Kind::Set {
-        let members = members(reader, key.as_str(), &Cells::default())?;
+        let members = members(records, key.as_str(), &Cells::default())?;
         return Ok(set_leaf(&key, &members).map(|leaf| leaf.value));
     }
     let state_key = schema::state_key(kind, key.as_str(), None);
-    let Some(record) = reader.get(Family::Final, &certified::state(&state_key))? else {
-        return Ok(None);
-    };
+    let Some(record) = records.get(&certified::state(&state_key))? else { return Ok(None) };
     let cell = Cell::decode(kind, &record).ok_or_else(damaged)?;
     Ok(leaf_of(&key, &cell).map(|leaf| leaf.value))
 }
 
-/// The leaves of the certified state, by what is kept of it.
-pub fn all_leaves(reader: Reader<'_>) -> Result<Vec<Leaf>, StorageError> {
-    let (mut leaves, mut sets) = (Vec::new(), BTreeSet::new());
-    let mut walk = reader.walk(Family::Final, &[certified::STATE])?;
-    walk.first()?;
-    while let Some((record_key, record)) = walk.item() {
-        let state_key = record_key.get(1..).unwrap_or_default();
-        let (kind, key, _) = schema::parse_state_key(state_key).ok_or_else(damaged)?;
-        let cell = Cell::decode(kind, record).ok_or_else(damaged)?;
-        if kind == Kind::Member {
-            sets.insert(key);
-        } else {
-            leaves.push(leaf_of(&text(&key)?, &cell).ok_or_else(damaged)?);
-        }
-        walk.next()?;
-    }
-    for key in sets {
-        let members = members(reader, &key, &Cells::default())?;
-        leaves.push(set_leaf(&text(&key)?, &members).ok_or_else(damaged)?);
-    }
-    let mut walk = reader.walk(Family::Final, &[certified::ROLES])?;
-    walk.first()?;
-    while let Some((key, _)) = walk.item() {
-        let author = key.get(1..).unwrap_or_default();
-        let value = member_value(reader, author)?.ok_or_else(damaged)?;
-        leaves.push(Leaf { key_hash: LeafKind::Member.key_hash(author), value });
-        walk.next()?;
-    }
-    Ok(leaves)
-}
-
-fn member_value(reader: Reader<'_>, author: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
+fn member_value(
+    records: &dyn FinalRecords,
+    author: &[u8],
+) -> Result<Option<Vec<u8>>, StorageError> {
     let Ok(author) = author.try_into().map(AuthorKey) else { return Ok(None) };
-    let Some(record) = reader.get(Family::Final, &certified::roles(author))? else {
-        return Ok(None);
-    };
+    let Some(record) = records.get(&certified::roles(author))? else { return Ok(None) };
     let words = std::str::from_utf8(&record).map_err(|_| damaged())?;
     let words: Vec<_> = words.split(',').collect();
     Ok(Some(Leaf::member(&author, &words).value))
@@ -158,7 +127,7 @@ fn set_leaf(key: &Key, members: &Members) -> Option<Leaf> {
 }
 
 /// The members of a set, with what has changed of them.
-fn members(reader: Reader<'_>, key: &str, cells: &Cells) -> Result<Members, StorageError> {
+fn members(records: &dyn FinalRecords, key: &str, cells: &Cells) -> Result<Members, StorageError> {
     let prefix = schema::state_key(Kind::Member, key, None);
     let mut members = Members::new();
     let mut take = |state_key: &[u8], cell: &Cell| {
@@ -176,13 +145,10 @@ fn members(reader: Reader<'_>, key: &str, cells: &Cells) -> Result<Members, Stor
         }
         Ok(())
     };
-    let mut walk = reader.walk(Family::Final, &certified::state(&prefix))?;
-    walk.first()?;
-    while let Some((record_key, value)) = walk.item() {
+    records.each(&certified::state(&prefix), &mut |record_key, value| {
         let state_key = record_key.get(1..).unwrap_or_default();
-        take(state_key, &Cell::decode(Kind::Member, value).ok_or_else(damaged)?)?;
-        walk.next()?;
-    }
+        take(state_key, &Cell::decode(Kind::Member, value).ok_or_else(damaged)?)
+    })?;
     for (state_key, cell) in cells.changed_from(&prefix) {
         take(state_key, cell)?;
     }

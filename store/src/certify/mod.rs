@@ -18,22 +18,22 @@ mod pending;
 mod proof;
 mod read;
 mod records;
+mod source;
 mod staged;
 mod state;
 
 use quipu_merge::{Certificate, Checkpoint, CheckpointId, CutBlock, Height, ValidatorsBlock};
 
 pub use self::choose::MAX_CHOSEN_EVENTS;
-pub use self::derive::TreeNodes;
+pub use self::derive::Base;
 pub use self::error::{AcceptError, DeriveError};
 pub use self::finality::Finality;
-pub use self::fold::{FinalEvent, read_between};
-pub use self::leaves::all_leaves;
+pub use self::fold::Op;
 pub use self::pending::Certifying;
 pub use self::proof::ProvenState;
 pub use self::read::LogHashes;
 pub use self::records::{unpack, unpack_divergence};
-pub use self::staged::StagedDerivations;
+pub use self::staged::{Staged, StagedDerivations};
 
 /// How many certified checkpoints wait at most for the events of their cuts.
 pub const MAX_PENDING_CHECKPOINTS: usize = 1_024;

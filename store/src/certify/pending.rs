@@ -156,3 +156,68 @@ impl Ledger {
         !self.certifying.lock().diverged.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use quipu_merge::{
+        BlockId, Certificate, Checkpoint, CheckpointId, Codec, CutBlock, Micros, Round,
+        ValidatorsBlock,
+    };
+
+    use super::*;
+    use crate::ledger::NewLedger;
+
+    fn checkpoint(height: u64) -> CertifiedCheckpoint {
+        let block = BlockId { codec: Codec::DagCbor, digest: [1; 32] };
+        let height = Height(height);
+        CertifiedCheckpoint {
+            checkpoint: Checkpoint {
+                ledger: EventId([1; 32]),
+                height,
+                prev: None,
+                cut: block,
+                size: 1,
+                root: [2; 32],
+                state: [3; 32],
+                validators: block,
+                time: Micros(4),
+            },
+            certificate: Certificate {
+                checkpoint: CheckpointId([5; 32]),
+                height,
+                round: Round(0),
+                signatures: Vec::new(),
+            },
+            cut: CutBlock::new(vec![EventId([1; 32])]).unwrap(),
+            validators: ValidatorsBlock::new(vec![quipu_merge::AuthorKey([1; 32])]).unwrap(),
+        }
+    }
+
+    fn empty() -> State {
+        let dir = tempfile::tempdir().unwrap();
+        let ledger = Ledger::create(dir.path().join("l"), &NewLedger::default()).unwrap();
+        let chain = Chain::new(ledger.id(), &ledger.genesis());
+        State { chain, pending: BTreeMap::new(), bytes: 0, diverged: Vec::new(), lacks: None }
+    }
+
+    #[test]
+    fn there_is_room_for_so_many() {
+        let mut state = empty();
+        for height in 1..=MAX_PENDING_CHECKPOINTS as u64 {
+            assert!(state.has_room(1));
+            state.insert(checkpoint(height), 1);
+        }
+        assert!(!state.has_room(1));
+        state.remove(Height::FIRST);
+        assert!(state.has_room(1));
+    }
+
+    #[test]
+    fn there_is_room_for_so_much() {
+        let mut state = empty();
+        state.insert(checkpoint(1), MAX_PENDING_CHECKPOINT_BYTES - 10);
+        assert!(state.has_room(10) && !state.has_room(11));
+        state.remove(Height::FIRST);
+        assert!(state.has_room(MAX_PENDING_CHECKPOINT_BYTES));
+    }
+}

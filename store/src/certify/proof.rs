@@ -36,7 +36,7 @@ impl Snapshot<'_> {
         let key_hash = kind.key_hash(key);
         let (reader, last) = (self.reader(), self.certified_height());
         if last == Some(height) {
-            let value = leaves::value(reader, kind, key)?;
+            let value = leaves::value(&reader, kind, key)?;
             let proof = prove(&TreeNodes(reader), height, key_hash)?;
             return Ok(Some(ProvenState { value, proof }));
         }

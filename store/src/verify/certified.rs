@@ -1,16 +1,19 @@
-//! What is certified: the chain, the log, how far its cuts go, and the state of the last of them.
+//! What is certified: every checkpoint is derived again, from the first on, and compared.
+
+use std::collections::BTreeMap;
 
 use quipu_merge::{
-    CertifiedCuts, Chain, Checkpoint, Clock, Height, Leaf, LogTree, Operation, event_leaf_hash,
-    prove_state,
+    CertifiedCuts, Chain, Clock, EventId, Height, LogTree, StateNodes, event_leaf_hash,
 };
 
-use super::Check;
-use crate::certify::{CertifiedCheckpoint, FinalEvent, TreeNodes, read_between};
+use super::{Check, hex};
+use crate::certify::{self, Base, CertifiedCheckpoint, DeriveError, Op, Staged};
 use crate::error::{ReadError, StorageError};
-use crate::judge::key_of;
-use crate::record::{put_dot, put_number};
-use crate::schema::{Family, certified, checkpoints};
+use crate::lookup::Stored;
+use crate::record;
+use crate::schema::{Family, certified, checkpoints, tree};
+
+type Records = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// Replays all certified checkpoints and compares.
 pub fn check(check: &mut Check<'_, '_, '_>) -> Result<(), StorageError> {
@@ -18,42 +21,30 @@ pub fn check(check: &mut Check<'_, '_, '_>) -> Result<(), StorageError> {
     let mut replay = Replay {
         chain: Chain::new(authority.ledger(), authority.genesis()),
         cuts: CertifiedCuts::new(),
-        tree: LogTree::new(),
-        boundaries: 0,
-        elements: 0,
+        log: LogTree::new(),
+        written: 0,
+        records: Records::new(),
+        nodes: Nodes::default(),
     };
-    let mut height = Height::FIRST;
-    while let Some(found) = sound(check, height, |check| check.snapshot.checkpoint(height))? {
-        let Some(certified) = found else { break };
+    let mut next = Some(Height::FIRST);
+    while let Some(height) = next {
+        let found = sound(check, height, |check| check.snapshot.checkpoint(height))?;
+        let Some(Some(certified)) = found else { break };
         if !replay.checkpoint(check, &certified)? {
             return Ok(());
         }
-        let Some(next) = height.next() else { break };
-        height = next;
+        next = height.next();
     }
     if replay.chain.height() != check.snapshot.certified_height() {
         check.find("the chain of checkpoints has a gap");
         return Ok(());
     }
-    for (tag, what, expected) in [
-        (certified::LOG, "entries of the certified log", replay.tree.size()),
-        (certified::BOUNDARY, "marks of how far certified cuts go", replay.boundaries),
-        (certified::ELEMENT, "entries of certified lists", replay.elements),
-    ] {
-        let found = check.each(Family::Final, &[tag], |_, _, _| Ok(()))?;
-        if found != expected {
-            check.find(format!("there are {found} {what} where {expected} should be"));
-        }
-    }
-    let parts = check.each(Family::Checkpoints, &[checkpoints::KEPT], |_, _, _| Ok(()))?;
-    if parts != 4 * u64::from(replay.cuts.len()) {
-        check.find("there are records of checkpoints that do not belong there");
-    }
+    replay.compare(check)?;
     for tag in [checkpoints::PENDING, checkpoints::DIVERGED] {
         check.each(Family::Checkpoints, &[tag], |check, _, record| {
             let read = match tag {
-                checkpoints::PENDING => crate::certify::unpack(record).map(drop),
-                _ => crate::certify::unpack_divergence(record).map(drop),
+                checkpoints::PENDING => certify::unpack(record).map(drop),
+                _ => certify::unpack_divergence(record).map(drop),
             };
             check.sound("a checkpoint that does not count", read).map(drop)
         })?;
@@ -61,12 +52,27 @@ pub fn check(check: &mut Check<'_, '_, '_>) -> Result<(), StorageError> {
     check_state(check, &replay)
 }
 
+/// The tree over the state of the last height that was replayed.
+#[derive(Default)]
+struct Nodes(Records);
+
+impl StateNodes for Nodes {
+    type Error = std::convert::Infallible;
+
+    fn read(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Self::Error> {
+        Ok(self.0.get(&tree::node(key)).cloned())
+    }
+}
+
 struct Replay {
     chain: Chain,
     cuts: CertifiedCuts,
-    tree: LogTree,
-    boundaries: u64,
-    elements: u64,
+    log: LogTree,
+    /// How many records of the log, of boundaries and of lists there should be.
+    written: u64,
+    /// The records of the certified state.
+    records: Records,
+    nodes: Nodes,
 }
 
 impl Replay {
@@ -78,87 +84,118 @@ impl Replay {
     ) -> Result<bool, StorageError> {
         let CertifiedCheckpoint { checkpoint, certificate, cut, validators } = certified;
         let height = checkpoint.height;
-        if let Err(why) = self.chain.accept(checkpoint, certificate, validators) {
-            check.find(format!("checkpoint {height}: {why}"));
-            return Ok(false);
-        }
-        if cut.seal().0 != checkpoint.cut {
-            check.find(format!("checkpoint {height}: its cut is another"));
-            return Ok(false);
-        }
         let clock = sound(check, height, |check| check.snapshot.clock_of_heads(cut.heads()))?;
         let Some(clock) = clock else { return Ok(false) };
         if !self.cuts.latest().within(&clock) {
             check.find(format!("checkpoint {height}: its cut does not contain the one before"));
             return Ok(false);
         }
-        let events = read_between(check.snapshot, self.cuts.latest(), &clock);
-        let Some(events) = check.sound(&format!("checkpoint {height}"), events)? else {
+        let derived = sound(check, height, |check| self.derive(check, certified, clock))?;
+        let Some(staged) = derived else { return Ok(false) };
+        if staged.derivation.checkpoint != *checkpoint {
+            check.find(format!("checkpoint {height}: it is not what its events come to"));
+        }
+        if let Err(why) = self.chain.accept(checkpoint, certificate, validators) {
+            check.find(format!("checkpoint {height}: {why}"));
             return Ok(false);
-        };
-        self.boundaries(check, height, &clock)?;
-        for event in &events {
-            self.event(check, height, event)?;
         }
-        if (self.tree.size(), self.tree.root()) != (checkpoint.size, checkpoint.root) {
-            check.find(format!("checkpoint {height}: its log is not that of its events"));
+        self.cuts.push(&staged.clock);
+        for op in staged.ops {
+            self.apply(check, height, op)?;
         }
-        self.cuts.push(&clock);
         Ok(true)
     }
 
-    fn boundaries(
+    fn derive(
+        &self,
+        check: &Check<'_, '_, '_>,
+        certified: &CertifiedCheckpoint,
+        clock: Clock,
+    ) -> Result<Staged, ReadError> {
+        let base = Base {
+            cuts: &self.cuts,
+            chain: &self.chain,
+            log: self.log.clone(),
+            records: &self.records,
+            nodes: &self.nodes,
+        };
+        let derived = base.derive(check.snapshot, clock, certified.cut.clone());
+        Ok(derived.map_err(|error| match error {
+            DeriveError::Storage(error) => error,
+            other => StorageError::damaged(other.to_string()),
+        })?)
+    }
+
+    /// What stays as it is is compared at once, and the rest at last.
+    fn apply(
         &mut self,
         check: &mut Check<'_, '_, '_>,
         height: Height,
-        clock: &Clock,
+        op: Op,
     ) -> Result<(), StorageError> {
-        let mut record = Vec::new();
-        put_number(&mut record, height.0);
-        for dot in clock.iter().filter(|dot| !self.cuts.covers(*dot)) {
-            self.boundaries += 1;
-            let found = check.get(Family::Final, &certified::boundary(dot))?;
-            if found.as_deref() != Some(&record) {
-                check.find(format!(
-                    "checkpoint {height}: {} is not marked as its last on the lane",
-                    super::at(dot)
-                ));
+        let Op { family, key, value } = op;
+        match (family, key.first().copied(), value) {
+            (Family::Tree, Some(tree::STALE), _) => {
+                let node = tree::parse_stale(&key).map(|(_, node)| tree::node(node));
+                node.and_then(|node| self.nodes.0.remove(&node));
+            }
+            (Family::Tree, _, Some(node)) => drop(self.nodes.0.insert(key, node)),
+            (_, Some(certified::STATE | certified::ROLES), Some(record)) => {
+                self.records.insert(key, record);
+            }
+            (_, _, None) => drop(self.records.remove(&key)),
+            (_, tag, Some(record)) => {
+                self.written += 1;
+                if tag == Some(certified::LOG) {
+                    self.append(check, &record)?;
+                }
+                if check.get(Family::Final, &key)?.as_deref() != Some(&record) {
+                    check.find(format!("checkpoint {height}: its record {} is another", hex(&key)));
+                }
             }
         }
         Ok(())
     }
 
-    fn event(
-        &mut self,
-        check: &mut Check<'_, '_, '_>,
-        height: Height,
-        event: &FinalEvent,
-    ) -> Result<(), StorageError> {
-        let index = self.tree.size();
-        let mut entry = Vec::new();
-        put_dot(&mut entry, event.dot);
-        self.tree.append(event_leaf_hash(event.id)).iter().for_each(|hash| entry.extend(hash));
-        if check.get(Family::Final, &certified::log(index))?.as_deref() != Some(&entry) {
-            check.find(format!("checkpoint {height}: entry {index} of the log is another"));
+    /// Appends the event of an entry to the log.
+    fn append(&mut self, check: &Check<'_, '_, '_>, entry: &[u8]) -> Result<(), StorageError> {
+        let damaged = || StorageError::damaged("an entry of the certified log");
+        let dot = record::Reader(entry).dot().ok_or_else(damaged)?;
+        let stored = Stored::read(check.reader(), dot)?;
+        self.log.append(event_leaf_hash(EventId::of(stored.record()?.event)));
+        Ok(())
+    }
+
+    /// Compares what is left with what is kept.
+    fn compare(&self, check: &mut Check<'_, '_, '_>) -> Result<(), StorageError> {
+        for (family, what, records) in [
+            (Family::Final, "the certified state", &self.records),
+            (Family::Tree, "the tree over the certified state", &self.nodes.0),
+        ] {
+            let mut wrong = 0_u64;
+            for (key, record) in records {
+                wrong += u64::from(check.get(family, key)?.as_deref() != Some(record));
+            }
+            if wrong > 0 {
+                check.find(format!("{wrong} records of {what} are not what they should be"));
+            }
         }
-        for (slot, operation) in (0_u16..).zip(event.body.data()) {
-            if !matches!(operation, Operation::Append { .. }) {
-                continue;
-            }
-            self.elements += 1;
-            let mut entry = Vec::new();
-            put_number(&mut entry, u64::from(event.dot.lane.0));
-            put_number(&mut entry, event.time.0);
-            let key = certified::element(&key_of(operation), index, slot);
-            if check.get(Family::Final, &key)?.as_deref() != Some(&entry) {
-                check.find(format!("event {}: its value {slot} is not in its list", event.id));
-            }
+        let expected = self.written + self.records.len() as u64;
+        let found = check.each(Family::Final, &[], |_, _, _| Ok(()))?;
+        if found != expected {
+            check.find(format!(
+                "there are {found} records of what is certified where {expected} should be"
+            ));
+        }
+        let parts = check.each(Family::Checkpoints, &[checkpoints::KEPT], |_, _, _| Ok(()))?;
+        if parts != 4 * u64::from(self.cuts.len()) {
+            check.find("there are records of checkpoints that do not belong there");
         }
         Ok(())
     }
 }
 
-/// Folds the state of the last certified cut again, by the replicated types.
+/// Folds the state of the last certified cut at once, by the replicated types.
 fn check_state(check: &mut Check<'_, '_, '_>, replay: &Replay) -> Result<(), StorageError> {
     let Some(height) = replay.chain.height() else { return Ok(()) };
     let folded = sound(check, height, |check| {
@@ -166,40 +203,14 @@ fn check_state(check: &mut Check<'_, '_, '_>, replay: &Replay) -> Result<(), Sto
         let verdicts = snapshot.judge(replay.cuts.latest(), &replay.cuts);
         let (state, _) = snapshot.fold(replay.cuts.latest(), &verdicts)?;
         let header = snapshot.checkpoint(height)?.map(|certified| certified.checkpoint);
-        Ok((state.leaves(&verdicts.roles()), header))
+        Ok((quipu_merge::state_root(state.leaves(&verdicts.roles())), header))
     })?;
-    let Some((leaves, Some(header))) = folded else { return Ok(()) };
-    let mut roots = 0_u64;
-    for leaf in &leaves {
-        roots += u64::from(proves(check, &header, leaf)?);
-    }
-    if roots != leaves.len() as u64 {
-        let lacking = leaves.len() as u64 - roots;
-        check.find(format!("checkpoint {height}: its tree lacks {lacking} leaves of its state"));
-    }
-    let root = quipu_merge::state_root(leaves.iter().cloned());
-    if root.as_ref() != Ok(&header.state) {
-        check.find(format!("checkpoint {height}: its state is not what its events come to"));
-    }
-    let kept = crate::certify::all_leaves(check.reader());
-    let Some(mut kept) = check.sound("the certified state", kept)? else { return Ok(()) };
-    let mut leaves = leaves;
-    leaves.sort_unstable_by_key(|leaf| leaf.key_hash);
-    kept.sort_unstable_by_key(|leaf| leaf.key_hash);
-    if leaves != kept {
-        check.find("the certified state is not what the certified events come to");
+    if let Some((root, Some(header))) = folded
+        && root != Ok(header.state)
+    {
+        check.find(format!("checkpoint {height}: two ways of folding its state disagree"));
     }
     Ok(())
-}
-
-/// Whether the tree that is kept shows a leaf.
-fn proves(
-    check: &mut Check<'_, '_, '_>,
-    header: &Checkpoint,
-    leaf: &Leaf,
-) -> Result<bool, StorageError> {
-    let proof = prove_state(&TreeNodes(check.reader()), header.height, leaf.key_hash);
-    Ok(proof.is_ok_and(|proof| proof.check(header.state, leaf.key_hash, Some(&leaf.value)).is_ok()))
 }
 
 /// Makes a finding out of damage, and of what is missing.

@@ -64,7 +64,8 @@ impl std::fmt::Display for Finding {
 
 impl Ledger {
     /// Checks every hash, signature, link, index and derived value, as of now. Others may write
-    /// meanwhile. Memory grows with the current state, not with the history.
+    /// meanwhile. Memory grows with the current and the certified state, and with what one checkpoint
+    /// certifies, not with the history.
     ///
     /// What is wrong with the content of the store is a finding, and the rest is checked all the
     /// same; one fault may cause many findings.
