@@ -98,7 +98,8 @@ fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duratio
     let text = String::deserialize(deserializer)?;
     let parsed = text.parse::<SignedDuration>().ok().and_then(|time| Duration::try_from(time).ok());
     let parsed = parsed.filter(|time| !time.is_zero() && *time <= MAX_INTERVAL);
-    let wrong = || serde::de::Error::custom(format!("{text:?} is no time up to a day, as in \"2s\""));
+    let wrong =
+        || serde::de::Error::custom(format!("{text:?} is no time up to a day, as in \"2s\""));
     parsed.map(Some).ok_or_else(wrong)
 }
 

@@ -55,10 +55,10 @@ pub use api::{
     TokenInfo, Tokens,
 };
 pub use node::{
-    BookError, CertificationStatus, EvidenceInfo, FetchError, Fetcher, Finality, JoinError, KnownPeer,
-    MAX_HEARD, MAX_PLACES, Node, NodeError, NodeOptions, NodeStatus, PeerAddress, PeerAddressError,
-    PeerBook, PeerState, PeerStatus, Place, StartError, SyncError, Synced, TIME_BOUNDS, Times,
-    WaitError, evidence, join,
+    BookError, CertificationStatus, EvidenceInfo, FetchError, Fetcher, Finality, JoinError,
+    KnownPeer, MAX_HEARD, MAX_PLACES, Node, NodeError, NodeOptions, NodeStatus, PeerAddress,
+    PeerAddressError, PeerBook, PeerState, PeerStatus, Place, StartError, SyncError, Synced,
+    TIME_BOUNDS, Times, WaitError, evidence, join,
 };
 pub use quic::{
     AcceptError, Admission, BindError, CloseCode, ConnectError, Connection, ConnectionError,

@@ -128,7 +128,7 @@ pub use status::Status;
 pub use transaction::{Committed, Expected, Transaction};
 pub use verify::{Finding, MAX_FINDINGS, VerifyReport};
 pub use votes::{
-    MAX_EVIDENCE_NAME, MAX_KEPT_EVIDENCE, MAX_KEPT_EVIDENCE_LEN, MAX_VOTE_MARK, VoteEntry, VoteLog, Votes,
-    VotingKey,
+    MAX_EVIDENCE_NAME, MAX_KEPT_EVIDENCE, MAX_KEPT_EVIDENCE_LEN, MAX_VOTE_MARK, VoteEntry, VoteLog,
+    Votes, VotingKey,
 };
 pub use waiting::{WaitingInfo, WaitingReason};

@@ -15,8 +15,8 @@ use std::sync::Arc;
 
 use quipu_merge::Height;
 use quipu_store::{
-    Ledger, MAX_KEPT_EVIDENCE, MAX_KEPT_EVIDENCE_LEN, NewLedger, Options, RepairOptions, VoteEntry, VoteLog,
-    Votes,
+    Ledger, MAX_KEPT_EVIDENCE, MAX_KEPT_EVIDENCE_LEN, NewLedger, Options, RepairOptions, VoteEntry,
+    VoteLog, Votes,
 };
 
 fn entry(height: u64, bytes: &[u8]) -> VoteEntry<'_> {

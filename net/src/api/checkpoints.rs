@@ -100,7 +100,9 @@ pub async fn checkpoints(
             })?;
         }
         let malformed = |why| {
-            Problem::from(StorageError::Damaged { what: format!("a checkpoint that is kept: {why}") })
+            Problem::from(StorageError::Damaged {
+                what: format!("a checkpoint that is kept: {why}"),
+            })
         };
         let shown = page.iter().rev().map(|checkpoint| {
             let (id, _) = checkpoint.seal().map_err(malformed)?;
@@ -177,7 +179,9 @@ pub async fn checkpoint(
         let missing = || Problem::new(problem::NOT_FOUND, "no such checkpoint");
         let height = match height.as_str() {
             "latest" => snapshot.certified_height().ok_or_else(missing)?,
-            text => Height(text.parse().map_err(|_| Problem::bad(format!("{text:?} is no height")))?),
+            text => {
+                Height(text.parse().map_err(|_| Problem::bad(format!("{text:?} is no height")))?)
+            }
         };
         let certified = snapshot.checkpoint(height)?.ok_or_else(missing)?;
         Ok(Json(CheckpointDetailOut::new(&certified)))
@@ -287,9 +291,8 @@ pub async fn validators(State(app): State<Arc<App>>) -> Answer<Json<ValidatorsOu
         let (names, me) = (snapshot.names()?, app.ledger.author());
         let kept = evidence(&app.ledger)?;
         let keys = snapshot.next_validators();
-        let is_missing = |key: &AuthorKey| {
-            status.as_ref().is_some_and(|status| status.missing.contains(key))
-        };
+        let is_missing =
+            |key: &AuthorKey| status.as_ref().is_some_and(|status| status.missing.contains(key));
         let against = |key: &AuthorKey| kept.iter().filter(|piece| piece.validator == *key).count();
         let validators = keys.iter().map(|key| ValidatorOut {
             validator: key.to_string(),

@@ -18,7 +18,8 @@ use super::caller::{Guard, count, guard, unguarded};
 use super::problem::{self, Problem};
 use super::tokens::Role;
 use super::{
-    checkpoints, control, history, keys, ledger, registers, stream, tlog, transactions, value, watch_over, write,
+    checkpoints, control, history, keys, ledger, registers, stream, tlog, transactions, value,
+    watch_over, write,
 };
 
 /// The description of the API.

@@ -6,8 +6,8 @@ use axum::extract::State;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use quipu_merge::{
-    CheckpointNote, CheckpointSignature, EventId, Height, LogEntries, LogResource, MAX_LOG_PATH_LEN,
-    TileError, read_entry_tile, read_hash_tile,
+    CheckpointNote, CheckpointSignature, EventId, Height, LogEntries, LogResource,
+    MAX_LOG_PATH_LEN, TileError, read_entry_tile, read_hash_tile,
 };
 use quipu_store::{ReadError, Snapshot, StorageError};
 

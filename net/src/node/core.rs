@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use quipu_merge::{AuthorKey, Height};
 use quipu_proto::{
-    Channel, CertifyInput, Config, FrontierDigest, Input, Message, Misbehaviour, Output,
+    CertifyInput, Channel, Config, FrontierDigest, Input, Message, Misbehaviour, Output,
 };
 use quipu_store::{HandshakeKey, Ledger};
 use tokio::sync::{mpsc, watch};
@@ -269,7 +269,9 @@ impl Core {
     fn do_output(&mut self, output: Output) {
         match output {
             Output::Greeted(peer, version) => self.certify_with(peer, version),
-            Output::Certify(peer, message) => self.certify(CertifyInput::Received(peer, Box::new(message))),
+            Output::Certify(peer, message) => {
+                self.certify(CertifyInput::Received(peer, Box::new(message)))
+            }
             Output::Send { peer, message } => self.send(peer, &message),
             Output::Do(task) => self.work.start_task(task),
             Output::Disconnect { peer, why } => self.send_away(peer, why),

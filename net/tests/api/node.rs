@@ -9,7 +9,8 @@ use hyper::Request;
 use hyper_util::rt::TokioIo;
 use quipu_merge::AuthorKey;
 use quipu_net::{
-    Api, ApiConfig, ApiLimits, CertificationStatus, Listen, NodeStatus, NodeView, PeerState, PeerStatus, Role, Tokens,
+    Api, ApiConfig, ApiLimits, CertificationStatus, Listen, NodeStatus, NodeView, PeerState,
+    PeerStatus, Role, Tokens,
 };
 use quipu_store::{Ledger, NewLedger, Options};
 use serde_json::{Value as Json, json};

@@ -96,7 +96,10 @@ async fn what_is_certified_is_shown_and_waited_for() {
     }
     assert_eq!(json!(count), latest["height"]);
     let validators = served.get("/v1/validators").await;
-    assert_eq!((&validators["quorum"], &validators["validators"][0]["own"]), (&json!(1), &json!(true)));
+    assert_eq!(
+        (&validators["quorum"], &validators["validators"][0]["own"]),
+        (&json!(1), &json!(true))
+    );
     served.stop().await;
 }
 
@@ -145,7 +148,8 @@ async fn the_certified_log_is_cosigned_and_served() {
         .collect();
     assert_eq!(signed.verify(&keys).unwrap().len(), 8);
 
-    let (status, entries) = served.ask("GET", &format!("/tlog/tile/entries/000.p/{}", note.size), "").await;
+    let (status, entries) =
+        served.ask("GET", &format!("/tlog/tile/entries/000.p/{}", note.size), "").await;
     assert_eq!(status, 200);
     let (mut tree, mut rest) = (LogTree::new(), &entries[..]);
     while let Some((len, after)) = rest.split_first_chunk::<2>() {
@@ -155,7 +159,8 @@ async fn the_certified_log_is_cosigned_and_served() {
         rest = after;
     }
     assert_eq!((tree.size(), tree.root()), (note.size, note.root));
-    let (status, hashes) = served.ask("GET", &format!("/tlog/tile/0/000.p/{}", note.size), "").await;
+    let (status, hashes) =
+        served.ask("GET", &format!("/tlog/tile/0/000.p/{}", note.size), "").await;
     assert_eq!((status, hashes.len() as u64), (200, 32 * note.size));
     for none in ["0/001", "entries/000", "0/x", "../checkpoint"] {
         assert_eq!(served.ask("GET", &format!("/tlog/tile/{none}"), "").await.0, 404, "{none}");

@@ -188,7 +188,8 @@ impl Cosigning {
     /// A peer has sent lines.
     pub fn cosigned(&mut self, from: AuthorKey, cosigned: Cosigned, now: Moment) {
         let Some(peer) = self.peers.get_mut(&from) else { return };
-        let next = self.current.as_ref().map_or(Height::FIRST.0, |current| current.note.height.0 + 1);
+        let next =
+            self.current.as_ref().map_or(Height::FIRST.0, |current| current.note.height.0 + 1);
         if cosigned.height.0 >= next {
             // Of what is far ahead, more is told later.
             peer.early = (cosigned.height.0 == next).then_some(cosigned).or(peer.early.take());

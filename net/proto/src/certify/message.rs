@@ -122,10 +122,11 @@ impl CertifyMessage {
     /// The channel that it is sent on: what may be long does not hold up votes.
     pub const fn channel(&self) -> Channel {
         match self {
-            Self::Proposal(_) | Self::Polka(_) | Self::RoundProof(_) | Self::Checkpoints(_)
-            | Self::Cosigned(_) => {
-                Channel::Sync
-            }
+            Self::Proposal(_)
+            | Self::Polka(_)
+            | Self::RoundProof(_)
+            | Self::Checkpoints(_)
+            | Self::Cosigned(_) => Channel::Sync,
             _ => Channel::Control,
         }
     }

@@ -16,7 +16,7 @@ mod work;
 
 pub use begin::Begin;
 pub use driver::Driver;
-pub use inputs::Held;
 pub use finality::{Finality, WaitError};
+pub use inputs::Held;
 pub use status::{CertificationStatus, EvidenceInfo, TIME_BOUNDS, Times, evidence};
 pub use work::CertifyReport;

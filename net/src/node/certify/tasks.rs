@@ -158,7 +158,8 @@ fn read(
         && let Some(height) = next
         && let Some(kept) = snapshot.checkpoint(height)?
     {
-        let damaged = |_| quipu_store::StorageError::Damaged { what: format!("checkpoint {height}") };
+        let damaged =
+            |_| quipu_store::StorageError::Damaged { what: format!("checkpoint {height}") };
         let certified = convert::to_send(kept).map_err(damaged)?;
         len += certified.encode().len();
         if !some.is_empty() && len > max_len {
