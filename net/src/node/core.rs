@@ -318,7 +318,7 @@ impl Core {
     }
 
     fn reported(&mut self, report: Report) {
-        if !matches!(report, Report::Certify(_)) {
+        if report.brings_events() {
             self.held_changed();
         }
         match report {
