@@ -104,6 +104,7 @@ soak: deps ## Kill, cut, flip, fail and fill for hours; nothing acknowledged may
 		QUIPU_NODES=$$nodes $(CARGO) test --release --locked -p quipu-proto --test sim many -- --nocapture || exit 1; \
 	done
 	$(CARGO) test --release --locked -p quipu-proto --test sim honest -- --nocapture
+	$(CARGO) test --release --locked -p quipu-proto --test certify validators_agree -- --nocapture
 
 clean: ## Remove what was built (the next build compiles RocksDB again)
 	rm -rf "$(CARGO_TARGET_DIR)" "$(FUZZ_TARGET_DIR)"

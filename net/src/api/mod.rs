@@ -7,6 +7,7 @@ mod audit;
 mod body;
 mod caller;
 mod checkpoints;
+mod condition;
 mod control;
 mod error;
 mod fetch;

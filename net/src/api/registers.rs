@@ -13,13 +13,14 @@ use utoipa::ToSchema;
 
 use super::app::App;
 use super::caller::Caller;
+use super::condition::Condition;
 use super::input::{Params, Part};
 use super::keys::AtQuery;
 use super::limits::MAX_PAGE;
 use super::problem::{self, Answer, Problem};
 use super::shown::{CommittedOut, WriteOut};
 use super::waiting::WaitQuery;
-use super::write::{Condition, Write, put_value};
+use super::write::{Write, put_value};
 
 /// A register.
 #[derive(Serialize, ToSchema)]

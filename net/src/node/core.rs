@@ -36,8 +36,6 @@ const MAX_WAITING: usize = 256;
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How often roles are read while events come.
 const ROLES_EVERY: Duration = Duration::from_millis(100);
-/// A clock that differs by so much is warned of: half of what events may be dated ahead.
-const MAX_SKEW: Duration = Duration::from_secs(30);
 /// How long a node that stops goes on telling its peers. On most links it takes a fraction of it; where
 /// nothing is known yet of the way to a peer, QUIC would take many seconds.
 const FAREWELL: Duration = Duration::from_millis(250);
@@ -302,23 +300,8 @@ impl Core {
         }
     }
 
-    fn clock_told(&mut self, peer: AuthorKey, ahead: i64) {
-        let Some(connected) = self.connected.get_mut(&peer) else { return };
-        connected.clock_ahead = ahead;
-        let off = u128::from(ahead.unsigned_abs()) > MAX_SKEW.as_micros();
-        if off && !connected.warned {
-            let seconds = ahead / 1_000_000;
-            tracing::warn!(
-                %peer,
-                ahead_seconds = seconds,
-                "the clocks differ: events dated more than a minute ahead wait until they are due"
-            );
-        }
-        connected.warned = off;
-    }
-
     fn reported(&mut self, report: Report) {
-        if !matches!(report, Report::Certify(_)) {
+        if report.brings_events() {
             self.held_changed();
         }
         match report {

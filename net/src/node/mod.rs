@@ -28,6 +28,7 @@ mod options;
 mod outgoing;
 mod overview;
 mod run;
+mod skew;
 mod status;
 mod syncing;
 mod work;

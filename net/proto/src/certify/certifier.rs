@@ -259,7 +259,7 @@ impl Certifier {
 
     pub(super) fn append_entry(&mut self, entry: &Entry) {
         self.appended += 1;
-        let mark = Mark::of(entry, self.config.me).or_else(|| self.unmarked.take());
+        let mark = Mark::of(entry, self.config.me).max(self.unmarked.take());
         let (number, height, bytes) = (self.appended, entry.height, entry.encode());
         self.out(CertifyOutput::Append { entry: number, height, bytes, mark });
     }

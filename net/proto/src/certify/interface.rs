@@ -91,7 +91,7 @@ pub struct CertifyStart {
     pub certifiers: Vec<AuthorKey>,
     /// What has been logged.
     pub log: Log,
-    /// The mark that was made durable last, wherever it is kept.
+    /// The mark that was made durable last, wherever it is kept. Without one, a log counts as lost.
     pub mark: Option<Mark>,
     /// The events that no other follows, of what is held here, at most
     /// [`MAX_REPORTED_HEADS`](super::MAX_REPORTED_HEADS) of them.

@@ -89,12 +89,13 @@ pub struct Mark {
     /// The round.
     #[n(1)]
     pub round: u32,
-    /// What was signed: 0 a proposal, 1 a prevote, 2 a precommit.
+    /// What was signed: 1 a proposal, 2 a prevote, 3 a precommit; 0 nothing, but it may be.
     #[n(2)]
     pub step: u8,
 }
 
 impl Mark {
+<<<<<<< HEAD
     /// Writes it.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
@@ -109,14 +110,19 @@ impl Mark {
     }
 
     /// The mark that this entry leaves, where it is of something that `me` has signed.
+=======
+    /// The mark that this entry leaves, where it is of something that `me` has signed, or may.
+>>>>>>> certify
     pub fn of(entry: &Entry, me: AuthorKey) -> Option<Self> {
         let height = entry.height;
         match &entry.what {
+            // Where a mark ought to be and is none, it has been lost.
+            What::Opened(true) | What::Begun(true) => Some(Self { height, round: 0, step: 0 }),
             What::Proposal(proposal) if proposal.by == me => {
-                Some(Self { height, round: proposal.round, step: 0 })
+                Some(Self { height, round: proposal.round, step: 1 })
             }
             What::Vote(vote) if vote.by == me => {
-                Some(Self { height, round: vote.round, step: 1 + u8::from(vote.precommit) })
+                Some(Self { height, round: vote.round, step: 2 + u8::from(vote.precommit) })
             }
             _ => None,
         }

@@ -38,7 +38,8 @@ impl Certifier {
         });
         let last = entries.iter().filter_map(|entry| Mark::of(entry, self.config.me)).max();
         let ahead = entries.iter().any(|entry| entry.height > height);
-        let behind = mark.is_some_and(|mark| mark.height >= height && Some(mark) > last);
+        // Without a mark nobody knows whether this is an old log.
+        let behind = mark.is_none_or(|mark| mark.height >= height && Some(mark) > last);
         if signs != Some(true) || ahead || behind {
             self.recall.lost = true;
             if signs != Some(false) {

@@ -18,7 +18,7 @@ impl World {
         if *before != value {
             self.fail(format!("{at} signs twice at height {height}, round {round}, step {step}"));
         }
-        let mark = Mark { height: Height(height), round, step };
+        let mark = Mark { height: Height(height), round, step: step + 1 };
         if self.members[at].disk.mark < Some(mark) {
             self.fail(format!("{at} sends {mark:?} before it is durable"));
         }

@@ -40,6 +40,21 @@ fn an_old_copy_is_noticed_by_the_mark() {
     assert!(!world.statuses().contains("Abstains"), "{}", world.statuses());
 }
 
+/// The mark went with the disk, and then an old copy of the rest came back.
+#[test]
+fn an_old_copy_without_a_mark_counts_as_lost() {
+    let mut world = World::new(1, 4, 0, quick());
+    go_on(&mut world, 2);
+    world.copy_disk(0);
+    go_on(&mut world, 2);
+    world.lose_disk(0, 100_000);
+    world.restore_copy(0, 200_000);
+    world.run_until(world.now + 1_000_000);
+    assert!(world.statuses().contains("Abstains"), "{}", world.statuses());
+    go_on(&mut world, 6);
+    assert!(!world.statuses().contains("Abstains"), "{}", world.statuses());
+}
+
 #[test]
 fn all_may_stop_and_start() {
     let mut world = World::new(1, 4, 0, quick());

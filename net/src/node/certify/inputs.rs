@@ -56,7 +56,7 @@ impl Core {
         }
     }
 
-    /// Events may have come.
+    /// Events have come.
     pub(in crate::node) const fn held_changed(&mut self) {
         self.held.changed = true;
     }

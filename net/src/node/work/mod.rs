@@ -42,6 +42,17 @@ pub enum Report {
     Certify(CertifyReport),
 }
 
+impl Report {
+    /// Whether more events are held than before.
+    pub fn brings_events(&self) -> bool {
+        match self {
+            Self::Written(_) | Self::Held(_) | Self::Frontier(_) => true,
+            Self::Done(_, Answer::Admitted { new, .. }) => !new.is_empty(),
+            Self::Done(..) | Self::Certify(_) => false,
+        }
+    }
+}
+
 /// Takes reports of the threads.
 pub type Reports = mpsc::Sender<Report>;
 
