@@ -86,9 +86,6 @@ pub struct CutOut {
     heads: Vec<String>,
     /// The cut as an expression that stays the same, where its heads are few enough.
     at: Option<String>,
-    /// Only what is certified; instead of `at`.
-    #[serde(default, rename = "final")]
-    certified: bool,
 }
 
 /// What an expression for a cut stands for.
@@ -120,6 +117,9 @@ pub async fn cut(
 pub struct AuthorsQuery {
     /// A cut, as for `/v1/cuts`.
     at: Option<String>,
+    /// Only what is certified; instead of `at`.
+    #[serde(default, rename = "final")]
+    certified: bool,
     /// Goes on after this author.
     after: Option<String>,
     /// How many; 100 unless given, up to 1000.
