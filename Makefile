@@ -23,7 +23,7 @@ NIGHTLY ?= nightly
 CARGO_FUZZ_VERSION := 0.13.2
 FUZZ_TARGET_DIR ?= $(HOME)/.cache/quipu/fuzz-target
 FUZZ_SECONDS ?= 10
-FUZZ_PURE := event body car cut history peer
+FUZZ_PURE := event body car cut history peer proof certificate note
 FUZZ_STORE := store_ops
 
 .PHONY: help deps build test demo bench fmt lint lint-deploy doc fuzz-deps fuzz-smoke fuzz-store soak clean
@@ -104,6 +104,7 @@ soak: deps ## Kill, cut, flip, fail and fill for hours; nothing acknowledged may
 		QUIPU_NODES=$$nodes $(CARGO) test --release --locked -p quipu-proto --test sim many -- --nocapture || exit 1; \
 	done
 	$(CARGO) test --release --locked -p quipu-proto --test sim honest -- --nocapture
+	$(CARGO) test --release --locked -p quipu-proto --test certify validators_agree -- --nocapture
 
 clean: ## Remove what was built (the next build compiles RocksDB again)
 	rm -rf "$(CARGO_TARGET_DIR)" "$(FUZZ_TARGET_DIR)"

@@ -69,9 +69,12 @@ pub struct Global {
 /// Up to which cut to read.
 #[derive(clap::Args)]
 pub struct At {
-    /// Read as of this cut instead of now: a time, a clock, an event (see `quipu help`).
+    /// Read as of this cut instead of now: a checkpoint, a time, a clock, an event (see `quipu help`).
     #[arg(long, value_name = "CUT")]
     pub at: Option<CutExpression>,
+    /// Read what is certified: as of the last checkpoint.
+    #[arg(long = "final", conflicts_with = "at")]
+    pub certified: bool,
 }
 
 /// The kinds of things that a key can hold.
@@ -123,6 +126,10 @@ pub enum Command {
     Import(commands::import::Args),
     Backup(commands::backup::Args),
     Restore(commands::restore::Args),
+    Checkpoint(commands::checkpoint::Args),
+    Validators(commands::validators::Args),
+    Prove(commands::prove::Args),
+    Check(commands::check::Args),
     Member(commands::member::Args),
     Redact(commands::redact::Args),
     Author(commands::author::Args),
@@ -150,6 +157,7 @@ impl Command {
         match self {
             Self::Init(_)
             | Self::Restore(_)
+            | Self::Check(_)
             | Self::Serve(_)
             | Self::Completions(_)
             | Self::Man(_) => Route::Here,
@@ -186,6 +194,10 @@ impl Command {
             Self::Import(args) => commands::import::run(&args, context),
             Self::Backup(args) => commands::backup::run(&args, context),
             Self::Restore(args) => commands::restore::run(&args, context),
+            Self::Checkpoint(args) => commands::checkpoint::run(&args, context),
+            Self::Validators(args) => commands::validators::run(&args, context),
+            Self::Prove(args) => commands::prove::run(&args, context),
+            Self::Check(args) => commands::check::run(&args, context),
             Self::Member(args) => commands::member::run(args, context),
             Self::Redact(args) => commands::redact::run(&args, context),
             Self::Author(args) => commands::author::run(args, context),

@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use quipu_net::{Allowance, PeerAddress, Place, Quota};
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -14,6 +15,8 @@ use crate::exit::Failure;
 const FILE: &str = "config.toml";
 /// Length of the file, in bytes.
 const MAX_LEN: u64 = 1 << 20;
+/// The longest time between two checkpoints.
+const MAX_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What can be said in the file; the command line goes before it.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -31,6 +34,9 @@ pub struct Config {
     pub only: Option<Vec<String>>,
     /// How fast events of authors that hold no role are taken from peers.
     pub quota: QuotaConfig,
+    /// How checkpoints are certified.
+    #[serde(default)]
+    pub certify: CertifyConfig,
     /// Where the API is served over TLS.
     pub api: Option<ApiConfig>,
 }
@@ -54,6 +60,15 @@ pub struct QuotaConfig {
     pub burst: NonZeroU32,
 }
 
+/// How checkpoints are certified.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CertifyConfig {
+    /// The least time between two checkpoints.
+    #[serde(default, deserialize_with = "duration")]
+    pub interval: Option<Duration>,
+}
+
 /// Where the API is served over TLS.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -64,6 +79,9 @@ pub struct ApiConfig {
     pub cert: PathBuf,
     /// A PEM file with its private key.
     pub key: PathBuf,
+    /// Whether everybody may read the certified log.
+    #[serde(default)]
+    pub public_tlog: bool,
 }
 
 /// What `clone` writes.
@@ -125,6 +143,16 @@ impl Config {
             text.map_err(|error| Failure::Config { path: path.clone(), why: error.to_string() })?;
         std::fs::write(&path, text).map_err(Failure::file(path))
     }
+}
+
+/// Reads a time as in `2s` or `500ms`: more than none, and up to a day.
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let parsed = text.parse::<SignedDuration>().ok().and_then(|time| Duration::try_from(time).ok());
+    let parsed = parsed.filter(|time| !time.is_zero() && *time <= MAX_INTERVAL);
+    let wrong =
+        || serde::de::Error::custom(format!("{text:?} is no time up to a day, as in \"2s\""));
+    parsed.map(Some).ok_or_else(wrong)
 }
 
 /// Reads a list of things that are written as text.

@@ -13,10 +13,10 @@ use quipu_store::{
 };
 use zeroize::Zeroizing;
 
-use crate::args::Global;
+use crate::args::{At, Global};
 use crate::console::{Console, Stdin};
 use crate::daemon::{Forward, Served};
-use crate::exit::Failure;
+use crate::exit::{Failure, NotFinal};
 use crate::output::{self, Output};
 
 /// The directory that holds a store beside other things, as `.git` does.
@@ -317,6 +317,24 @@ pub fn snapshot<'l>(
         Cut::Everything => Ok(now),
         cut => now.at(&cut),
     }
+}
+
+/// The ledger now, or at the cut that is asked for.
+pub fn snapshot_at<'l>(ledger: &'l Ledger, at: &At) -> Result<Snapshot<'l>, Failure> {
+    let now = ledger.snapshot()?;
+    match cut_at(&now, at)? {
+        Cut::Everything => Ok(now),
+        cut => Ok(now.at(&cut)?),
+    }
+}
+
+/// The cut that is asked for; where nothing is certified yet, there is no certified one.
+pub fn cut_at(snapshot: &Snapshot<'_>, at: &At) -> Result<Cut, Failure> {
+    if !at.certified {
+        return Ok(find_cut(snapshot, at.at.as_ref())?);
+    }
+    let height = snapshot.certified_height().ok_or_else(|| NotFinal::nothing(snapshot))?;
+    Ok(find_cut(snapshot, Some(&CutExpression::Checkpoint(height.0)))?)
 }
 
 /// The cut that an expression names; none means everything.

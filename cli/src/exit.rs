@@ -2,11 +2,12 @@
 
 mod absent;
 mod hint;
+mod not_final;
 
 use std::io;
 use std::path::PathBuf;
 
-use quipu_merge::AuthorKey;
+use quipu_merge::{AuthorKey, ProofError};
 use quipu_net::{
     ApiError, BookError, JoinError, NodeError, PeerAddress, StartError, SyncError, TokenError,
     WatchError,
@@ -18,6 +19,7 @@ use quipu_store::{
 use serde::Serialize;
 
 pub use absent::{Absent, NOT_HERE};
+pub use not_final::NotFinal;
 
 use crate::context::Context;
 use crate::output;
@@ -40,6 +42,12 @@ pub enum Failure {
     /// The state is not what the command requires; nothing was written.
     #[error("{0}")]
     Condition(String),
+    /// Something is not certified.
+    #[error(transparent)]
+    NotFinal(#[from] NotFinal),
+    /// A proof shows nothing.
+    #[error("the proof is refused: {0}")]
+    Proof(#[from] ProofError),
     /// No store was found.
     #[error("no ledger here: neither {0} nor a directory above it is one, or holds `.quipu`")]
     NoLedger(PathBuf),
@@ -149,9 +157,9 @@ impl Failure {
             Self::Unavailable { .. } | Self::NotHere(_) | Self::Long(LongError::Malformed(_)) => {
                 UNAVAILABLE
             }
-            Self::Condition(_) => CONDITION,
+            Self::Condition(_) | Self::NotFinal(_) => CONDITION,
             Self::NoLedger(_) => NO_LEDGER,
-            Self::Verification(_) | Self::Unrepaired(_) => VERIFICATION,
+            Self::Verification(_) | Self::Unrepaired(_) | Self::Proof(_) => VERIFICATION,
             Self::Open(error) => open_code(error),
             Self::Read(error) => read_code(error),
             Self::Write(error) => write_code(error),
@@ -360,6 +368,7 @@ fn merge_refused(error: &MergeError) -> Option<Refused> {
         MergeError::OtherLedger { found, .. } => ("genesis", Some(*found)),
         MergeError::NoGenesis => ("genesis", None),
         MergeError::Corrupt(_) => ("corrupt", None),
+        MergeError::Certificate { .. } => ("certificate", None),
         MergeError::TooMany { .. } => ("limit", None),
         _ => return None,
     };

@@ -69,6 +69,9 @@ pub struct MergeJson {
     new_conflicts: Vec<String>,
     new_forks: Vec<AuthorJson>,
     waiting: Vec<WaitingJson>,
+    new_checkpoints: u64,
+    pending_checkpoints: u64,
+    diverged: bool,
 }
 
 impl From<&MergeReport> for MergeJson {
@@ -84,6 +87,9 @@ impl From<&MergeReport> for MergeJson {
             new_conflicts: report.new_conflicts.clone(),
             new_forks: report.new_forks.iter().copied().map(AuthorJson).collect(),
             waiting: report.waiting.iter().map(WaitingJson::from).collect(),
+            new_checkpoints: report.new_checkpoints,
+            pending_checkpoints: report.pending_checkpoints,
+            diverged: report.diverged,
         }
     }
 }
@@ -105,6 +111,14 @@ pub fn print(report: &MergeReport, dry_run: bool, out: &mut Output) -> Result<()
     out.line(format_args!("{new}{would}, {} known", report.known_events))?;
     if report.new_values > 0 {
         out.line(count(report.new_values, "new value"))?;
+    }
+    if report.new_checkpoints > 0 {
+        let checkpoints = count(report.new_checkpoints, "new checkpoint");
+        out.line(format_args!("{checkpoints}{would}"))?;
+    }
+    if report.pending_checkpoints > 0 {
+        let waiting = count(report.pending_checkpoints, "checkpoint");
+        out.line(format_args!("{waiting} waiting for events"))?;
     }
     if report.adopted > 0 {
         let events = count(report.adopted, "event");
@@ -129,6 +143,9 @@ pub fn print(report: &MergeReport, dry_run: bool, out: &mut Output) -> Result<()
         out.line(waiting_line(waiting))?;
     }
     more(report.waiting.len(), "waiting events", out)?;
+    if report.diverged {
+        output::warning("something certified contradicts this replica: see `quipu status`");
+    }
     for author in &report.new_forks {
         output::warning(format_args!("the history of author {author} forks"));
     }

@@ -21,6 +21,11 @@ pub fn short_id(id: EventId) -> String {
     text.strip_prefix(ID_START).unwrap_or(&text).chars().take(SHORT_ID).collect()
 }
 
+/// A hash in lower hex.
+pub fn hex(hash: &[u8; 32]) -> String {
+    data_encoding::HEXLOWER.encode(hash)
+}
+
 /// Text that cannot move the cursor of the terminal it is shown on.
 pub fn clean(text: &str) -> String {
     let mut clean = String::with_capacity(text.len());

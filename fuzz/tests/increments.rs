@@ -11,8 +11,8 @@ use cases::on_each;
 use fast::{certified, cut, deliver};
 use quipu_fuzz::{Model, ModelCut};
 use quipu_merge::{
-    AuthorKey, Cut, Dump, Effect, Entry, EventId, ForkPolicy, History as Fast, Overview, Place,
-    Shown, State, UNCERTIFIED, ValueRef, Verdicts, View,
+    AuthorKey, CertifiedCuts, Cut, Dump, Effect, Entry, EventId, ForkPolicy, History as Fast,
+    Overview, Place, Shown, State, UNCERTIFIED, ValueRef, Verdicts, View,
 };
 
 /// The verdicts over everything held, as a store keeps them that holds no certificate.
@@ -25,7 +25,7 @@ struct Kept {
 impl Kept {
     fn judged(fast: &Fast) -> Verdicts {
         let tips = fast.frontier(&Cut::Everything).unwrap();
-        Verdicts::new(fast.authority(), fast.lanes(), &|lane| tips.seq(lane), &[])
+        Verdicts::new(fast.authority(), fast.lanes(), &|lane| tips.seq(lane), &CertifiedCuts::new())
     }
 
     /// Takes in one event; tells the authors whose earlier events may be judged otherwise now.

@@ -13,8 +13,15 @@ use crate::id::{BlockId, CID_LEN};
 
 /// Largest block of the format, in bytes: a body or a raw block; lists and manifests stay below.
 pub const MAX_BLOCK_LEN: usize = 1024 * 1024;
-/// Largest header of a CAR, in bytes.
-pub const MAX_CAR_HEADER_LEN: usize = 1024 * 1024;
+/// Largest header of a CAR, in bytes. A file names the certificate of every checkpoint in it there.
+pub const MAX_CAR_HEADER_LEN: usize = 16 * 1024 * 1024;
+/// Most roots that such a header has.
+pub const MAX_CAR_ROOTS: usize = (MAX_CAR_HEADER_LEN - HEADER_ROOM) / ROOT_LEN;
+
+/// Length of a root in the header.
+const ROOT_LEN: usize = 41;
+/// Room for the rest of it.
+const HEADER_ROOM: usize = 24;
 
 const MAX_SECTION_LEN: usize = CID_LEN + MAX_BLOCK_LEN;
 /// Lengths have at most four bytes: seven bits each, and no limit needs more than 28.
@@ -255,7 +262,7 @@ impl<W: Write> CarWriter<W> {
 }
 
 fn encode_header(roots: &[BlockId]) -> Vec<u8> {
-    cbor::encode(24 + 41 * roots.len(), |w| {
+    cbor::encode(HEADER_ROOM + ROOT_LEN * roots.len(), |w| {
         w.map(2)?.str("roots")?.array(roots.len() as u64)?;
         roots.iter().try_for_each(|&root| cbor::put_link(w, root))?;
         w.str("version")?.u8(1)?.ok()

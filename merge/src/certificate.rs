@@ -179,6 +179,20 @@ impl Certificate {
         Ok(certificate)
     }
 
+    /// Whether a block is a map with `sigs`, as of all blocks only certificates are.
+    pub fn is_one(bytes: &[u8]) -> bool {
+        let d = &mut Decoder::new(bytes);
+        let Ok(Some(entries)) = d.map() else { return false };
+        for _ in 0..entries {
+            match d.str() {
+                Ok("sigs") => return true,
+                Ok(_) if d.skip().is_ok() => {}
+                _ => return false,
+            }
+        }
+        false
+    }
+
     /// Encodes the certificate.
     ///
     /// # Errors

@@ -92,6 +92,21 @@ impl Chain {
         self.tip.as_ref().map(|tip| tip.height)
     }
 
+    /// How many events the last cut holds; 0 before the first checkpoint.
+    pub fn size(&self) -> u64 {
+        self.tip.as_ref().map_or(0, |tip| tip.size)
+    }
+
+    /// The largest time in the last cut; 0 before the first checkpoint.
+    pub fn time(&self) -> Micros {
+        self.tip.as_ref().map_or(Micros(0), |tip| tip.time)
+    }
+
+    /// The height that comes next; none after the last.
+    pub fn next_height(&self) -> Option<Height> {
+        self.height().map_or(Some(Height::FIRST), Height::next)
+    }
+
     /// The keys that certify the next height, strictly ascending.
     pub fn validators(&self) -> &[AuthorKey] {
         &self.validators

@@ -7,9 +7,8 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 use crate::id::{AuthorKey, BlockId, EventId};
-use crate::log_tree::LogTree;
 use crate::state::{State, ValueRef, Write};
-use crate::state_root::{Leaf, StateRootError, list_entry_hash, state_root};
+use crate::state_root::{StateRootError, state_root};
 use crate::value::{Content, Opening};
 
 /// What can be shown of a value.
@@ -26,8 +25,13 @@ pub enum Shown {
 impl Shown {
     /// What an opening block shows of `value`: nothing where it is malformed or another author's.
     pub fn of(value: ValueRef, opening: &[u8]) -> Self {
+        Self::by(value.author, opening)
+    }
+
+    /// What an opening block shows of a value that `author` has written.
+    pub(crate) fn by(author: AuthorKey, opening: &[u8]) -> Self {
         match Opening::decode(opening) {
-            Ok(opening) if opening.author == value.author => match opening.content {
+            Ok(opening) if opening.author == author => match opening.content {
                 Content::Inline(bytes) => Self::Bytes(bytes),
                 Content::Linked(link) => Self::Link(link.block),
             },
@@ -145,7 +149,7 @@ impl Dump {
         state: &State,
         show: &mut dyn FnMut(ValueRef) -> Shown,
     ) -> Result<Self, StateRootError> {
-        let root = state_root(leaves(state, &overview.roles))?;
+        let root = state_root(state.leaves(&overview.roles))?;
         let text = |key: &AuthorKey| key.to_string();
         let mut shown = |write: &Write| ShownWrite {
             event: write.place.id.to_string(),
@@ -184,23 +188,4 @@ impl Dump {
 
 fn shown_members(set: &crate::state::Set) -> Vec<Shown> {
     set.members().keys().map(|member| Shown::Bytes(member.as_bytes().to_vec())).collect()
-}
-
-/// The leaves of the tree over a state and what its authors hold.
-fn leaves(state: &State, roles: &BTreeMap<AuthorKey, Vec<&'static str>>) -> Vec<Leaf> {
-    let entry = |write: &Write| Some((write.place.id, write.value?.opening));
-    let registers = state
-        .registers()
-        .map(|(key, puts)| Leaf::register(key, &puts.iter().filter_map(entry).collect::<Vec<_>>()));
-    let counters = state.counters().map(|(key, sum)| Leaf::counter(key, sum));
-    let sets = state.sets().map(|(key, set)| Leaf::set(key, &set.members()));
-    let lists = state.lists().map(|(key, list)| {
-        let mut tree = LogTree::new();
-        list.values().for_each(|(event, value)| {
-            tree.append(list_entry_hash(event, value.opening));
-        });
-        Leaf::list(key, &tree)
-    });
-    let members = roles.iter().map(|(author, held)| Leaf::member(author, held));
-    registers.chain(counters).chain(sets).chain(lists).chain(members).collect()
 }

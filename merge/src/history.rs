@@ -10,6 +10,7 @@ use std::sync::Arc;
 use crate::admission::{self, Ancestor, Ancestors};
 use crate::authority::Authority;
 use crate::body::{Body, Control};
+use crate::certified::CertifiedCuts;
 use crate::clock::{Clock, Dot, Lane};
 use crate::cut::Cut;
 use crate::event::{Event, SignedEvent};
@@ -191,7 +192,7 @@ impl History {
     pub fn view(&self, cut: &Cut, certified: &[Cut]) -> Result<View<'_>, UnknownEvent> {
         let frontier = self.frontier(cut)?;
         let certified =
-            certified.iter().map(|cut| self.frontier(cut)).collect::<Result<Vec<_>, _>>()?;
+            certified.iter().map(|cut| self.frontier(cut)).collect::<Result<CertifiedCuts, _>>()?;
         let verdicts =
             Verdicts::new(&self.authority, self.lanes(), &|lane| frontier.seq(lane), &certified);
         Ok(View::new(self, frontier, certified, verdicts))

@@ -243,3 +243,8 @@ impl fmt::Display for Micros {
         self.0.fmt(f)
     }
 }
+
+/// Bytes in lower-case hexadecimal digits.
+pub(crate) fn hex_of(bytes: &[u8]) -> String {
+    data_encoding::HEXLOWER.encode(bytes)
+}

@@ -10,6 +10,7 @@ mod body;
 mod car;
 mod cbor;
 mod certificate;
+mod certified;
 mod chain;
 mod checkpoint;
 mod clock;
@@ -21,9 +22,13 @@ mod history;
 mod id;
 mod lanes;
 mod log_tree;
+mod note;
+mod proof;
 mod refusal;
 mod state;
 mod state_root;
+mod state_tree;
+mod tiles;
 mod value;
 mod verdicts;
 mod view;
@@ -38,11 +43,13 @@ pub use body::{
 };
 pub use car::{
     CarBlock, CarError, CarFault, CarReader, CarWriter, MAX_BLOCK_LEN, MAX_CAR_HEADER_LEN,
+    MAX_CAR_ROOTS,
 };
 pub use cbor::Malformed;
 pub use certificate::{
     Certificate, CertificateError, MAX_CERTIFICATE_LEN, MAX_ROUND, Round, Vote, VoteError, VoteType,
 };
+pub use certified::{CertifiedCuts, CutNumber, UNCERTIFIED};
 pub use chain::{Chain, ChainError};
 pub use checkpoint::{
     Checkpoint, CutBlock, HEIGHT_LIMIT, Height, MAX_CUT_HEADS, MAX_VALIDATORS, ValidatorsBlock,
@@ -68,14 +75,31 @@ pub use log_tree::{
     check_consistency, check_inclusion, event_leaf_hash, leaf_hash, prove_consistency,
     prove_inclusion,
 };
+pub use note::{
+    CheckpointNote, CheckpointSignature, MAX_NOTE_LEN, MAX_NOTE_SIGNATURES, NoteError, NoteKey,
+    NoteKeyKind, NoteSignature, SignedNote, VerifiedLine, log_origin,
+};
+pub use proof::{
+    Certified, CheckpointFacts, Claim, Fact, KeyEntry, KeyFacts, ListFacts, MAX_PROOF_FILE_LEN,
+    MAX_PROOF_STEPS, Proof, ProofError, ProofStart, ProofStep, ProvedKey, ProvedWrite, Proven,
+    StepFault, Trust, proof_steps, register_writes,
+};
 pub use refusal::{Reason, Refusal};
 pub use state::{Counter, Effect, List, Place, Register, Set, State, ValueRef, Write};
 pub use state_root::{
     EMPTY_STATE_ROOT, Leaf, LeafKind, StateRootError, list_entry_hash, state_root,
 };
+pub use state_tree::{
+    MAX_STATE_PROOF_LEN, StateChange, StateNodes, StateProof, StateTreeError, StateUpdate,
+    prove_state, update_state,
+};
+pub use tiles::{
+    LogEntries, LogResource, MAX_LOG_PATH_LEN, TILE_WIDTH, Tile, TileError, UnknownResource,
+    read_entry_tile, read_hash_tile,
+};
 pub use value::{
     CONTENT_LEN_LIMIT, Content, Link, MAX_CHUNKS, MAX_INLINE_LEN, MAX_MANIFEST_DEPTH, MAX_RAW_LEN,
     Manifest, Opening, SALT_LEN,
 };
-pub use verdicts::{CutNumber, Subject, UNCERTIFIED, Verdicts, cut_number};
+pub use verdicts::{Subject, Verdicts};
 pub use view::View;

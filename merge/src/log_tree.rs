@@ -63,6 +63,18 @@ impl LogTree {
         Ok(Self { size, peaks })
     }
 
+    /// Takes up a tree as it was kept: its size and its [`Self::peaks`]. `None` unless there is
+    /// one hash for each set bit of the size.
+    pub fn restore(size: u64, peaks: Vec<LogHash>) -> Option<Self> {
+        let fits = size < LOG_SIZE_LIMIT && peaks.len() == size.count_ones() as usize;
+        fits.then_some(Self { size, peaks })
+    }
+
+    /// The roots of its perfect subtrees, from the largest: all there is to it beside its size.
+    pub fn peaks(&self) -> &[LogHash] {
+        &self.peaks
+    }
+
     /// Number of leaves.
     pub const fn size(&self) -> u64 {
         self.size

@@ -9,20 +9,10 @@ use std::sync::Arc;
 
 use crate::authority::{Act, Authority, ControlEvent, implies};
 use crate::body::{ForkPolicy, Policy, Role};
+use crate::certified::{CertifiedCuts, CutNumber, UNCERTIFIED};
 use crate::clock::{Clock, Dot, Lane};
 use crate::id::{AuthorKey, EventId};
 use crate::lanes::LaneTable;
-
-/// The number of the first certified cut that holds an event, from 0; [`UNCERTIFIED`] if none.
-pub type CutNumber = u32;
-/// The number of events that no certified cut holds.
-pub const UNCERTIFIED: CutNumber = u32::MAX;
-
-/// The number of the first of `certified` that covers `dot`.
-pub fn cut_number(certified: &[Clock], dot: Dot) -> CutNumber {
-    let found = certified.iter().position(|cut| cut.covers(dot));
-    found.and_then(|number| CutNumber::try_from(number).ok()).unwrap_or(UNCERTIFIED)
-}
 
 /// A grant by an event that is not bad.
 #[derive(Clone, Debug)]
@@ -73,7 +63,7 @@ impl<'a> Subject<'a> {
 pub struct Verdicts {
     policy: Policy,
     genesis: Dot,
-    certified: Vec<Clock>,
+    certified: CertifiedCuts,
     grants: BTreeMap<AuthorKey, Vec<Grant>>,
     revokes: BTreeMap<AuthorKey, Vec<Revoke>>,
     void_control: BTreeSet<Dot>,
@@ -89,12 +79,12 @@ impl Verdicts {
         authority: &Authority,
         lanes: &LaneTable,
         within: &dyn Fn(Lane) -> u64,
-        certified: &[Clock],
+        certified: &CertifiedCuts,
     ) -> Self {
         let mut verdicts = Self {
             policy: authority.policy(),
             genesis: authority.genesis_dot(),
-            certified: certified.to_vec(),
+            certified: certified.clone(),
             grants: BTreeMap::new(),
             revokes: BTreeMap::new(),
             void_control: BTreeSet::new(),
@@ -105,7 +95,7 @@ impl Verdicts {
             .events()
             .iter()
             .filter(|event| within(event.dot.lane) >= event.dot.seq.0)
-            .map(|event| (cut_number(certified, event.dot), event))
+            .map(|event| (certified.number(event.dot), event))
             .collect();
         events.sort_unstable_by_key(|(number, event)| (*number, event.time, event.id));
         for batch in events.chunk_by(|a, b| a.0 == b.0) {
@@ -122,12 +112,12 @@ impl Verdicts {
         verdicts
     }
 
-    /// Takes in one more control event that follows or is concurrent with everything judged so
-    /// far, where nothing is certified. `false` where that may change other verdicts (it revokes,
-    /// or forks an excluded author) and everything must be judged anew.
+    /// Takes in one more control event, which no certified cut holds and which follows or is
+    /// concurrent with everything judged so far. `false` where that may change other verdicts (it
+    /// revokes, or forks an excluded author) and everything must be judged anew.
     pub fn extend(&mut self, lanes: &LaneTable, event: &Arc<ControlEvent>) -> bool {
         let revokes = event.acts.iter().any(|act| matches!(act, Act::Revoke { .. }));
-        if revokes || !self.certified.is_empty() {
+        if revokes || self.certified.number(event.dot) != UNCERTIFIED {
             return false;
         }
         let bad = self.take_if_good(lanes, event, UNCERTIFIED);
@@ -135,6 +125,11 @@ impl Verdicts {
             self.make_void(event);
         }
         true
+    }
+
+    /// The certified cuts known.
+    pub const fn certified(&self) -> &CertifiedCuts {
+        &self.certified
     }
 
     /// Whether nobody can be void: no counted revoke, no excluded fork, no void grant.
@@ -155,7 +150,7 @@ impl Verdicts {
             return false;
         }
         self.void_control.contains(&event.dot)
-            || self.is_void_numbered(lanes, event, cut_number(&self.certified, event.dot))
+            || self.is_void_numbered(lanes, event, self.certified.number(event.dot))
     }
 
     /// Whether a control event of the cut is void.
@@ -293,7 +288,7 @@ impl Verdicts {
         let within = |lane: Lane| held.get(&lane).copied().unwrap_or(0);
         lanes
             .off_chain(event.author, event.dot, &within)
-            .map(|dot| cut_number(&self.certified, dot))
+            .map(|dot| self.certified.number(dot))
             .min()
     }
 

@@ -2,20 +2,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::certified::CertifiedCuts;
 use crate::clock::{Clock, Dot, Lane};
 use crate::dump::{Dump, Overview, Shown};
 use crate::history::{Entry, History};
 use crate::id::EventId;
 use crate::state::{Effect, Place, State, ValueRef};
 use crate::state_root::StateRootError;
-use crate::verdicts::{Verdicts, cut_number};
+use crate::verdicts::Verdicts;
 
 /// A cut with the verdicts over it.
 #[derive(Debug)]
 pub struct View<'h> {
     history: &'h History,
     frontier: Clock,
-    certified: Vec<Clock>,
+    certified: CertifiedCuts,
     verdicts: Verdicts,
 }
 
@@ -23,7 +24,7 @@ impl<'h> View<'h> {
     pub(crate) const fn new(
         history: &'h History,
         frontier: Clock,
-        certified: Vec<Clock>,
+        certified: CertifiedCuts,
         verdicts: Verdicts,
     ) -> Self {
         Self { history, frontier, certified, verdicts }
@@ -105,7 +106,7 @@ impl<'h> View<'h> {
     }
 
     fn place(&self, id: EventId, entry: &Entry) -> Place {
-        let number = cut_number(&self.certified, entry.dot);
+        let number = self.certified.number(entry.dot);
         Place { number, time: entry.event.time, id }
     }
 }

@@ -14,7 +14,7 @@ use std::path::Path;
 use proptest::prelude::*;
 use quipu_merge::{
     BlockId, CarBlock, CarError, CarFault, CarReader, CarWriter, Codec, MAX_BLOCK_LEN,
-    MAX_CAR_HEADER_LEN,
+    MAX_CAR_HEADER_LEN, MAX_CAR_ROOTS,
 };
 
 type Blocks = Vec<(BlockId, Vec<u8>)>;
@@ -80,10 +80,11 @@ fn headers_have_rules() {
     assert!(matches!(CarWriter::new(Vec::new(), &[]).unwrap_err().fault, CarFault::NoRoots));
     let version = [&file[..file.len() - 1], &[2]].concat();
     assert!(matches!(fault(&version), (0, CarFault::Header(_))));
-    let many = vec![root; MAX_CAR_HEADER_LEN / 41 + 1];
+    assert!(CarWriter::new(Vec::new(), &vec![root; MAX_CAR_ROOTS]).is_ok());
+    let many = vec![root; MAX_CAR_ROOTS + 1];
     let error = CarWriter::new(Vec::new(), &many).unwrap_err();
     assert!(matches!(error.fault, CarFault::TooLong { limit: MAX_CAR_HEADER_LEN }));
-    assert!(matches!(fault(&[0x81, 0x80, 0x40]), (0, CarFault::TooLong { .. })));
+    assert!(matches!(fault(&[0x81, 0x80, 0x80, 0x08]), (0, CarFault::TooLong { .. })));
 }
 
 #[test]

@@ -50,16 +50,17 @@ mod quic;
 mod shown;
 mod watch;
 
-pub use quipu_proto::{Allowance, Channel, Quota};
+pub use quipu_proto::{Allowance, CertifyState, Channel, Fault, Quota, Step, Stopped};
 
 pub use api::{
     Api, ApiConfig, ApiError, ApiLimits, Listen, NewToken, NodeView, Role, RunningApi, TokenError,
     TokenInfo, Tokens,
 };
 pub use node::{
-    BookError, FetchError, Fetcher, JoinError, KnownPeer, MAX_HEARD, MAX_PLACES, Node, NodeError,
-    NodeOptions, NodeStatus, PeerAddress, PeerAddressError, PeerBook, PeerState, PeerStatus, Place,
-    StartError, SyncError, Synced, join,
+    BookError, CertificationStatus, EvidenceInfo, FetchError, Fetcher, Finality, JoinError,
+    KnownPeer, MAX_HEARD, MAX_PLACES, Node, NodeError, NodeOptions, NodeStatus, PeerAddress,
+    PeerAddressError, PeerBook, PeerState, PeerStatus, Place, StartError, SyncError, Synced,
+    TIME_BOUNDS, Times, WaitError, evidence, join,
 };
 pub use operation::{Bytes, NoBase64, OperationError, OperationIn};
 pub use quic::{

@@ -86,6 +86,8 @@ pub struct AboutEvent {
     parents: Vec<String>,
     /// Whether it is void.
     void: bool,
+    /// The height of the checkpoint that holds it first; null where none does.
+    certified: Option<u64>,
 }
 
 impl From<&EventInfo> for AboutEvent {
@@ -99,6 +101,7 @@ impl From<&EventInfo> for AboutEvent {
             prev: event.prev.map(|id| id.to_string()),
             parents: event.parents.iter().map(ToString::to_string).collect(),
             void: event.void,
+            certified: event.certified.map(|height| height.0),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use quipu_merge::{AuthorKey, Cut, CutExpression, EventId};
+use quipu_merge::{AuthorKey, Cut, CutExpression, EventId, Height};
 
 use crate::error::{ReadError, StorageError};
 use crate::schema::Family;
@@ -45,7 +45,10 @@ impl Snapshot<'_> {
     /// [`ReadError::Cut`] where a part of it stands for nothing or for too much.
     pub fn find_cut(&self, expression: &CutExpression) -> Result<Cut, ReadError> {
         Ok(match expression {
-            CutExpression::Checkpoint(height) => return Err(CutError::NoCheckpoint(*height).into()),
+            CutExpression::Checkpoint(height) => {
+                let cut = self.checkpoint_cut(Height(*height))?;
+                Cut::Heads(cut.ok_or(CutError::NoCheckpoint(*height))?.heads().to_vec())
+            }
             CutExpression::Time(time) => Cut::Time(*time),
             CutExpression::Heads(parts) => Cut::Heads(
                 parts.iter().map(|part| self.find_event(part)).collect::<Result<_, _>>()?,

@@ -1,8 +1,10 @@
 //! The full state of a cut, folded from its events: the check on everything that is kept derived.
 
+use std::collections::BTreeSet;
+
 use quipu_merge::{
-    Clock, Cut, Dump, Effect, Overview, Place, Shown, State, Subject, ValueRef, Verdicts,
-    cut_number,
+    AuthorKey, CertifiedCuts, Clock, Cut, Dump, Effect, EventId, OpeningId, Overview, Place, Shown,
+    State, Subject, ValueRef, Verdicts,
 };
 
 use crate::error::{ReadError, StorageError};
@@ -11,7 +13,8 @@ use crate::snapshot::{Snapshot, Value};
 
 impl Snapshot<'_> {
     /// The cut as one object, in the format's shape, with these certified cuts known (the first
-    /// certified first). Everything is folded from the events.
+    /// certified first) or, without any, those of the checkpoints that count here. Everything is
+    /// folded from the events.
     ///
     /// # Errors
     /// [`ReadError::NoSuchEvent`] where a certified cut names an event that is not held.
@@ -30,14 +33,17 @@ impl Snapshot<'_> {
         note: &mut dyn FnMut(&Value),
     ) -> Result<Dump, ReadError> {
         let ledger = self.ledger_handle();
-        let certified = certified
-            .iter()
-            .map(|cut| Ok(ledger.at(cut)?.frontier()?))
-            .collect::<Result<Vec<Clock>, ReadError>>()?;
+        let certified = match certified {
+            [] => self.published().finality.cuts.clone(),
+            certified => certified
+                .iter()
+                .map(|cut| Ok(ledger.at(cut)?.frontier()?))
+                .collect::<Result<CertifiedCuts, ReadError>>()?,
+        };
         let frontier = self.frontier()?;
         let verdicts = self.judge(&frontier, &certified);
         let erased = self.erased_with(&certified)?;
-        let (state, void) = self.fold(&certified, &verdicts)?;
+        let (state, void) = self.fold(&frontier, &verdicts)?;
         let lanes = &self.published().lanes;
         let within = |lane| frontier.seq(lane);
         let overview = Overview {
@@ -67,45 +73,42 @@ impl Snapshot<'_> {
         Ok(dump.map_err(|error| StorageError::damaged(error.to_string()))?)
     }
 
-    /// Folds the events of the cut, and tells the void ones.
+    /// Folds the events within a frontier, and tells the void ones.
     pub(crate) fn fold(
         &self,
-        certified: &[Clock],
+        frontier: &Clock,
         verdicts: &Verdicts,
-    ) -> Result<(State, std::collections::BTreeSet<quipu_merge::EventId>), ReadError> {
+    ) -> Result<(State, BTreeSet<EventId>), ReadError> {
         let lanes = &self.published().lanes;
         let mut state = State::new();
-        let mut void = std::collections::BTreeSet::new();
-        let numbers = (0..).take(certified.len()).chain([quipu_merge::UNCERTIFIED]);
-        for number in numbers {
-            self.for_each_in_order(|dot, stored| {
-                if cut_number(certified, dot) != number {
-                    return Ok(());
-                }
-                let event = stored.event()?;
-                let (id, content) = (event.id(), event.event());
-                let clock = lookup::clock_of(self.reader(), dot, stored.record()?.clock)?;
-                let acts = self.acts_of(dot);
-                let subject = Subject { author: content.author, dot, clock: &clock, acts: &acts };
-                if verdicts.is_void(lanes, &subject) {
-                    void.insert(id);
-                    return Ok(());
-                }
-                let body = stored.body()?;
-                state.apply(&Effect {
-                    place: Place { number, time: content.time, id },
-                    author: content.author,
-                    dot,
-                    clock: &clock,
-                    operations: body.data(),
-                });
-                Ok::<_, StorageError>(())
-            })?;
-        }
+        let mut void = BTreeSet::new();
+        // Any order that follows causality will do: places say which comes first.
+        self.for_each_within(frontier, |dot, stored| {
+            let event = stored.event()?;
+            let (id, content) = (event.id(), event.event());
+            let clock = lookup::clock_of(self.reader(), dot, stored.record()?.clock)?;
+            let acts = self.acts_of(dot);
+            let subject = Subject { author: content.author, dot, clock: &clock, acts: &acts };
+            if verdicts.is_void(lanes, &subject) {
+                void.insert(id);
+                return Ok(());
+            }
+            let body = stored.body()?;
+            let number = verdicts.certified().number(dot);
+            state.apply(&Effect {
+                place: Place { number, time: content.time, id },
+                author: content.author,
+                dot,
+                clock: &clock,
+                operations: body.data(),
+            });
+            Ok::<_, StorageError>(())
+        })?;
         Ok((state, void))
     }
 
-    fn judge(&self, frontier: &Clock, certified: &[Clock]) -> Verdicts {
+    /// The verdicts over what lies within a frontier, with these certified cuts known.
+    pub(crate) fn judge(&self, frontier: &Clock, certified: &CertifiedCuts) -> Verdicts {
         let published = self.published();
         Verdicts::new(&published.authority, &published.lanes, &|lane| frontier.seq(lane), certified)
     }
@@ -113,12 +116,9 @@ impl Snapshot<'_> {
     /// The openings that redacts erase, over everything that is held.
     fn erased_with(
         &self,
-        certified: &[Clock],
-    ) -> Result<
-        std::collections::BTreeSet<(quipu_merge::AuthorKey, quipu_merge::OpeningId)>,
-        ReadError,
-    > {
-        let mut erased = std::collections::BTreeSet::new();
+        certified: &CertifiedCuts,
+    ) -> Result<BTreeSet<(AuthorKey, OpeningId)>, ReadError> {
+        let mut erased = BTreeSet::new();
         if !self.has_erased() {
             return Ok(erased);
         }

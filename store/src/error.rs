@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use quipu_merge::{AuthorKey, EventId, Malformed, Refusal};
+use quipu_merge::{AuthorKey, ChainError, EventId, Height, Malformed, Refusal};
 
 use crate::cut::CutError;
 use crate::mark::Loss;
@@ -171,6 +171,9 @@ pub enum IdentityError {
     /// What was to be signed is not what TLS 1.3 has signed in a handshake.
     #[error("the key signs events and handshakes of TLS 1.3, and this is neither")]
     NotAHandshake,
+    /// What was to be signed is not what validators sign.
+    #[error("this is neither a vote nor a proposal")]
+    NotAVote,
     /// The system gives no random bytes.
     #[error("the system gives no random bytes: {0}")]
     Random(getrandom::Error),
@@ -269,6 +272,15 @@ pub enum MergeError {
     /// The file is not as it should be. Nothing has changed.
     #[error("the file is corrupt: {0}")]
     Corrupt(String),
+    /// A checkpoint of the file does not continue those before it, or is not certified. Nothing has
+    /// changed.
+    #[error("checkpoint {height} of the file: {why}")]
+    Certificate {
+        /// Its height.
+        height: Height,
+        /// What is wrong.
+        why: ChainError,
+    },
     /// The file holds more new events than are taken in at once. Nothing has changed.
     #[error("the file holds more than {limit} new events: export it in parts, with --since")]
     TooMany {

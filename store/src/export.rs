@@ -2,10 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
+use std::ops::RangeInclusive;
 
-use quipu_merge::{BlockId, CarError, CarFault, CarWriter, Clock, Cut, Dot};
+use quipu_merge::{
+    BlockId, CarError, CarFault, CarWriter, Clock, Codec, Cut, Dot, Height, MAX_CAR_ROOTS,
+};
 
 use crate::blocks;
+use crate::certify::{Part, records};
 use crate::db::Walk;
 use crate::error::{ReadError, StorageError};
 use crate::ledger::Ledger;
@@ -21,6 +25,10 @@ pub struct ExportReport {
     pub events: u64,
     /// How many blocks, events included.
     pub blocks: u64,
+    /// How many certified checkpoints.
+    pub checkpoints: u64,
+    /// How many more of them there are than one file can name.
+    pub left_out: u64,
 }
 
 /// A cut cannot be exported.
@@ -52,7 +60,9 @@ impl From<CarError> for ExportError {
 
 impl Ledger {
     /// Writes the events of a cut to `output`, without those of `since`, with their bodies and the
-    /// values at hand. What is erased is left out. Each event comes after those that it follows.
+    /// values at hand. What is erased is left out. Each event comes after those that it follows. The
+    /// certified checkpoints within the cut come along, without those within `since`; the first of
+    /// them where there are more than a file can name.
     ///
     /// # Errors
     /// [`ExportError`]; what has been written to `output` is no whole file then.
@@ -64,20 +74,25 @@ impl Ledger {
         progress: Progress<'_>,
     ) -> Result<ExportReport, ExportError> {
         let snapshot = self.at(cut)?;
-        let known = match since {
-            Some(since) => self.at(since)?.frontier()?,
-            None => Clock::new(),
+        let (known, known_height) = match since {
+            Some(since) => {
+                let since = self.at(since)?;
+                (since.frontier()?, since.certified_within()?)
+            }
+            None => (Clock::new(), None),
         };
-        let heads: Vec<_> = snapshot.heads()?.into_iter().map(BlockId::from).collect();
-        let mut file = Output {
-            car: CarWriter::new(output, &heads)?,
-            report: ExportReport::default(),
-            long: BTreeSet::new(),
-        };
+        let mut roots: Vec<_> = snapshot.heads()?.into_iter().map(BlockId::from).collect();
+        let room = MAX_CAR_ROOTS.saturating_sub(roots.len());
+        let certified = Certified::between(&snapshot, known_height, room)?;
+        roots.extend(&certified.roots);
+        let report = ExportReport { left_out: certified.left_out, ..ExportReport::default() };
+        let mut file =
+            Output { car: CarWriter::new(output, &roots)?, report, long: BTreeSet::new() };
         let total = snapshot.len()?;
         let mut openings = snapshot.reader().walk(Family::Openings, &[])?;
         let mut done = 0;
-        snapshot.for_each_in_order(|dot, stored| {
+        let frontier = snapshot.frontier()?;
+        snapshot.for_each_within(&frontier, |dot, stored| {
             if !known.covers(dot) {
                 file.event(&snapshot, &mut openings, dot, stored)?;
             }
@@ -87,10 +102,47 @@ impl Ledger {
             }
             Ok::<_, ExportError>(())
         })?;
+        file.checkpoints(&snapshot, &certified)?;
         progress(total, total);
         file.car.finish()?.flush().map_err(ExportError::Output)?;
         Ok(file.report)
     }
+}
+
+/// Which certified checkpoints go into a file.
+struct Certified {
+    /// Their heights.
+    heights: RangeInclusive<u64>,
+    /// Their certificates.
+    roots: Vec<BlockId>,
+    left_out: u64,
+}
+
+impl Certified {
+    /// Those within a snapshot after a height, at most so many of them.
+    fn between(
+        snapshot: &Snapshot<'_>,
+        after: Option<Height>,
+        limit: usize,
+    ) -> Result<Self, ReadError> {
+        let first = after.map_or(0, |after| after.0) + 1;
+        let last = snapshot.certified_within()?.map_or(0, |last| last.0);
+        let end = last.min((first - 1).saturating_add(limit as u64));
+        let mut roots = Vec::new();
+        for height in first..=end {
+            roots.push(certificate(snapshot, Height(height))?.0);
+        }
+        Ok(Self { heights: first..=end, roots, left_out: last.saturating_sub(end.max(first - 1)) })
+    }
+}
+
+/// The certificate of a height, with its id as a block.
+fn certificate(
+    snapshot: &Snapshot<'_>,
+    height: Height,
+) -> Result<(BlockId, Vec<u8>), StorageError> {
+    let bytes = records::bytes(snapshot.reader(), height, Part::Certificate)?;
+    Ok((BlockId::of(Codec::DagCbor, &bytes), bytes))
 }
 
 struct Output<W: Write> {
@@ -126,6 +178,28 @@ impl<W: Write> Output<W> {
                 }
                 Ok::<_, ExportError>(found)
             })?;
+        }
+        Ok(())
+    }
+
+    fn checkpoints(
+        &mut self,
+        snapshot: &Snapshot<'_>,
+        certified: &Certified,
+    ) -> Result<(), ExportError> {
+        let mut named = None;
+        for height in certified.heights.clone().map(Height) {
+            let (id, bytes) = certificate(snapshot, height)?;
+            self.block(id, &bytes)?;
+            for part in [Part::Header, Part::Cut, Part::Validators] {
+                let bytes = records::bytes(snapshot.reader(), height, part)?;
+                let id = BlockId::of(Codec::DagCbor, &bytes);
+                // The validators are mostly those that the checkpoint before named.
+                if part != Part::Validators || named.replace(id) != Some(id) {
+                    self.block(id, &bytes)?;
+                }
+            }
+            self.report.checkpoints += 1;
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use quipu_merge::{AuthorKey, Clock, Cut, Dot, Lane, Micros, Seq};
+use quipu_merge::{AuthorKey, Clock, Cut, Dot, EventId, Lane, Micros, Seq};
 
 use crate::error::{ReadError, StorageError};
 use crate::lookup::{self, Stored};
@@ -66,6 +66,16 @@ impl Snapshot<'_> {
             }
             Cut::Clock(limit) => Extent::Frontier { clock: self.below(limit)?, heads: Vec::new() },
         })
+    }
+
+    /// What these events and their ancestors cover.
+    pub(crate) fn clock_of_heads(&self, heads: &[EventId]) -> Result<Clock, ReadError> {
+        let mut clock = Clock::new();
+        for &head in heads {
+            let place = self.ledger_handle().places.of(self.reader(), head)?;
+            clock.join(&place.ok_or(ReadError::NoSuchEvent(head))?.clock());
+        }
+        Ok(clock)
     }
 
     /// The events whose vector clock is at most `limit`: clocks only grow along a lane.

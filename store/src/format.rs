@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use rocksdb::WriteBatch;
+
 use crate::db::{self, Db, Reader, Tuning};
 use crate::error::{OpenError, StorageError};
 use crate::schema::{FORMAT, Family, OLDEST_FORMAT, meta};
@@ -9,7 +11,8 @@ use crate::schema::{FORMAT, Family, OLDEST_FORMAT, meta};
 /// Opens the database in `path`, whose format is still to be checked.
 ///
 /// The column families of another format may be others, with which RocksDB does not open it at
-/// all: then its format is looked up in what can be read of it.
+/// all: then its format is looked up in what can be read of it. An older one that can be read lacks
+/// families, which are made.
 pub fn open(path: &Path, tuning: Tuning) -> Result<Db, OpenError> {
     let failed = match Db::open(path, false, tuning) {
         Ok(db) => return Ok(db),
@@ -21,19 +24,41 @@ pub fn open(path: &Path, tuning: Tuning) -> Result<Db, OpenError> {
     ) {
         return Err(failed);
     }
-    match db::peek(path, tuning, Family::Meta, meta::FORMAT) {
-        Ok(Some(bytes)) => match decode(&bytes) {
-            Some(found) if found != FORMAT => Err(unreadable(found)),
-            _ => Err(failed),
-        },
+    match found(path, tuning) {
+        Some(found) if (OLDEST_FORMAT..FORMAT).contains(&found) => Db::open_lacking(path, tuning),
+        Some(found) if found != FORMAT => Err(unreadable(found)),
         _ => Err(failed),
     }
 }
 
 /// Refuses a database in another format.
 pub fn check(reader: Reader<'_>) -> Result<(), OpenError> {
+    check_bytes(&record(reader)?)
+}
+
+/// Makes a database that has been opened one of this format.
+///
+/// Format 1 had no checkpoints, and lacks nothing but their families, which are empty.
+pub fn upgrade(db: &Db) -> Result<(), OpenError> {
+    if record(db.latest())? != FORMAT.to_be_bytes() {
+        let mut batch = WriteBatch::default();
+        db.put(&mut batch, Family::Meta, meta::FORMAT, &FORMAT.to_be_bytes())?;
+        db.write(batch, true)?;
+    }
+    Ok(())
+}
+
+/// The format of the database in `path`, where it can be told.
+fn found(path: &Path, tuning: Tuning) -> Option<u32> {
+    db::peek(path, tuning, Family::Meta, meta::FORMAT)
+        .ok()
+        .flatten()
+        .and_then(|bytes| decode(&bytes))
+}
+
+fn record(reader: Reader<'_>) -> Result<Vec<u8>, StorageError> {
     let damaged = || StorageError::damaged("the record of the format");
-    check_bytes(&reader.get(Family::Meta, meta::FORMAT)?.ok_or_else(damaged)?)
+    Ok(reader.get(Family::Meta, meta::FORMAT)?.ok_or_else(damaged)?.to_vec())
 }
 
 /// Refuses another format than this version reads, by its record.
@@ -108,6 +133,25 @@ mod tests {
         let older = OLDEST_FORMAT - 1;
         for change in [|_: &mut DB| (), more, fewer] {
             assert_refused(of_format(older, change), older, "`quipu upgrade` rewrites it");
+        }
+    }
+
+    #[test]
+    fn format_1_is_opened_and_is_of_this_format_then() {
+        let lacking = |db: &mut DB| {
+            ["checkpoints", "final", "tree"].iter().for_each(|family| db.drop_cf(family).unwrap());
+        };
+        // A crash may have left it with some of the families.
+        let partly = |db: &mut DB| db.drop_cf("tree").unwrap();
+        for change in [&lacking as &dyn Fn(&mut DB), &partly, &|_| ()] {
+            let (dir, db) = of_format(1, change);
+            drop(db);
+            for _ in 0..2 {
+                let ledger = Ledger::open(dir.path()).unwrap();
+                assert!(ledger.verify(&mut |_, _| {}).unwrap().is_sound());
+                let record = ledger.latest().get(Family::Meta, meta::FORMAT).unwrap();
+                assert_eq!(record.as_deref(), Some(FORMAT.to_be_bytes().as_slice()));
+            }
         }
     }
 

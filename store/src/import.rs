@@ -3,6 +3,8 @@
 //! The file is read once to check every block against its id and to note where each one is. Its
 //! events are then checked in memory, as far as they are new, before the first is taken in.
 
+mod checkpoints;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
@@ -31,12 +33,12 @@ pub const MAX_FILE_EVENTS: usize = 4_000_000;
 pub const MAX_FILE_BLOCKS: usize = 16_000_000;
 
 impl Ledger {
-    /// Takes in the events of a CAR file that are new, with the values that come along. The file
-    /// must be one that can be read at any place.
+    /// Takes in the events of a CAR file that are new, with the values and the certified checkpoints
+    /// that come along. The file must be one that can be read at any place.
     ///
     /// # Errors
-    /// [`MergeError::Refused`], [`MergeError::OtherLedger`], [`MergeError::Corrupt`]: nothing has
-    /// been taken in.
+    /// [`MergeError::Refused`], [`MergeError::OtherLedger`], [`MergeError::Certificate`],
+    /// [`MergeError::Corrupt`]: nothing has been taken in.
     pub fn import(&self, file: File, progress: Progress<'_>) -> Result<MergeReport, MergeError> {
         self.import_with(file, MergeOptions::default(), progress)
     }
@@ -54,6 +56,8 @@ impl Ledger {
         let mut source = FileSource::open(file)?;
         self.admit_due()?;
         let order = source.new_events(self)?;
+        let certificates = source.certificates()?;
+        self.rehearse_checkpoints(&mut source, &certificates)?;
         self.rehearse(&mut source, &order)?;
         fail::fail_point!("after-rehearsal");
         let before = self.baseline()?;
@@ -71,6 +75,7 @@ impl Ledger {
             progress((number * BATCH as u64).min(total), total);
         }
         report.new_values += self.fill(&mut source, options)?;
+        self.take_checkpoints(&mut source, &certificates)?;
         self.sync()?;
         Ok(self.report_since(&before, report)?)
     }
@@ -82,8 +87,11 @@ impl Ledger {
     pub fn import_preview(&self, file: File) -> Result<MergeReport, MergeError> {
         let mut source = FileSource::open(file)?;
         let order = source.new_events(self)?;
+        let certificates = source.certificates()?;
+        let new_checkpoints = self.rehearse_checkpoints(&mut source, &certificates)?;
         let waiting = self.rehearse(&mut source, &order)?;
         Ok(MergeReport {
+            new_checkpoints,
             new_events: order.len() as u64 - waiting,
             known_events: source.held,
             waiting: self.waiting(),
@@ -250,9 +258,7 @@ impl FileSource {
             let Some(id) = EventId::from_block(root) else {
                 return Err(MergeError::Corrupt(format!("root {root} is a raw block")));
             };
-            let is_certificate =
-                self.block(root)?.is_some_and(|bytes| Certificate::decode(&bytes).is_ok());
-            if !is_certificate {
+            if !self.block(root)?.is_some_and(|bytes| Certificate::is_one(&bytes)) {
                 heads.push(id);
             }
         }

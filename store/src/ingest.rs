@@ -60,6 +60,12 @@ pub struct MergeReport {
     pub new_forks: Vec<AuthorKey>,
     /// How many more events are void.
     pub new_void: u64,
+    /// How many more certified checkpoints count, or would.
+    pub new_checkpoints: u64,
+    /// How many wait for the events of their cuts.
+    pub pending_checkpoints: u64,
+    /// Whether something certified contradicts what is held here, and did not before.
+    pub diverged: bool,
 }
 
 /// What there was before events were taken in, for [`Ledger::report_since`] to tell the difference.
@@ -68,6 +74,8 @@ pub struct Baseline {
     conflicts: BTreeSet<String>,
     forks: BTreeSet<AuthorKey>,
     void: u64,
+    certified: u64,
+    contradictions: usize,
 }
 
 impl Ledger {
@@ -81,6 +89,8 @@ impl Ledger {
             conflicts: snapshot.conflicts("")?.into_iter().collect(),
             forks: snapshot.forks()?.into_keys().collect(),
             void: self.count_void()?,
+            certified: snapshot.certified_height().map_or(0, |height| height.0),
+            contradictions: self.certification().diverged.len(),
         })
     }
 
@@ -97,7 +107,12 @@ impl Ledger {
         let snapshot = self.snapshot()?;
         let conflicts = snapshot.conflicts("")?.into_iter();
         let forks = snapshot.forks()?.into_keys();
+        let certified = snapshot.certified_height().map_or(0, |height| height.0);
+        let certification = self.certification();
         Ok(MergeReport {
+            new_checkpoints: certified.saturating_sub(before.certified),
+            pending_checkpoints: certification.pending,
+            diverged: certification.diverged.len() > before.contradictions,
             waiting: self.waiting(),
             new_conflicts: conflicts.filter(|key| !before.conflicts.contains(key)).collect(),
             new_forks: forks.filter(|author| !before.forks.contains(author)).collect(),
@@ -124,9 +139,10 @@ impl Ledger {
         self.in_bulk(|hold| {
             self.offer_all(hold, batch, report, |outcome| match outcome {
                 Err(refusal) if !rehearsed => Err(refusal.into()),
-                _ => Ok(()),
+                _ => Ok::<_, MergeError>(()),
             })
-        })
+        })?;
+        Ok(self.count_pending()?)
     }
 
     /// Offers checked events in this order, and tells `each` what has become of every one. Those that
@@ -223,7 +239,8 @@ impl Ledger {
         let writer = hold.writer();
         let admission =
             admit(event, body.as_ref(), &ancestors, &writer.authority, &writer.lanes, &targets)?;
-        if event.event().time.0 > now().0 + MAX_AHEAD {
+        let ahead = event.event().time.0 > now().0 + MAX_AHEAD;
+        if ahead && !hold.writer().certain.contains(&event.id()) {
             return self.let_wait(hold, checked, WaitingReason::Due(event.event().time), report);
         }
         let (Ok(body), Some(body_bytes)) = (body, &checked.body_bytes) else {

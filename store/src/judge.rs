@@ -1,11 +1,12 @@
-//! What a new event changes of what is there already: revokes and forks that make earlier events
-//! void, and redacts that erase values.
+//! What a new event or certificate changes of what is there already: revokes and forks that make earlier events
+//! void, redacts that erase values, and certificates, which make both final.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use quipu_merge::{
-    Act, AuthorKey, Authority, Body, Dot, EventId, ForkPolicy, Lane, OpeningId, Subject, Verdicts,
+    Act, AuthorKey, Authority, Body, Dot, EventId, ForkPolicy, Lane, OpeningId, Seq, Subject,
+    Verdicts,
 };
 
 use crate::db::Db;
@@ -34,8 +35,9 @@ pub fn redacted(authority: &Authority, verdicts: &Verdicts) -> Redacted {
     {
         for act in &control.acts {
             if let Act::Redact { event, author, dot } = *act {
-                *redacted.entry((author, event, dot)).or_default() |=
-                    uncertifiable || control.author == author;
+                *redacted.entry((author, event, dot)).or_default() |= uncertifiable
+                    || control.author == author
+                    || verdicts.certified().covers(control.dot);
             }
         }
     }
@@ -76,10 +78,22 @@ impl Writer {
         let tips = self.lanes.clone();
         let within = |lane: Lane| tips.tip(lane);
         if !extended || (placement.forks && self.excludes()) {
-            self.verdicts = Arc::new(Verdicts::new(&self.authority, &lanes, &within, &[]));
+            self.verdicts =
+                Arc::new(Verdicts::new(&self.authority, &lanes, &within, &self.finality.cuts));
         }
+        self.rejudge(db, &before, Some(placement.dot))
+    }
+
+    /// Brings what earlier events come to up to date with the verdicts, which were `before`. All of
+    /// them are in the database, `new` aside, which is not judged here.
+    pub fn rejudge(
+        &mut self,
+        db: &Db,
+        before: &Verdicts,
+        new: Option<Dot>,
+    ) -> Result<(), StorageError> {
         let mut rejudged = Rejudged::default();
-        self.mark_void(db, &before, placement.dot, &mut rejudged)?;
+        self.mark_void(db, before, new, &mut rejudged)?;
         self.mark_erased(db, &mut rejudged)?;
         for key in &rejudged.keys {
             self.rebuild(db, key, &rejudged)?;
@@ -118,7 +132,7 @@ impl Writer {
         &mut self,
         db: &Db,
         before: &Verdicts,
-        new: Dot,
+        new: Option<Dot>,
         rejudged: &mut Rejudged,
     ) -> Result<(), StorageError> {
         let lanes = self.lanes.table().clone();
@@ -126,8 +140,10 @@ impl Writer {
             self.authority.events().iter().map(|e| (e.dot, e.clone())).collect();
         for author in self.verdicts.changed_since(before) {
             for &lane in lanes.of(author) {
-                for_each_event(db, lane, |dot, body| {
-                    if dot == new {
+                // What is certified is final.
+                let certified = before.certified().latest().seq(lane);
+                for_each_event(db, lane, certified, |dot, body| {
+                    if Some(dot) == new {
                         return Ok(());
                     }
                     let clock = lookup::clock_at(db.latest(), dot)?;
@@ -167,7 +183,7 @@ impl Writer {
             // another may still do.
             let (before, now) = (erased_of(db, &before, author)?, erased_of(db, &now, author)?);
             for &lane in lanes.of(author) {
-                for_each_event(db, lane, |dot, body| {
+                for_each_event(db, lane, 0, |dot, body| {
                     for (slot, operation) in (0_u16..).zip(body.data()) {
                         let Some(value) = operation.value() else { continue };
                         let (was, is) = (before.get(&value), now.get(&value));
@@ -201,15 +217,16 @@ impl Writer {
     }
 }
 
-/// Calls `visit` with every event of a lane that is in the database.
+/// Calls `visit` with every event of a lane after a position that is in the database.
 fn for_each_event(
     db: &Db,
     lane: Lane,
+    after: u64,
     mut visit: impl FnMut(Dot, &Body) -> Result<(), StorageError>,
 ) -> Result<(), StorageError> {
     let damaged = || StorageError::damaged(format!("an event of lane {}", lane.0));
     let mut walk = db.latest().walk(Family::Events, &lane.0.to_be_bytes())?;
-    walk.first()?;
+    walk.seek(&schema::dot_key(Dot { lane, seq: Seq(after).next() }))?;
     while let Some((key, value)) = walk.item() {
         let dot = schema::parse_dot(key).ok_or_else(damaged)?;
         let record = EventRecord::decode(value).ok_or_else(damaged)?;

@@ -1,5 +1,6 @@
 //! Reading what keys hold: registers, counters, sets and lists, now and at any cut.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use quipu_merge::{AuthorKey, Dot, EventId, Lane, Micros};
@@ -8,7 +9,7 @@ use crate::error::{ReadError, StorageError};
 use crate::extent::Extent;
 use crate::index::decode_count;
 use crate::ledger::Ledger;
-use crate::lookup::{self, Stored};
+use crate::lookup::Stored;
 use crate::record::{Standing, Sum, Version, Written};
 use crate::schema::{self, Family, Kind};
 use crate::snapshot::{Snapshot, Value};
@@ -224,73 +225,6 @@ impl Snapshot<'_> {
         Ok(ids)
     }
 
-    /// Calls `visit` with each value of a list, in order, until it returns `false`. Tells whether
-    /// the list exists.
-    ///
-    /// # Errors
-    /// The disk, the database or its content.
-    pub fn list(&self, key: &str, visit: impl FnMut(Element) -> bool) -> Result<bool, ReadError> {
-        self.list_after(key, None, visit)
-    }
-
-    /// Does what [`Self::list`] does with the values after the one that this operation of an event
-    /// would have added.
-    ///
-    /// # Errors
-    /// [`ReadError::NoSuchEvent`] where that event is not held.
-    pub fn list_after(
-        &self,
-        key: &str,
-        after: Option<(EventId, u16)>,
-        mut visit: impl FnMut(Element) -> bool,
-    ) -> Result<bool, ReadError> {
-        let state_key = schema::state_key(Kind::List, key, None);
-        let mut walk = self.reader().walk(Family::Versions, &state_key)?;
-        let after = match after {
-            Some((event, slot)) => {
-                let time = self.time_of(event)?;
-                walk.seek(&schema::element_key(&state_key, time, Lane(0), 0))?;
-                Some((time, event, slot))
-            }
-            None => {
-                walk.first()?;
-                None
-            }
-        };
-        let mut bounds = BTreeMap::new();
-        let (mut exists, mut same_time) = (false, Vec::<(EventId, u16, Version)>::new());
-        loop {
-            let damaged = || StorageError::damaged("a value of a list");
-            let next = match walk.item() {
-                Some((key, value)) => {
-                    let (time, lane, slot) =
-                        schema::parse_element(state_key.len(), key).ok_or_else(damaged)?;
-                    Some((slot, Version::decode_tail(lane, time, value).ok_or_else(damaged)?))
-                }
-                None => None,
-            };
-            // Values of one time stand in the order of their events' ids.
-            let time = next.as_ref().map(|(_, version)| version.time);
-            if same_time.first().is_some_and(|(_, _, version)| Some(version.time) != time) {
-                same_time.sort_by_key(|(id, slot, _)| (*id, *slot));
-                for (event, slot, version) in same_time.drain(..) {
-                    exists = true;
-                    if after.is_some_and(|after| (version.time, event, slot) <= after) {
-                        continue;
-                    }
-                    if !visit(self.element(event, slot, &version)?) {
-                        return Ok(true);
-                    }
-                }
-            }
-            let Some((slot, version)) = next else { return Ok(exists) };
-            if self.holds(version.dot, &mut bounds)? && !self.is_void(version.dot)? {
-                same_time.push((self.id_at(version.dot)?, slot, version));
-            }
-            walk.next()?;
-        }
-    }
-
     pub(crate) fn record<T>(
         &self,
         state_key: &[u8],
@@ -335,17 +269,17 @@ impl Snapshot<'_> {
         Ok(dot.seq.0 <= bound)
     }
 
-    fn id_at(&self, dot: Dot) -> Result<EventId, StorageError> {
+    pub(crate) fn id_at(&self, dot: Dot) -> Result<EventId, StorageError> {
         Ok(EventId::of(Stored::read(self.reader(), dot)?.record()?.event))
     }
 
-    fn author_at(&self, dot: Dot) -> Result<AuthorKey, StorageError> {
+    pub(crate) fn author_at(&self, dot: Dot) -> Result<AuthorKey, StorageError> {
         let info = self.published().lanes.get(dot.lane);
         info.map(|info| info.author).ok_or_else(|| StorageError::damaged("an unknown branch"))
     }
 
     /// What a version holds; short values stand beside it.
-    fn value_of(&self, version: &Version) -> Result<Value, StorageError> {
+    pub(crate) fn value_of(&self, version: &Version) -> Result<Value, StorageError> {
         match &version.written {
             Written::Value { beside: Some(bytes), .. } => Ok(Value::Bytes(bytes.to_vec())),
             Written::Value { slot, beside: None } => self.value_at(version.dot, *slot),
@@ -353,25 +287,11 @@ impl Snapshot<'_> {
         }
     }
 
-    pub(crate) fn time_of(&self, event: EventId) -> Result<Micros, ReadError> {
-        let dot = lookup::dot_of(self.reader(), event)?.ok_or(ReadError::NoSuchEvent(event))?;
-        Ok(Stored::read(self.reader(), dot)?.record()?.time)
-    }
-
-    fn element(
-        &self,
-        event: EventId,
-        slot: u16,
-        version: &Version,
-    ) -> Result<Element, StorageError> {
-        let (author, value) = (self.author_at(version.dot)?, self.value_of(version)?);
-        Ok(Element { event, slot, author, time: version.time, value })
-    }
-
     fn writes(&self, versions: Vec<Version>) -> Result<Vec<RegisterWrite>, ReadError> {
         let mut writes = Vec::with_capacity(versions.len());
         for version in versions {
-            writes.push(RegisterWrite {
+            let number = self.number_of(version.dot);
+            let write = RegisterWrite {
                 event: self.id_at(version.dot)?,
                 author: self.author_at(version.dot)?,
                 time: version.time,
@@ -380,10 +300,11 @@ impl Snapshot<'_> {
                     _ => Some(self.value_of(&version)?),
                 },
                 void: self.is_void(version.dot)?,
-            });
+            };
+            writes.push((number, write));
         }
-        writes.sort_by_key(|write| std::cmp::Reverse((write.time, write.event)));
-        Ok(writes)
+        writes.sort_by_key(|(number, write)| Reverse((*number, write.time, write.event)));
+        Ok(writes.into_iter().map(|(_, write)| write).collect())
     }
 }
 

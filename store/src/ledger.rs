@@ -10,6 +10,7 @@ use quipu_merge::{AuthorKey, EventId, ForkPolicy, Genesis, Micros, Policy};
 
 use crate::author;
 use crate::blocks::{Blocks, remove_unfinished};
+use crate::certify::{Certifying, StagedDerivations};
 use crate::commit::Commits;
 use crate::copied::{self, Place};
 use crate::db::{Db, Reader, Tuning};
@@ -195,6 +196,7 @@ impl Options {
 
     fn open_database(&self, dir: &Path, db: Db) -> Result<Ledger, OpenError> {
         format::check(db.latest())?;
+        format::upgrade(&db)?;
         loss::settle(&db)?;
         let signer = Signer::open(dir, &db, self.passphrase.as_ref())?;
         let copied = copied::is_copied(dir, db.latest())?;
@@ -296,6 +298,10 @@ pub struct Ledger {
     pub(crate) places: Places,
     /// The numbers of blocks, and who is using which.
     pub(crate) blocks: Blocks,
+    /// What is known of certified checkpoints beside those that count.
+    pub(crate) certifying: Certifying,
+    /// Checkpoints that were derived lately.
+    pub(crate) staged: StagedDerivations,
 }
 
 impl Ledger {
@@ -330,6 +336,7 @@ impl Ledger {
         db.start_mark(Tip::of(&published, own.as_ref()));
         let writer = Writer::new(&published, lanes, own);
         let pool = Pool::load(db.latest())?;
+        let certifying = Certifying::load(db.latest(), published.finality.chain.clone())?;
         let ledger = Self {
             dir: dir.to_owned(),
             db,
@@ -342,12 +349,14 @@ impl Ledger {
             published: RwLock::new(Arc::new(published)),
             places: Places::default(),
             blocks,
+            certifying,
+            staged: StagedDerivations::default(),
         };
         ledger.lock_writer().pool = pool;
-        match ledger.admit_due() {
+        match ledger.admit_due().and_then(|_| ledger.count_pending()) {
             // What is there can be read all the same, and what is due stays so.
             Err(StorageError::NoRoom { .. }) => {}
-            admitted => drop(admitted?),
+            caught_up => caught_up?,
         }
         Ok(ledger)
     }
@@ -360,6 +369,11 @@ impl Ledger {
     /// The operation that started the ledger.
     pub fn genesis(&self) -> Genesis {
         self.published().authority.genesis().clone()
+    }
+
+    /// The events that no other follows, ascending, up to `limit` of them. Nothing is read for it.
+    pub fn heads(&self, limit: usize) -> Vec<EventId> {
+        self.published().heads.iter().take(limit).map(|head| head.id).collect()
     }
 
     /// The directory of the store.

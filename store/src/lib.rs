@@ -23,6 +23,7 @@
 mod author;
 mod backup;
 mod blocks;
+mod certify;
 mod collect;
 mod commit;
 mod copied;
@@ -47,7 +48,9 @@ mod judge;
 mod key_list;
 mod keys;
 mod ledger;
+mod list;
 mod load;
+mod log;
 mod lookup;
 mod loss;
 mod manage;
@@ -80,6 +83,7 @@ mod status;
 mod transaction;
 mod unfinished;
 mod verify;
+mod votes;
 mod waiting;
 mod writer;
 
@@ -87,13 +91,18 @@ pub use backup::{
     BackupError, BackupId, BackupInfo, BackupList, BackupReport, Restore, backups, check_backups,
     purge_backups,
 };
+pub use certify::{
+    AcceptError, Acceptance, CertificationStatus, CertifiedCheckpoint, Derivation, DeriveError,
+    Divergence, KEPT_TREES, LogHashes, MAX_CHOSEN_EVENTS, MAX_PENDING_CHECKPOINT_BYTES,
+    MAX_PENDING_CHECKPOINTS, ProveError, ProveFrom, ProvenState,
+};
 pub use collect::{GcOptions, GcReport};
 #[doc(hidden)]
 pub use crash::CRASH_POINTS;
 pub use cut::CutError;
 pub use db::DatabaseStats;
 pub use error::{IdentityError, MergeError, OpenError, ReadError, StorageError, WriteError};
-pub use event::{EventInfo, Log, LogFilter};
+pub use event::EventInfo;
 pub use export::{ExportError, ExportReport};
 pub use identity::{HandshakeKey, Passphrase};
 pub use import::{MAX_FILE_BLOCKS, MAX_FILE_EVENTS};
@@ -101,6 +110,7 @@ pub use incoming::Incoming;
 pub use ingest::{Baseline, MergeOptions, MergeReport, Outcome};
 pub use keys::{Element, KeyKind, RegisterWrite};
 pub use ledger::{Durability, Ledger, NewLedger, Options, is_store};
+pub use log::{Log, LogFilter};
 pub use manage::{Rotation, RotationError};
 pub use mark::Loss;
 pub use merge::Progress;
@@ -119,4 +129,8 @@ pub use snapshot::{LongError, Snapshot, Value};
 pub use status::Status;
 pub use transaction::{Committed, Expected, Transaction};
 pub use verify::{Finding, MAX_FINDINGS, VerifyReport};
+pub use votes::{
+    MAX_EVIDENCE_NAME, MAX_KEPT_EVIDENCE, MAX_KEPT_EVIDENCE_LEN, MAX_VOTE_MARK, VoteEntry, VoteLog,
+    Votes, VotingKey,
+};
 pub use waiting::{WaitingInfo, WaitingReason};

@@ -9,6 +9,7 @@ use quipu_merge::{
     Lane, LaneInfo, Lanes, Micros, ParsedEvent, Seq, Verdicts, admit_genesis,
 };
 
+use crate::certify::Finality;
 use crate::db::{Db, Reader};
 use crate::error::{OpenError, StorageError};
 use crate::identity::Identity;
@@ -61,12 +62,14 @@ pub fn first(
     let admission = Admission { placement, clock, acts: Vec::new() };
     let mut lanes = Lanes::default();
     lanes.insert(content.author, placement);
-    let verdicts = Arc::new(judge(&authority, &lanes));
+    let finality = Arc::new(Finality::none(&authority));
+    let verdicts = Arc::new(judge(&authority, &lanes, &finality));
     let published = Published {
         commit: 0,
         lanes: lanes.table().clone(),
         authority,
         verdicts,
+        finality,
         heads: Arc::from([]),
         new: Arc::default(),
     };
@@ -107,11 +110,12 @@ pub fn published(reader: Reader<'_>) -> Result<(Published, Lanes), StorageError>
     let (commit, heads) = read_heads(reader)?;
     let lanes = read_lanes(reader)?;
     let authority = Arc::new(read_authority(reader, &lanes)?);
-    let verdicts = Arc::new(judge(&authority, &lanes));
+    let finality = Arc::new(Finality::load(reader, &authority)?);
+    let verdicts = Arc::new(judge(&authority, &lanes, &finality));
     let heads =
         heads.into_iter().map(|dot| lookup::known_at(reader, dot)).collect::<Result<_, _>>()?;
     let (table, new) = (lanes.table().clone(), Arc::default());
-    let published = Published { commit, lanes: table, authority, verdicts, heads, new };
+    let published = Published { commit, lanes: table, authority, verdicts, finality, heads, new };
     Ok((published, lanes))
 }
 
@@ -125,8 +129,8 @@ pub fn own_tip(
     tips.max_by_key(|dot| dot.seq).map(|dot| lookup::known_at(reader, dot)).transpose()
 }
 
-fn judge(authority: &Authority, lanes: &Lanes) -> Verdicts {
-    Verdicts::new(authority, lanes.table(), &|lane| lanes.tip(lane), &[])
+fn judge(authority: &Authority, lanes: &Lanes, finality: &Finality) -> Verdicts {
+    Verdicts::new(authority, lanes.table(), &|lane| lanes.tip(lane), &finality.cuts)
 }
 
 fn read_lanes(reader: Reader<'_>) -> Result<Lanes, StorageError> {

@@ -13,6 +13,7 @@ use crate::identity::{Identity, Passphrase};
 use crate::ledger::{Ledger, Options};
 use crate::schema::{FORMAT, Family, meta};
 use crate::transaction::Committed;
+use crate::votes;
 
 /// A change of key.
 #[derive(Clone, Debug)]
@@ -115,6 +116,10 @@ impl Ledger {
     /// # Errors
     /// The disk, the database or its content.
     pub fn keep_place(&self) -> Result<(), StorageError> {
+        // What the other copy has signed as a validator is not known here.
+        if self.is_copied() || self.loss().is_some() {
+            votes::lose(&self.db)?;
+        }
         self.own_place()?;
         self.db.settle_loss()
     }
@@ -149,12 +154,12 @@ impl Ledger {
 }
 
 impl Options {
-    /// Rewrites a store in an older format in the current one. Tells which it had.
+    /// Rewrites a store in an older format in the current one. Tells which that is.
     ///
     /// # Errors
     /// Those of [`Options::open`]: a format newer than this version cannot be read at all.
     pub fn upgrade(&self, dir: impl AsRef<Path>) -> Result<u32, OpenError> {
-        // There has been one format only: whatever opens is up to date.
+        // Opening it rewrites it.
         self.open(dir).map(|_| FORMAT)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use quipu_merge::{Cut, Dot, EventId, Lane, OpeningId, Refusal, Seq};
+use quipu_merge::{Cut, Dot, EventId, Height, Lane, OpeningId, Refusal, Seq};
 
 use crate::blocks::{self, BlockSink};
 use crate::db::Walk;
@@ -21,7 +21,8 @@ use crate::snapshot::Snapshot;
 pub type Progress<'p> = &'p mut (dyn FnMut(u64, u64) + Send);
 
 impl Ledger {
-    /// Takes in all events of another replica that this one lacks, with the values at hand there.
+    /// Takes in all events of another replica that this one lacks, with the values at hand there, and
+    /// its certified checkpoints.
     ///
     /// # Errors
     /// [`MergeError::OtherLedger`], and [`MergeError::Refused`] where the source holds an event
@@ -52,7 +53,11 @@ impl Ledger {
         let from = source.snapshot()?;
         let missing = self.missing_from(&from)?;
         let new_events = missing.iter().map(|(first, last)| last + 1 - first).sum();
-        Ok(MergeReport { new_events, waiting: self.waiting(), ..MergeReport::default() })
+        let heights = |height: Option<Height>| height.map_or(0, |height| height.0);
+        let new_checkpoints =
+            heights(from.certified_height()).saturating_sub(heights(self.held_height()));
+        let waiting = self.waiting();
+        Ok(MergeReport { new_events, new_checkpoints, waiting, ..MergeReport::default() })
     }
 
     pub(crate) fn merge_up_to(
@@ -88,6 +93,7 @@ impl Ledger {
             progress(done, total);
         }
         report.new_values += self.fill(&mut OtherReplica(from), options)?;
+        self.take_certified(from)?;
         self.sync_if_durable()?;
         Ok(self.report_since(&before, report)?)
     }

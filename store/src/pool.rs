@@ -1,6 +1,6 @@
 //! The events that wait, without their content: what each one waits for, and whose it is.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use quipu_merge::{AuthorKey, EventId, MAX_AHEAD, Micros, ParsedEvent};
 
@@ -149,6 +149,25 @@ impl Pool {
             open.extend(followers.filter(|follower| found.insert(*follower)));
         }
         found
+    }
+
+    /// The waiting events among these, what they wait for and so on; and those of them that wait for
+    /// their time.
+    pub fn reached_from(&self, events: &[EventId]) -> (HashSet<EventId>, Vec<EventId>) {
+        let (mut reached, mut due) = (HashSet::new(), Vec::new());
+        let mut open = events.to_vec();
+        while let Some(event) = open.pop() {
+            let Some(entry) = self.waiting.get(&event).filter(|_| !reached.contains(&event)) else {
+                continue;
+            };
+            reached.insert(event);
+            match &entry.reason {
+                WaitingReason::Missing(missing) => open.extend(missing),
+                WaitingReason::Due(_) => due.push(event),
+                WaitingReason::BodyMissing => {}
+            }
+        }
+        (reached, due)
     }
 
     /// The events that are due at `now`.

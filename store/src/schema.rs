@@ -12,11 +12,18 @@
 //! | `edges` | number, what refers to the block | nothing |
 //! | `state` | kind, key, member | what stands now: see [`crate::record`] |
 //! | `versions` | kind, key, member, lane, time (lists: time, lane, slot) | what stood before; every amount of a counter, every value of a list |
+//! | `checkpoints` | a tag and a height, see [`checkpoints`] | certified checkpoints |
+//! | `final` | a tag and more, see [`certified`] | the certified log, how far certified cuts go, their state |
+//! | `tree` | a tag and more, see [`tree`] | the tree over the certified state |
+
+pub mod certified;
+pub mod checkpoints;
+pub mod tree;
 
 use quipu_merge::{BlockId, Dot, Lane, Micros, Seq};
 
 /// The version of this layout.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 /// The oldest layout that can be read.
 pub const OLDEST_FORMAT: u32 = 1;
 
@@ -43,11 +50,17 @@ pub enum Family {
     State,
     /// What stood before, by key.
     Versions,
+    /// Certified checkpoints.
+    Checkpoints,
+    /// What is certified.
+    Final,
+    /// The tree over the certified state.
+    Tree,
 }
 
 impl Family {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::Meta,
         Self::Events,
         Self::Ids,
@@ -58,6 +71,9 @@ impl Family {
         Self::Edges,
         Self::State,
         Self::Versions,
+        Self::Checkpoints,
+        Self::Final,
+        Self::Tree,
     ];
 
     /// The name in the database.
@@ -73,6 +89,9 @@ impl Family {
             Self::Edges => "edges",
             Self::State => "state",
             Self::Versions => "versions",
+            Self::Checkpoints => "checkpoints",
+            Self::Final => "final",
+            Self::Tree => "tree",
         }
     }
 }
@@ -209,6 +228,27 @@ pub mod meta {
         [RECEIPT, name].concat()
     }
 
+    /// What the log of votes begins with: alone, whose votes they are; otherwise an entry.
+    pub const VOTES: &[u8] = b"J";
+
+    /// An entry of the log of votes.
+    pub fn vote(number: u64) -> Vec<u8> {
+        [VOTES, number.to_be_bytes().as_slice()].concat()
+    }
+
+    /// Reads the number of an entry back.
+    pub fn parse_vote(key: &[u8]) -> Option<u64> {
+        Some(u64::from_be_bytes(key.strip_prefix(VOTES)?.try_into().ok()?))
+    }
+
+    /// What evidence against validators begins with.
+    pub const EVIDENCE: &[u8] = b"Y";
+
+    /// A piece of evidence, by its name.
+    pub fn evidence(name: &[u8]) -> Vec<u8> {
+        [EVIDENCE, name].concat()
+    }
+
     /// A register with more than one value.
     pub fn conflict(state_key: &[u8]) -> Vec<u8> {
         [b"K", state_key].concat()
@@ -292,17 +332,21 @@ pub fn state_prefix(kind: Kind, prefix: &str) -> Vec<u8> {
     out
 }
 
+/// The kind of a key in `state`.
+pub fn kind_of(state_key: &[u8]) -> Option<Kind> {
+    match state_key.first()? {
+        b'c' => Some(Kind::Counter),
+        b'l' => Some(Kind::List),
+        b'm' => Some(Kind::Member),
+        b'r' => Some(Kind::Register),
+        b's' => Some(Kind::Set),
+        _ => None,
+    }
+}
+
 /// Reads the key and the member of a key in `state` back.
 pub fn parse_state_key(bytes: &[u8]) -> Option<(Kind, String, Option<Vec<u8>>)> {
-    let (&kind, rest) = bytes.split_first()?;
-    let kind = match kind {
-        b'c' => Kind::Counter,
-        b'l' => Kind::List,
-        b'm' => Kind::Member,
-        b'r' => Kind::Register,
-        b's' => Kind::Set,
-        _ => return None,
-    };
+    let (kind, rest) = (kind_of(bytes)?, bytes.get(1..)?);
     let (key, rest) = unescape(rest)?;
     let key = String::from_utf8(key).ok()?;
     if kind != Kind::Member {

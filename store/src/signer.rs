@@ -116,11 +116,11 @@ impl Ledger {
             passphrase.or(state.passphrase.as_ref()).cloned()
         };
         // Decrypting takes long by design: nobody has to wait for it.
-        self.accept(Identity::load(&self.dir, given.as_ref())?)
+        self.take_up(Identity::load(&self.dir, given.as_ref())?)
     }
 
     /// Takes over the key that was found in the file, if it is the one that belongs there.
-    fn accept(&self, identity: Identity) -> Result<Arc<Identity>, IdentityError> {
+    fn take_up(&self, identity: Identity) -> Result<Arc<Identity>, IdentityError> {
         let mut writer = self.lock_writer();
         let mut state = self.signer.state.write().unwrap_or_else(PoisonError::into_inner);
         // Another thread was faster, and may have replaced the key since.

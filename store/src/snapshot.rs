@@ -116,6 +116,19 @@ impl<'l> Snapshot<'l> {
         Ok(self)
     }
 
+    /// The same instant, up to the last certified cut: what never changes. `None` where nothing is
+    /// certified.
+    #[must_use]
+    pub fn at_final(mut self) -> Option<Self> {
+        let certified = &self.published.finality.cuts;
+        if certified.is_empty() {
+            return None;
+        }
+        self.extent = Extent::Frontier { clock: certified.latest().clone(), heads: Vec::new() };
+        self.verdicts = OnceLock::new();
+        Some(self)
+    }
+
     /// The same cut by how far it goes on each lane, which stays as it is when events with an
     /// earlier time come.
     pub(crate) fn at_frontier(mut self) -> Result<Self, StorageError> {
@@ -326,14 +339,15 @@ impl<'l> Snapshot<'l> {
             }
         }
         let within = |lane: Lane| needed.get(&lane).copied().unwrap_or(0);
-        let verdicts = Arc::new(Verdicts::new(authority, &self.published.lanes, &within, &[]));
+        let certified = &self.published.finality.cuts;
+        let verdicts = Verdicts::new(authority, &self.published.lanes, &within, certified);
+        let verdicts = Arc::new(verdicts);
         Ok(self.verdicts.get_or_init(|| verdicts).clone())
     }
 
     /// Whether an event of the cut is void.
     pub(crate) fn is_void(&self, dot: Dot) -> Result<bool, StorageError> {
-        // Without certificates events only ever become void: what is not void of everything is
-        // not void of a part of it.
+        // Nothing is revoked, forked or void at all: so it is in every part.
         if self.published.verdicts.all_clear() {
             return Ok(false);
         }

@@ -70,7 +70,7 @@ impl Snapshot<'_> {
                 }
             },
         };
-        let standing =
+        let mut standing =
             record.writes.iter().find(|write| write.dot.lane == lane && write.time <= bound);
         let mut walk = self.reader().roam(Family::Versions)?;
         walk.seek_back(&schema::version_key(state_key, lane, bound))?;
@@ -86,17 +86,22 @@ impl Snapshot<'_> {
                 }
                 _ => None,
             };
-            // What stands now may be older than a shelved version that is void by now.
-            let newest = match (standing, shelved) {
-                (Some(standing), Some(shelved)) if shelved.time > standing.time => shelved,
-                (Some(standing), _) => return Ok(Some(standing.clone())),
-                (None, Some(shelved)) => shelved,
-                (None, None) => return Ok(None),
+            // What stands now may be older than a shelved version that is void by now. And it may be
+            // void itself over the cut, where a certificate beyond it has made it valid.
+            let is_shelved = match (standing, &shelved) {
+                (Some(standing), Some(shelved)) => shelved.time > standing.time,
+                (_, shelved) => shelved.is_some(),
             };
+            let newest = if is_shelved { shelved } else { standing.cloned() };
+            let Some(newest) = newest else { return Ok(None) };
             if !is_void(newest.dot)? {
                 return Ok(Some(newest));
             }
-            walk.back()?;
+            if is_shelved {
+                walk.back()?;
+            } else {
+                standing = None;
+            }
         }
     }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use quipu_merge::{AuthorKey, EventId, ForkPolicy, Policy};
 
+use crate::certify::CertificationStatus;
 use crate::error::{ReadError, StorageError};
 use crate::ledger::Ledger;
 use crate::waiting::WaitingInfo;
@@ -44,6 +45,8 @@ pub struct Status {
     pub missing_values: u64,
     /// How many values have been pruned here.
     pub pruned_values: u64,
+    /// How far certification has come.
+    pub certification: CertificationStatus,
     /// Whether the store looks like a copy of another with the same key.
     pub copied: bool,
     /// What the store takes up on the disk, in bytes.
@@ -79,6 +82,7 @@ impl Ledger {
             waiting_bytes,
             missing_values: self.count_missing()?,
             pruned_values: self.count_pruned()?,
+            certification: self.certification(),
             copied: self.is_copied(),
             disk_bytes: size_of(self.dir())?,
             format: self.format(),

@@ -113,6 +113,7 @@ impl Ledger {
         let mut report = MergeReport::default();
         self.in_bulk(|hold| self.release(hold, due, &mut report))?;
         self.sync_if_durable()?;
+        self.count_pending()?;
         Ok(report.new_events)
     }
 

@@ -12,6 +12,7 @@ use quipu_merge::{
 };
 use rocksdb::WriteBatch;
 
+use crate::certify::Finality;
 use crate::db::{Db, Reader};
 use crate::error::StorageError;
 use crate::judge::{Erased, Redacted, redacted};
@@ -33,6 +34,8 @@ pub struct Published {
     pub authority: Arc<Authority>,
     /// The verdicts over everything.
     pub verdicts: Arc<Verdicts>,
+    /// What is certified and counts.
+    pub finality: Arc<Finality>,
     /// The events that no other follows, ascending.
     pub heads: Arc<[Known]>,
     /// The events that came with the commit, where somebody follows.
@@ -50,6 +53,8 @@ pub struct Writer {
     pub authority: Arc<Authority>,
     /// The verdicts over everything.
     pub verdicts: Arc<Verdicts>,
+    /// What is certified and counts.
+    pub finality: Arc<Finality>,
     /// The events that no other follows, ascending.
     pub heads: Arc<[Known]>,
     /// Events that were lately written or followed.
@@ -66,6 +71,8 @@ pub struct Writer {
     pub pool: Pool,
     /// Events that were not in the database when it was asked for them together.
     pub absent: HashSet<EventId>,
+    /// Waiting events that are certified: they need not wait for their time.
+    pub certain: HashSet<EventId>,
     /// What has been taken in, for those who want to be told.
     pub news: News,
     batch: WriteBatch,
@@ -85,6 +92,7 @@ impl Writer {
             lanes,
             authority: published.authority.clone(),
             verdicts: published.verdicts.clone(),
+            finality: published.finality.clone(),
             heads: published.heads.clone(),
             recent: Recent::default(),
             own,
@@ -93,6 +101,7 @@ impl Writer {
             erased_openings: BTreeMap::new(),
             pool: Pool::default(),
             absent: HashSet::new(),
+            certain: HashSet::new(),
             news: News::default(),
             batch: WriteBatch::default(),
             empty: true,
@@ -273,6 +282,7 @@ impl Writer {
             lanes: self.lanes.table().clone(),
             authority: self.authority.clone(),
             verdicts: self.verdicts.clone(),
+            finality: self.finality.clone(),
             heads: self.heads.clone(),
             new: self.news.take_group(),
         };

@@ -14,10 +14,11 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use quipu_merge::{AuthorKey, Cut, EventId, Policy, Role};
+use ed25519_dalek::SigningKey;
+use quipu_merge::{AuthorKey, Certificate, Cut, EventId, Policy, Role, Round, Vote, VoteType};
 use quipu_store::{
-    CRASH_POINTS, GcOptions, Ledger, MergeOptions, NewLedger, OpenError, Options, Passphrase,
-    PruneOptions, WriteError,
+    Acceptance, CRASH_POINTS, CertifiedCheckpoint, Derivation, GcOptions, Ledger, MergeOptions,
+    NewLedger, OpenError, Options, Passphrase, PruneOptions, WriteError,
 };
 use tempfile::TempDir;
 
@@ -62,6 +63,7 @@ fn child() {
             (0..4).for_each(|_| drop(scope.spawn(|| write(&ledger, u64::MAX))))
         }),
         "control" => control(&ledger),
+        "certify" => certify(&ledger),
         "blocks" => blocks(&ledger),
         "prune" => prune(&ledger, &Ledger::open(path("QUIPU_SOURCE")).unwrap()),
         "rotate" => drop(ledger.rotate_identity(None).unwrap()),
@@ -113,6 +115,50 @@ fn control(ledger: &Ledger) {
         write(ledger, 2);
         acknowledge(&ledger.redact(secret.event).unwrap());
         acknowledge(&ledger.revoke(other).unwrap());
+    }
+}
+
+/// The key that certifies.
+fn validator() -> SigningKey {
+    SigningKey::from_bytes(&[1; 32])
+}
+
+/// A ledger that the test's key certifies.
+fn certified_ledger(store: &Path) {
+    let validators = Some(vec![AuthorKey(validator().verifying_key().to_bytes())]);
+    drop(Ledger::create(store, &NewLedger { validators, ..NewLedger::default() }).unwrap());
+}
+
+/// Checkpoints over what is written, with revokes and erasures among it.
+fn certify(ledger: &Ledger) {
+    let other = AuthorKey([9; 32]);
+    loop {
+        acknowledge(&ledger.grant(other, Role::Writer).unwrap());
+        let mut transaction = ledger.transaction();
+        transaction.put("secret", b"to be erased").unwrap();
+        let secret = transaction.commit().unwrap();
+        acknowledge(&secret);
+        write(ledger, 2);
+        acknowledge(&ledger.redact(secret.event).unwrap());
+        acknowledge(&ledger.revoke(other).unwrap());
+        let heads = ledger.snapshot().unwrap().heads().unwrap();
+        let Derivation { checkpoint, cut, validators, .. } = ledger.derive(&heads).unwrap();
+        let (id, _) = checkpoint.seal().unwrap();
+        let (height, round) = (checkpoint.height, Round(0));
+        let vote = Vote {
+            ledger: checkpoint.ledger,
+            height,
+            round,
+            vote_type: VoteType::Precommit,
+            value: Some(id),
+        };
+        let author = AuthorKey(validator().verifying_key().to_bytes());
+        let signatures = vec![(author, vote.sign(&validator()).unwrap())];
+        let certificate = Certificate { checkpoint: id, height, round, signatures };
+        let certified = CertifiedCheckpoint { checkpoint, certificate, cut, validators };
+        assert_eq!(ledger.accept(certified).unwrap(), Acceptance::Counted);
+        // Like an event: what was said to count counts.
+        println!("\ncounted {height}");
     }
 }
 
@@ -223,23 +269,26 @@ impl Setting {
     }
 }
 
-/// The events that a child acknowledged before it ended.
-fn acknowledged(child: &mut Child) -> Vec<(EventId, u64)> {
+/// The events that a child acknowledged before it ended, and the last height that counted.
+fn acknowledged(child: &mut Child) -> (Vec<(EventId, u64)>, u64) {
     let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
-    let mut events = Vec::new();
+    let (mut events, mut counted) = (Vec::new(), 0);
     for line in lines {
         let words: Vec<_> = line.split(' ').collect();
         if let ["committed", event, seq] = words[..] {
             // The last line may be cut off.
             events.extend(event.parse().ok().zip(seq.parse().ok()));
         }
+        if let ["counted", height] = words[..] {
+            counted = height.parse().unwrap_or(counted);
+        }
     }
-    events
+    (events, counted)
 }
 
-/// What a store promised so far: its own events by position.
+/// What a store promised so far: its own events by position, and the last height that counts.
 #[derive(Default)]
-struct Promised(BTreeMap<u64, EventId>);
+struct Promised(BTreeMap<u64, EventId>, u64);
 
 impl Promised {
     fn extend(&mut self, events: Vec<(EventId, u64)>) {
@@ -259,6 +308,7 @@ impl Promised {
             assert_eq!(held.seq.0, *seq);
         }
         assert!(snapshot.forks().unwrap().is_empty());
+        assert!(snapshot.certified_height().map_or(0, |height| height.0) >= self.1);
         drop(snapshot);
         let report = ledger.verify(&mut |_, _| {}).unwrap();
         assert!(report.is_sound(), "{:#?}", report.findings);
@@ -310,11 +360,12 @@ fn random_kills() {
                 ("admit", "admit"),
                 ("blocks", "own"),
                 ("prune", "merge"),
-            ][usize::try_from(random(&mut state, 8)).unwrap()];
+                ("certify", "own"),
+            ][usize::try_from(random(&mut state, 9)).unwrap()];
             let (store, promised) = round.entry(base).or_insert_with(|| {
                 let store = setting.path(&format!("{base}-{kills}"));
                 match base {
-                    "own" => drop(Ledger::create(&store, &NewLedger::default()).unwrap()),
+                    "own" => certified_ledger(&store),
                     _ => {
                         let source = Ledger::open(setting.path("source")).unwrap();
                         let early = Cut::Heads(vec![source.id()]);
@@ -328,12 +379,13 @@ fn random_kills() {
             let mut child = setting.child(task, store).spawn().unwrap();
             std::thread::sleep(Duration::from_micros(5_000 + random(&mut state, longest)));
             child.kill().unwrap();
-            let events = acknowledged(&mut child);
+            let (events, counted) = acknowledged(&mut child);
             longest = if events.is_empty() { longest * 5 / 4 } else { longest * 3 / 4 };
             longest = longest.clamp(20_000, 2_000_000);
             assert_eq!(child.wait().unwrap().signal(), Some(SIGKILL), "{task}");
             promises += events.len();
             promised.extend(events);
+            promised.1 = promised.1.max(counted);
             promised.check(store);
             kills += 1;
         }
@@ -350,6 +402,8 @@ fn tasks(point: &str) -> &'static [(&'static str, u64)] {
             ("write", 5),
             ("threads", 3),
             ("control", 4),
+            ("certify", 7),
+            ("certify", 17),
             ("merge", 1),
             ("import", 1),
             ("admit", 0),
@@ -387,9 +441,7 @@ fn every_crash_point() {
             let store = setting.path(&format!("{point}-{number}"));
             match task {
                 "create" => {}
-                "blocks" | "control" | "rotate" => {
-                    drop(Ledger::create(&store, &NewLedger::default()).unwrap())
-                }
+                "blocks" | "control" | "rotate" | "certify" => certified_ledger(&store),
                 _ => {
                     let source = Ledger::open(setting.path("source")).unwrap();
                     let early = Cut::Heads(vec![source.id()]);
@@ -402,7 +454,7 @@ fn every_crash_point() {
                 .env("QUIPU_AFTER", after.to_string())
                 .spawn()
                 .unwrap();
-            let events = acknowledged(&mut child);
+            let (events, counted) = acknowledged(&mut child);
             assert_eq!(child.wait().unwrap().signal(), Some(SIGABRT), "{point} {task}");
             if task == "create" {
                 assert!(matches!(Ledger::open(&store), Err(OpenError::NotFound(_))), "{point}");
@@ -410,6 +462,7 @@ fn every_crash_point() {
             }
             let mut promised = Promised::default();
             promised.extend(events);
+            promised.1 = counted;
             promised.check(&store);
             if ["merge", "import", "admit"].contains(&task) {
                 let (ledger, source) =

@@ -2,9 +2,10 @@
 
 use crate::context::Context;
 use crate::exit::Failure;
+use crate::final_wait::Wait;
 use crate::input::ValueArgs;
 
-use super::print_committed;
+use super::print_written;
 
 /// Add a value to the end of a list.
 #[derive(clap::Args)]
@@ -18,6 +19,8 @@ pub struct Args {
     key: String,
     #[command(flatten)]
     value: ValueArgs,
+    #[command(flatten)]
+    wait: Wait,
 }
 
 pub fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
@@ -26,8 +29,9 @@ pub fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
     };
     let input = source.open(context)?;
     let ledger = context.open_to_write()?;
+    args.wait.check(&ledger, context)?;
     let mut transaction = ledger.transaction();
     transaction.append_from(&args.key, input)?;
     let committed = transaction.commit()?;
-    print_committed(&ledger, &committed, &mut context.out)
+    print_written(&ledger, &committed, args.wait, context)
 }

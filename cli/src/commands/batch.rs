@@ -11,6 +11,7 @@ use quipu_store::{Ledger, Transaction, WriteError};
 use crate::amount::count;
 use crate::context::Context;
 use crate::exit::Failure;
+use crate::final_wait::Wait;
 use crate::output;
 
 use super::events::{Events, OPERATION_LEN};
@@ -73,7 +74,7 @@ fn body_len(line: &OperationIn) -> usize {
     OPERATION_LEN + key.len() + member
 }
 
-pub fn run(file: &Path, group: u32, context: &mut Context) -> Result<(), Failure> {
+pub fn run(file: &Path, group: u32, wait: Wait, context: &mut Context) -> Result<(), Failure> {
     let mut input: Box<dyn BufRead> = if file.as_os_str() == "-" {
         Box::new(BufReader::with_capacity(PORTION, context.stdin()))
     } else {
@@ -82,15 +83,17 @@ pub fn run(file: &Path, group: u32, context: &mut Context) -> Result<(), Failure
         Box::new(BufReader::with_capacity(PORTION, opened))
     };
     let ledger = context.open_to_write()?;
+    wait.check(&ledger, context)?;
     let json = context.out.is_json();
     let mut events = Events::new(&ledger, &mut context.out);
     let result = read(file, &mut input, group as usize, &ledger, &mut events);
-    let Events { operations, events, .. } = events;
+    let Events { operations, events, last, .. } = events;
     if !json || result.is_err() {
         let (operations, events) = (count(operations, "operation"), count(events, "event"));
         output::note(format_args!("{operations} in {events} written"));
     }
-    result
+    result?;
+    wait.until_final_of(last, context)
 }
 
 fn read<'l>(

@@ -8,7 +8,7 @@ use quipu_store::{EventInfo, KeyKind, LogFilter, Snapshot};
 use serde::Serialize;
 
 use crate::args::{At, Type};
-use crate::context::{Context, snapshot};
+use crate::context::{Context, snapshot_at};
 use crate::exit::Failure;
 use crate::output::{Look, Output};
 use crate::shown::{self, AuthorJson, Names};
@@ -43,7 +43,7 @@ struct BlameJson {
 
 pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
     let ledger = context.open()?;
-    let snapshot = snapshot(&ledger, args.at.at.as_ref())?;
+    let snapshot = snapshot_at(&ledger, &args.at)?;
     let names = Names::of(&snapshot)?;
     let standing: BTreeSet<EventId> =
         snapshot.register(&args.key)?.iter().map(|write| write.event).collect();

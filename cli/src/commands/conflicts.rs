@@ -4,7 +4,7 @@ use quipu_net::WriteOut;
 use serde::Serialize;
 
 use crate::args::At;
-use crate::context::{Context, snapshot};
+use crate::context::{Context, snapshot_at};
 use crate::exit::Failure;
 use crate::output::Look;
 use crate::shown::{self, Names};
@@ -33,7 +33,7 @@ struct ConflictJson<'k> {
 
 pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
     let ledger = context.open()?;
-    let snapshot = snapshot(&ledger, args.at.at.as_ref())?;
+    let snapshot = snapshot_at(&ledger, &args.at)?;
     let names = Names::of(&snapshot)?;
     let out = &mut context.out;
     for key in snapshot.conflicts(&args.prefix)? {

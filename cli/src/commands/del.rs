@@ -4,8 +4,9 @@ use quipu_store::KeyKind;
 
 use crate::context::Context;
 use crate::exit::Failure;
+use crate::final_wait::Wait;
 
-use super::print_committed;
+use super::print_written;
 
 /// Delete registers, in one event.
 ///
@@ -19,10 +20,13 @@ pub struct Args {
     /// The registers.
     #[arg(required = true)]
     key: Vec<String>,
+    #[command(flatten)]
+    wait: Wait,
 }
 
 pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
     let ledger = context.open_to_write()?;
+    args.wait.check(&ledger, context)?;
     let snapshot = ledger.snapshot()?;
     let mut transaction = ledger.transaction();
     for key in &args.key {
@@ -32,5 +36,5 @@ pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
         }
     }
     let committed = transaction.commit()?;
-    print_committed(&ledger, &committed, &mut context.out)
+    print_written(&ledger, &committed, args.wait, context)
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::amount::{count, size};
 use crate::args::At;
-use crate::context::{Context, snapshot};
+use crate::context::{Context, snapshot_at};
 use crate::exit::Failure;
 
 /// Tell how much room values take up, and what is saved by storing equal blocks once.
@@ -47,7 +47,7 @@ struct Usage {
 
 pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
     let ledger = context.open()?;
-    let snapshot = snapshot(&ledger, args.at.at.as_ref())?;
+    let snapshot = snapshot_at(&ledger, &args.at)?;
     for prefix in &args.prefixes {
         let usage = Meter::measure(&snapshot, prefix)?;
         if context.out.is_json() {

@@ -5,7 +5,7 @@ use quipu_store::Value;
 
 use crate::amount::count;
 use crate::args::At;
-use crate::context::{Context, find_cut, snapshot};
+use crate::context::{Context, find_cut, snapshot_at};
 use crate::exit::Failure;
 use crate::output;
 
@@ -40,7 +40,7 @@ pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
     }
     let mut pruned = 0_u64;
     let mut note = |value: &Value| pruned += u64::from(*value == Value::Pruned);
-    let dump = snapshot(&ledger, args.at.at.as_ref())?.dump_noting(&certified, &mut note)?;
+    let dump = snapshot_at(&ledger, &args.at)?.dump_noting(&certified, &mut note)?;
     if context.out.is_json() {
         context.out.json(&dump)?;
     } else {

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use quipu_merge::EventId;
 use quipu_store::{Ledger, Transaction};
 
 use crate::console;
@@ -19,13 +20,15 @@ pub struct Events<'l, 'c> {
     out: &'c mut Output,
     pub events: u64,
     pub operations: u64,
+    /// The last of them.
+    pub last: Option<EventId>,
     /// Whether anybody still reads what is printed.
     heard: bool,
 }
 
 impl<'l, 'c> Events<'l, 'c> {
     pub const fn new(ledger: &'l Ledger, out: &'c mut Output) -> Self {
-        Self { ledger, out, events: 0, operations: 0, heard: true }
+        Self { ledger, out, events: 0, operations: 0, last: None, heard: true }
     }
 
     /// Writes an event, unless there is nothing to write.
@@ -40,6 +43,7 @@ impl<'l, 'c> Events<'l, 'c> {
         let committed = transaction.commit()?;
         self.events += 1;
         self.operations += operations;
+        self.last = Some(committed.event);
         if !self.out.is_json() || !self.heard {
             return Ok(());
         }

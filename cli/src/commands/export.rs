@@ -1,7 +1,7 @@
 //! `quipu export`
 
-use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::io::{self, Write};
+use std::path::PathBuf;
 
 use quipu_merge::CutExpression;
 use quipu_store::{ExportError, ExportReport};
@@ -9,11 +9,12 @@ use serde::Serialize;
 
 use crate::amount::{count, size};
 use crate::args::At;
-use crate::context::{Context, find_cut};
+use crate::context::{Context, cut_at, find_cut};
 use crate::exit::Failure;
 use crate::output::{self, Output, Progress};
+use crate::whole_file::write_whole;
 
-/// Write events and values to a CAR file, for `import` and `clone`.
+/// Write events, values and checkpoints to a CAR file, for `import` and `clone`.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -37,6 +38,9 @@ struct ExportJson {
     events: u64,
     blocks: u64,
     bytes: u64,
+    checkpoints: u64,
+    /// How many more there are than one file can name.
+    left_out_checkpoints: u64,
 }
 
 pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
@@ -46,7 +50,7 @@ pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
     }
     let ledger = context.open()?;
     let snapshot = ledger.snapshot()?;
-    let cut = find_cut(&snapshot, args.at.at.as_ref())?;
+    let cut = cut_at(&snapshot, &args.at)?;
     let since = args.since.as_ref().map(|since| find_cut(&snapshot, Some(since))).transpose()?;
     let progress = Progress::new("exporting");
     let mut export = |out: &mut dyn Write| -> Result<(ExportReport, u64), ExportError> {
@@ -59,15 +63,32 @@ pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
     let (report, bytes) = if to_stdout {
         to_stdout_whole(&mut context.out, &mut export)?
     } else {
-        to_file(&args.file, context, &mut export)?
+        write_whole(&args.file, context, |out| Ok(export(out)?))?
     };
-    let (events, blocks) = (report.events, report.blocks);
+    let ExportReport { events, blocks, checkpoints, left_out, .. } = report;
     if context.out.is_json() {
         let file = args.file.display().to_string();
-        context.out.json(&ExportJson { file, events, blocks, bytes })?;
+        let left_out_checkpoints = left_out;
+        context.out.json(&ExportJson {
+            file,
+            events,
+            blocks,
+            bytes,
+            checkpoints,
+            left_out_checkpoints,
+        })?;
     } else {
         let (events, blocks) = (count(events, "event"), count(blocks, "block"));
-        output::note(format_args!("{events} in {blocks}, {}", size(bytes)));
+        let certified = match checkpoints {
+            0 => String::new(),
+            _ => format!(" and {}", count(checkpoints, "checkpoint")),
+        };
+        output::note(format_args!("{events}{certified} in {blocks}, {}", size(bytes)));
+    }
+    if left_out > 0 {
+        output::warning(format_args!(
+            "{left_out} more checkpoints than one file can name: export the rest with --since checkpoint:N"
+        ));
     }
     Ok(())
 }
@@ -80,26 +101,6 @@ fn to_stdout_whole(out: &mut Output, export: Export<'_>) -> Result<(ExportReport
         other => other.into(),
     })?;
     out.flush()?;
-    Ok(report)
-}
-
-/// Writes the file as a whole, or leaves what was there.
-fn to_file(
-    written: &Path,
-    context: &Context,
-    export: Export<'_>,
-) -> Result<(ExportReport, u64), Failure> {
-    let dir = written.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let (dir, path) = (&context.path(dir), &context.path(written));
-    let fresh = tempfile::Builder::new()
-        .prefix(".quipu-export-")
-        .tempfile_in(dir)
-        .map_err(Failure::file(dir))?;
-    let mut writer = BufWriter::with_capacity(1 << 20, fresh);
-    let report = export(&mut writer)?;
-    let fresh = writer.into_inner().map_err(|error| Failure::file(path)(error.into_error()))?;
-    fresh.as_file().sync_all().map_err(Failure::file(path))?;
-    fresh.persist(path).map_err(|error| Failure::file(path)(error.error))?;
     Ok(report)
 }
 

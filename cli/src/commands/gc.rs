@@ -1,9 +1,5 @@
 //! `quipu gc`
 
-use std::str::FromStr;
-use std::time::Duration;
-
-use jiff::{SignedDuration, Span, SpanRelativeTo};
 use quipu_store::{GcOptions, GcReport};
 use serde::Serialize;
 
@@ -11,6 +7,7 @@ use crate::amount::{count, size};
 use crate::context::Context;
 use crate::exit::Failure;
 use crate::output::Progress;
+use crate::period::Period;
 
 /// Delete the blocks of long values that nothing refers to any more, and the bytes of erased
 /// values, and give their room back to the disk.
@@ -29,23 +26,7 @@ pub struct Args {
     dry_run: bool,
     /// How long blocks stay after the last reference to them has gone: 90s, 15m, 12h, 7d.
     #[arg(long, value_name = "D", default_value = "24h")]
-    grace: Grace,
-}
-
-/// A grace period.
-#[derive(Clone, Copy)]
-struct Grace(Duration);
-
-impl FromStr for Grace {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let span: Span = text.parse().map_err(|_| "not like 90s, 15m, 12h or 7d".to_owned())?;
-        let duration: Result<SignedDuration, _> =
-            span.to_duration(SpanRelativeTo::days_are_24_hours());
-        let duration = duration.map_err(|_| "too long".to_owned())?;
-        Duration::try_from(duration).map(Self).map_err(|_| "less than nothing".to_owned())
-    }
+    grace: Period,
 }
 
 #[derive(Serialize)]

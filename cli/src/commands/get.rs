@@ -9,7 +9,7 @@ use quipu_store::{Element, KeyKind, Ledger, RegisterWrite, Snapshot, Value};
 use serde::Serialize;
 
 use crate::args::{At, Type};
-use crate::context::{Context, snapshot};
+use crate::context::{Context, snapshot_at};
 use crate::exit::Failure;
 use crate::fetching::with_fetched;
 use crate::long;
@@ -82,7 +82,7 @@ pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
 }
 
 fn print(args: &Args, key: &str, ledger: &Ledger, out: &mut Output) -> Result<(), Failure> {
-    let snapshot = snapshot(ledger, args.at.at.as_ref())?;
+    let snapshot = snapshot_at(ledger, &args.at)?;
     match choose(&snapshot, key, args.kind)? {
         KeyKind::Register if args.all => all_writes(&snapshot, key, out),
         KeyKind::Register => {

@@ -17,7 +17,7 @@ use serde::Serialize;
 use crate::amount::{count, size};
 use crate::args::At;
 use crate::console::Console;
-use crate::context::{Context, snapshot};
+use crate::context::{Context, snapshot_at};
 use crate::exit::{Failure, NOT_HERE};
 use crate::fetching::fetch;
 use crate::long;
@@ -56,7 +56,7 @@ pub fn run(prefix: &OsStr, dir: &Path, at: &At, context: &mut Context) -> Result
         .ok_or_else(|| Failure::Usage(format!("{}: a prefix is UTF-8", prefix.display())))?;
     let prefix = Prefix::new(prefix)?;
     let ledger = context.open()?;
-    let snapshot = snapshot(&ledger, at.at.as_ref())?;
+    let snapshot = snapshot_at(&ledger, at)?;
     let held = Held::read(&snapshot, &prefix)?;
     if held.paths.is_empty() {
         return Err(Failure::NotFound(format!("no register below {:?}", prefix.as_str())));

@@ -6,7 +6,7 @@ use quipu_merge::Role;
 use serde::Serialize;
 
 use crate::context::Context;
-use crate::exit::Failure;
+use crate::exit::{Failure, NotFinal};
 use crate::output::{self, Look};
 use crate::shown::Names;
 
@@ -18,7 +18,8 @@ Examples:
   quipu identity rotate                   go on with a new key
   quipu identity passphrase               set or change the passphrase
   quipu identity passphrase --remove
-  quipu identity keep                     this store was moved, and the other is gone")]
+  quipu identity keep                     this store was moved, and the other is gone
+  quipu identity vouch                    and it was the only validator")]
 pub struct Args {
     #[command(subcommand)]
     command: Command,
@@ -41,6 +42,13 @@ enum Command {
     },
     /// Keep the key: this store was moved or restored, and nobody writes to the other any more.
     Keep,
+    /// Let a validator sign again that abstains: say that this key has signed nothing as a validator
+    /// that this store does not know of.
+    ///
+    /// Needs `quipu serve`. Whoever is wrong in this makes a validator that signs twice. An abstaining
+    /// validator goes on by itself when the others have certified two more heights: wait for that where
+    /// it can be waited for.
+    Vouch,
 }
 
 #[derive(Serialize)]
@@ -84,6 +92,12 @@ pub fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
             let ledger = context.open()?;
             ledger.keep_place()?;
             output::note("this store keeps its key");
+            Ok(())
+        }
+        Command::Vouch => {
+            let served = context.served().ok_or(NotFinal::NoDaemon)?;
+            served.runtime.block_on(served.node.vouch())?;
+            output::note("this validator signs again");
             Ok(())
         }
     }

@@ -2,8 +2,9 @@
 
 use crate::context::Context;
 use crate::exit::Failure;
+use crate::final_wait::Wait;
 
-use super::print_committed;
+use super::print_written;
 
 /// Add to a counter.
 #[derive(clap::Args)]
@@ -18,12 +19,15 @@ pub struct Args {
     /// How much; may be negative, not 0.
     #[arg(default_value_t = 1, allow_negative_numbers = true)]
     by: i64,
+    #[command(flatten)]
+    wait: Wait,
 }
 
 pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
     let ledger = context.open_to_write()?;
+    args.wait.check(&ledger, context)?;
     let mut transaction = ledger.transaction();
     transaction.inc(&args.key, args.by)?;
     let committed = transaction.commit()?;
-    print_committed(&ledger, &committed, &mut context.out)
+    print_written(&ledger, &committed, args.wait, context)
 }

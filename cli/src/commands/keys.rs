@@ -4,7 +4,7 @@ use quipu_store::KeyKind;
 use serde::Serialize;
 
 use crate::args::{At, Type};
-use crate::context::{Context, snapshot};
+use crate::context::{Context, snapshot_at};
 use crate::exit::Failure;
 use crate::shown;
 
@@ -35,7 +35,7 @@ struct KeyJson<'k> {
 
 pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
     let ledger = context.open()?;
-    let snapshot = snapshot(&ledger, args.at.at.as_ref())?;
+    let snapshot = snapshot_at(&ledger, &args.at)?;
     let (wanted, out) = (args.kind.map(KeyKind::from), &mut context.out);
     let mut printed = Ok(());
     snapshot.keys(&args.prefix, |key, kinds| {

@@ -6,7 +6,7 @@ use quipu_store::{EventInfo, LogFilter, Snapshot};
 use renderdag::{Ancestor, GraphRowRenderer, Renderer};
 
 use crate::args::At;
-use crate::context::{Context, snapshot};
+use crate::context::{Context, snapshot_at};
 use crate::exit::Failure;
 use crate::output::{Look, Output};
 use crate::shown::{self, EventJson, Names};
@@ -41,7 +41,7 @@ pub struct Args {
 
 pub fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
     let ledger = context.open()?;
-    let snapshot = snapshot(&ledger, args.at.at.as_ref())?;
+    let snapshot = snapshot_at(&ledger, &args.at)?;
     let since = args
         .since
         .as_ref()

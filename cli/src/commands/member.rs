@@ -4,12 +4,13 @@ use quipu_merge::Role;
 use serde::Serialize;
 
 use crate::args::At;
-use crate::context::{Context, snapshot};
+use crate::context::{Context, snapshot_at};
 use crate::exit::Failure;
+use crate::final_wait::Wait;
 use crate::output::Look;
 use crate::shown::{AuthorJson, Names, clean};
 
-use super::print_committed;
+use super::print_written;
 
 /// Give, take and list roles.
 #[derive(clap::Args)]
@@ -28,9 +29,18 @@ pub struct Args {
 #[derive(clap::Subcommand)]
 enum Command {
     /// Give an author a role: writer, admin or validator.
-    Grant { author: String, role: Role },
+    Grant {
+        author: String,
+        role: Role,
+        #[command(flatten)]
+        wait: Wait,
+    },
     /// Take every role away from an author.
-    Revoke { author: String },
+    Revoke {
+        author: String,
+        #[command(flatten)]
+        wait: Wait,
+    },
     /// List the authors that have roles, or had them.
     List(At),
 }
@@ -44,17 +54,19 @@ struct MemberJson<'n> {
 
 pub fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
     match args.command {
-        Command::Grant { author, role } => {
+        Command::Grant { author, role, wait } => {
             let ledger = context.open_to_write()?;
+            wait.check(&ledger, context)?;
             let author = ledger.snapshot()?.find_author(&author)?;
             let committed = ledger.grant(author, role)?;
-            print_committed(&ledger, &committed, &mut context.out)
+            print_written(&ledger, &committed, wait, context)
         }
-        Command::Revoke { author } => {
+        Command::Revoke { author, wait } => {
             let ledger = context.open_to_write()?;
+            wait.check(&ledger, context)?;
             let author = ledger.snapshot()?.find_author(&author)?;
             let committed = ledger.revoke(author)?;
-            print_committed(&ledger, &committed, &mut context.out)
+            print_written(&ledger, &committed, wait, context)
         }
         Command::List(at) => list(&at, context),
     }
@@ -62,7 +74,7 @@ pub fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
 
 fn list(at: &At, context: &mut Context) -> Result<(), Failure> {
     let ledger = context.open()?;
-    let snapshot = snapshot(&ledger, at.at.as_ref())?;
+    let snapshot = snapshot_at(&ledger, at)?;
     let names = Names::of(&snapshot)?;
     let out = &mut context.out;
     for (author, roles) in snapshot.roles()? {

@@ -6,6 +6,8 @@ pub mod author;
 pub mod backup;
 mod batch;
 pub mod blame;
+pub mod check;
+pub mod checkpoint;
 pub mod clock;
 pub mod clone;
 pub mod completions;
@@ -31,6 +33,7 @@ pub mod merge;
 pub mod peer;
 pub mod peers;
 pub mod pin;
+pub mod prove;
 pub mod prune;
 pub mod put;
 mod put_dir;
@@ -43,14 +46,29 @@ pub mod show;
 pub mod status;
 pub mod token;
 pub mod upgrade;
+pub mod validators;
 pub mod verify;
 pub mod watch;
 
 use quipu_store::{Committed, Ledger};
 
+use crate::context::Context;
 use crate::exit::Failure;
+use crate::final_wait::Wait;
 use crate::output::Output;
 use crate::shown::EventJson;
+
+/// Prints an event that has been written, when it is certified where that is wanted.
+fn print_written(
+    ledger: &Ledger,
+    committed: &Committed,
+    wait: Wait,
+    context: &mut Context,
+) -> Result<(), Failure> {
+    let waited = wait.until_final(committed.event, context);
+    print_committed(ledger, committed, &mut context.out)?;
+    waited
+}
 
 /// Prints an event that has been written: its id, or all of it as JSON.
 fn print_committed(

@@ -7,9 +7,10 @@ use quipu_store::{Expected, ReadError, Snapshot};
 
 use crate::context::Context;
 use crate::exit::Failure;
+use crate::final_wait::Wait;
 use crate::input::ValueArgs;
 
-use super::{batch, print_committed, put_dir};
+use super::{batch, print_written, put_dir};
 
 /// Write a register, a tree of files, or many operations from a file.
 #[derive(clap::Args)]
@@ -50,21 +51,24 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 1000, requires = "batch",
           value_parser = clap::value_parser!(u32).range(1..=MAX_OPERATIONS as i64))]
     group: u32,
+    #[command(flatten)]
+    wait: Wait,
 }
 
 pub fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
     if let Some(file) = args.batch {
-        return batch::run(&file, args.group, context);
+        return batch::run(&file, args.group, args.wait, context);
     }
     let key = args.key.unwrap_or_default();
     if let Some(dir) = args.dir {
-        return put_dir::run(&dir, &key, context);
+        return put_dir::run(&dir, &key, args.wait, context);
     }
     let Some(source) = args.value.source() else {
         return Err(Failure::Usage("a VALUE, --file F or `-` (stdin) is needed".to_owned()));
     };
     let input = source.open(context)?;
     let ledger = context.open_to_write()?;
+    args.wait.check(&ledger, context)?;
     let mut transaction = ledger.transaction();
     if let Some(expected) = args.only_if {
         let snapshot = ledger.snapshot()?;
@@ -76,7 +80,7 @@ pub fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
     }
     transaction.put_from(&key, input)?;
     let committed = transaction.commit()?;
-    print_committed(&ledger, &committed, &mut context.out)
+    print_written(&ledger, &committed, args.wait, context)
 }
 
 /// An event that a condition names. One that is not held is no mistake: the condition fails.

@@ -12,6 +12,7 @@ use quipu_store::{Ledger, Snapshot, Transaction, Value, WriteError};
 use crate::amount::count;
 use crate::context::Context;
 use crate::exit::Failure;
+use crate::final_wait::Wait;
 use crate::output::{self, Progress};
 use crate::tree::held::Held;
 use crate::tree::scan::{Content, Found, scan};
@@ -26,9 +27,10 @@ const GROUP_CONTENT: u64 = 64 << 20;
 /// How much of a file is read at once.
 const PORTION: usize = 1 << 20;
 
-pub fn run(dir: &Path, prefix: &str, context: &mut Context) -> Result<(), Failure> {
+pub fn run(dir: &Path, prefix: &str, wait: Wait, context: &mut Context) -> Result<(), Failure> {
     let prefix = Prefix::new(prefix)?;
     let ledger = context.open_to_write()?;
+    wait.check(&ledger, context)?;
     let found = scan(&context.path(dir), &prefix)?;
     let snapshot = ledger.snapshot()?;
     let held = Held::read(&snapshot, &prefix)?;
@@ -45,6 +47,7 @@ pub fn run(dir: &Path, prefix: &str, context: &mut Context) -> Result<(), Failur
         deleted: 0,
     };
     let result = work.all(&found);
+    let last = work.events.last;
     if !json || result.is_err() {
         let Work { stored, unchanged, deleted, events, .. } = work;
         let (stored, events) = (count(stored, "file"), count(events.events, "event"));
@@ -52,7 +55,8 @@ pub fn run(dir: &Path, prefix: &str, context: &mut Context) -> Result<(), Failur
             "{stored} stored, {unchanged} unchanged, {deleted} deleted, in {events}"
         ));
     }
-    result
+    result?;
+    wait.until_final_of(last, context)
 }
 
 /// Operations that are to become one event.

@@ -7,8 +7,9 @@ use quipu_store::{ReadError, Snapshot};
 
 use crate::context::Context;
 use crate::exit::Failure;
+use crate::final_wait::Wait;
 
-use super::print_committed;
+use super::print_written;
 
 /// Erase the values of events, here and on every replica that learns of it.
 ///
@@ -23,14 +24,17 @@ pub struct Args {
     /// Their ids, or unique parts of them.
     #[arg(value_name = "EVENT", required = true)]
     events: Vec<String>,
+    #[command(flatten)]
+    wait: Wait,
 }
 
 pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
     let ledger = context.open_to_write()?;
+    args.wait.check(&ledger, context)?;
     let events = find(&ledger.snapshot()?, &args.events)?;
     let redacts = events.into_iter().map(|event| Control::Redact { event }).collect();
     let committed = ledger.control(redacts)?;
-    print_committed(&ledger, &committed, &mut context.out)
+    print_written(&ledger, &committed, args.wait, context)
 }
 
 /// The events that are named, each once.

@@ -2,8 +2,9 @@
 
 use crate::context::Context;
 use crate::exit::Failure;
+use crate::final_wait::Wait;
 
-use super::print_committed;
+use super::print_written;
 
 /// Take members out of a set, in one event.
 #[derive(clap::Args)]
@@ -16,10 +17,13 @@ pub struct Args {
     /// The members, as text.
     #[arg(required = true)]
     member: Vec<String>,
+    #[command(flatten)]
+    wait: Wait,
 }
 
 pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
     let ledger = context.open_to_write()?;
+    args.wait.check(&ledger, context)?;
     let snapshot = ledger.snapshot()?;
     let mut transaction = ledger.transaction();
     for member in &args.member {
@@ -32,5 +36,5 @@ pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
         }
     }
     let committed = transaction.commit()?;
-    print_committed(&ledger, &committed, &mut context.out)
+    print_written(&ledger, &committed, args.wait, context)
 }

@@ -7,11 +7,12 @@ use quipu_store::{Expected, Ledger, RegisterWrite, Snapshot, Value};
 use crate::context::Context;
 use crate::exit::Failure;
 use crate::fetching::with_fetched;
+use crate::final_wait::Wait;
 use crate::input::{Source, ValueArgs};
 use crate::long;
 use crate::shown;
 
-use super::print_committed;
+use super::print_written;
 
 /// Settle a register that has more than one value.
 ///
@@ -30,6 +31,8 @@ pub struct Args {
     /// Take the value that this event wrote.
     #[arg(long, value_name = "EVENT", conflicts_with_all = ["value", "file"])]
     take: Option<String>,
+    #[command(flatten)]
+    wait: Wait,
 }
 
 pub fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
@@ -40,6 +43,7 @@ pub fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
         ));
     }
     let ledger = context.open_to_write()?;
+    args.wait.check(&ledger, context)?;
     let current = ledger.snapshot()?.register(&key)?;
     match current.as_slice() {
         [] => return Err(Failure::NotFound(format!("no register {key:?}"))),
@@ -54,7 +58,7 @@ pub fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
         (_, source) => source.unwrap_or(Source::Text(String::new())).open(context)?,
     };
     let committed = settle(&ledger, &key, &current, input)?;
-    print_committed(&ledger, &committed, &mut context.out)
+    print_written(&ledger, &committed, args.wait, context)
 }
 
 fn settle(

@@ -34,6 +34,8 @@ store's `config.toml`, or in the file that --config names:
   listen = \"0.0.0.0:7420\"
   join = [\"quic://KEY@node-1.example.org:7420\"]
   only = [\"photos/\"]
+  [certify]
+  interval = \"2s\"
   [api]
   listen = \"0.0.0.0:7421\"
   cert = \"/etc/quipu/cert.pem\"
@@ -121,6 +123,9 @@ fn node_options(args: &Args, config: &Config) -> NodeOptions {
     options.announce = args.announce.iter().chain(&config.announce).cloned().collect();
     options.quota = config.quota.quota();
     options.only = args.only.clone().or_else(|| config.only.clone());
+    if let Some(interval) = config.certify.interval {
+        options.interval = interval;
+    }
     options
 }
 
@@ -134,7 +139,8 @@ fn api_place(args: &Args, config: &Config) -> Result<Option<ApiPlace>, Failure> 
         let why = "--api needs a certificate and its key: --api-cert and --api-key";
         return Err(Failure::Usage(why.to_owned()));
     };
-    Ok(Some(ApiPlace { address, certificate, key }))
+    let public_tlog = file.is_some_and(|api| api.public_tlog);
+    Ok(Some(ApiPlace { address, certificate, key, public_tlog }))
 }
 
 fn start_log(args: &Args) -> Result<(), Failure> {

@@ -42,6 +42,11 @@ pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
     for (what, id) in follows(&event) {
         out.line(format_args!("{what}  {id}"))?;
     }
+    match event.certified {
+        Some(height) => out.line(format_args!("final   since checkpoint {height}"))?,
+        None if snapshot.next_validators().is_empty() => {}
+        None => out.line("final   not yet")?,
+    }
     let mut index = 0;
     while let Some(line) = shown::operation_line(&snapshot, &names, &event, index)? {
         out.line(format_args!("    {line}"))?;

@@ -1,8 +1,12 @@
 //! `quipu status`
 
+mod certification;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use quipu_merge::AuthorKey;
+use quipu_net::CertificationStatus;
 use quipu_store::Status;
 use serde::Serialize;
 
@@ -12,6 +16,8 @@ use crate::exit::Failure;
 use crate::output::{Look, Output};
 use crate::report::{WaitingJson, waiting_line};
 use crate::shown::{self, clean};
+
+use certification::CertificationJson;
 
 /// Show an overview of the store.
 #[derive(clap::Args)]
@@ -44,6 +50,7 @@ struct StatusJson {
     /// How many of them the daemon's node does not fetch by itself.
     left_out_values: Option<u64>,
     pruned_values: u64,
+    certification: CertificationJson,
     copied: bool,
     disk_bytes: u64,
     format: u32,
@@ -55,17 +62,24 @@ struct Place {
     daemon: bool,
     /// How many missing values its node does not fetch by itself.
     left_out: Option<u64>,
+    /// Who certifies the next height.
+    validators: Vec<AuthorKey>,
+    /// How the daemon's node takes part.
+    certification: Option<CertificationStatus>,
 }
 
 pub fn run(_: &Args, context: &mut Context) -> Result<(), Failure> {
     let ledger = context.open()?;
     let status = ledger.status()?;
-    let left_out = context.served().map(|served| served.node.status().left_out);
+    let node = context.served().map(|served| served.node.status());
+    let left_out = node.as_ref().map(|node| node.left_out);
     let place = Place {
         dir: context.find_store()?,
         daemon: context.console().is_served(),
         // It was counted a moment ago.
         left_out: left_out.map(|left_out| left_out.min(status.missing_values)),
+        validators: ledger.snapshot()?.next_validators(),
+        certification: node.map(|node| node.certification),
     };
     if context.out.is_json() {
         return Ok(context.out.json(&json(&place, &status))?);
@@ -94,6 +108,11 @@ fn json(place: &Place, status: &Status) -> StatusJson {
         missing_values: status.missing_values,
         left_out_values: place.left_out,
         pruned_values: status.pruned_values,
+        certification: CertificationJson::new(
+            &place.validators,
+            place.certification.as_ref(),
+            status,
+        ),
         copied: status.copied,
         disk_bytes: status.disk_bytes,
         format: status.format,
@@ -122,6 +141,7 @@ fn print(place: &Place, status: &Status, out: &mut Output) -> Result<(), Failure
     for head in &status.heads {
         out.line(format_args!("head       {}", out.paint(Look::Id, head)))?;
     }
+    certification::print(&place.validators, place.certification.as_ref(), status, out)?;
     out.line(format_args!("conflicts  {}", status.conflicts))?;
     out.line(format_args!("void       {}", status.void))?;
     out.line(format_args!("on disk    {}", size(status.disk_bytes)))?;

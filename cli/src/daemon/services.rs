@@ -21,6 +21,8 @@ pub struct ApiPlace {
     /// PEM files.
     pub certificate: PathBuf,
     pub key: PathBuf,
+    /// Whether everybody may read the certified log there.
+    pub public_tlog: bool,
 }
 
 /// What runs.
@@ -45,6 +47,7 @@ impl Services {
         let limits = ApiLimits::default();
         let shared = Api::new(ledger.clone(), Some(view), tokens.clone(), limits)?;
         shared.fetch_with(node.fetcher());
+        shared.finality_from(node.finality());
         let (_socket, listener) = Socket::beside(ledger.dir(), API_SOCKET)
             .and_then(|socket| {
                 let listener = socket.listener()?;
@@ -52,7 +55,10 @@ impl Services {
             })
             .map_err(Failure::file(ledger.dir().join(API_SOCKET)))?;
         let mut places = vec![shared.serve(Listen::Unix(listener))?];
-        if let Some(ApiPlace { address, certificate, key }) = api {
+        if let Some(ApiPlace { address, certificate, key, public_tlog }) = api {
+            if public_tlog {
+                shared.open_tlog();
+            }
             places.push(shared.serve(Listen::Tls { address, certificate, key })?);
         }
         let served = Arc::new(Served { ledger, node, tokens, runtime });

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use quipu_merge::ProofError;
 use quipu_net::FetchError;
 use quipu_store::{
     BackupError, CutError, IdentityError, MergeError, OpenError, PinError, ReadError, RepairError,
@@ -54,6 +55,10 @@ impl Failure {
             Self::Unavailable { why: "pruned", .. } => {
                 Some("`quipu merge --refill` from a replica that still has it brings it back")
             }
+            Self::NotFinal(why) => Some(why.hint()),
+            Self::Proof(ProofError::NotFromGenesis) => Some(
+                "`--trusted` takes the id of the checkpoint that it starts from, if you trust that",
+            ),
             Self::NotHere(absent) => Some(absent_hint(absent)),
             Self::Read(ReadError::Cut(
                 CutError::AmbiguousEvent { .. } | CutError::AmbiguousAuthor(_),

@@ -7,6 +7,7 @@
     reason = "a test that panics has done its work"
 )]
 
+pub mod certify;
 pub mod daemon;
 
 use std::io::Write;

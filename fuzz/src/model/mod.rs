@@ -107,6 +107,11 @@ impl Model {
         self.index.contains_key(&id)
     }
 
+    /// When a held event says that it was written, in microseconds; 0 where it is not held.
+    pub fn time(&self, id: EventId) -> u64 {
+        self.index.get(&id).map_or(0, |&e| self.held[e].event.time.0)
+    }
+
     /// Ids of the events that this one follows, directly or not; none where it is not held.
     pub fn ancestors(&self, id: EventId) -> BTreeSet<EventId> {
         let ancestors = self.index.get(&id).map(|&e| &self.held[e].ancestors);

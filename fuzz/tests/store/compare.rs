@@ -52,28 +52,51 @@ pub fn check(ledger: &Ledger, model: &Model, cuts: &[ModelCut], what: &str) {
         for (field, want) in want.as_object().unwrap() {
             assert_eq!(&dump[field], want, "{field} of {what}");
         }
-        assert_eq!(snapshot.heads().unwrap(), model.heads(cut), "{what}");
-        assert_eq!(snapshot.len().unwrap(), want["events"].as_u64().unwrap(), "{what}");
-        assert_eq!(text(&snapshot.version().unwrap()), want["version"], "{what}");
-        assert_eq!(text(&snapshot.forks().unwrap()), want["forks"], "{what}");
-        assert_eq!(text(&snapshot.roles().unwrap()), want["roles"], "{what}");
-        assert_eq!(snapshot.void().unwrap(), model.void(cut, &[]), "{what}");
+        check_overview(&snapshot, model, (cut, &[]), &want, what);
         check_indexes(&snapshot, &want, *cut == ModelCut::All, what);
-        check_log(&snapshot, model, cut, what);
+        check_log(&snapshot, model, cut, &[], what);
     }
 }
 
 /// Compares all but values, which may be erased or not at hand, and the indexes with the dump.
 pub fn check_but_values(ledger: &Ledger, model: &Model, cuts: &[ModelCut], what: &str) {
+    check_certified(ledger, model, cuts, &[], what);
+}
+
+/// Does what [`check_but_values`] does with a store in which these certified cuts count.
+pub fn check_certified(
+    ledger: &Ledger,
+    model: &Model,
+    cuts: &[ModelCut],
+    certified: &[Vec<EventId>],
+    what: &str,
+) {
     verify(ledger, what);
     for cut in cuts {
         let what = &format!("{what}, {cut:?}");
         let snapshot = ledger.at(&store_cut(cut)).unwrap();
         let dump = json!(snapshot.dump(&[]).unwrap());
-        assert_eq!(without_values(&dump), without_values(&model.dump(cut, &[])), "{what}");
+        let want = model.dump(cut, certified);
+        assert_eq!(without_values(&dump), without_values(&want), "{what}");
+        check_overview(&snapshot, model, (cut, certified), &want, what);
         check_indexes(&snapshot, &dump, *cut == ModelCut::All, what);
-        check_log(&snapshot, model, cut, what);
+        check_log(&snapshot, model, cut, certified, what);
     }
+}
+
+fn check_overview(
+    snapshot: &Snapshot<'_>,
+    model: &Model,
+    (cut, certified): (&ModelCut, &[Vec<EventId>]),
+    want: &Value,
+    what: &str,
+) {
+    assert_eq!(snapshot.heads().unwrap(), model.heads(cut), "{what}");
+    assert_eq!(snapshot.len().unwrap(), want["events"].as_u64().unwrap(), "{what}");
+    assert_eq!(text(&snapshot.version().unwrap()), want["version"], "{what}");
+    assert_eq!(text(&snapshot.forks().unwrap()), want["forks"], "{what}");
+    assert_eq!(text(&snapshot.roles().unwrap()), want["roles"], "{what}");
+    assert_eq!(snapshot.void().unwrap(), model.void(cut, certified), "{what}");
 }
 
 pub fn without_values(dump: &Value) -> Value {
@@ -175,12 +198,22 @@ fn check_key(snapshot: &Snapshot<'_>, dump: &Value, key: &str, what: &str) {
         assert!(!snapshot.member_adds(key, member).unwrap().is_empty(), "{what}");
     }
     assert!(!snapshot.has_member(key, b"never").unwrap(), "{what}");
-    let mut values = Vec::new();
+    let (mut values, mut places) = (Vec::new(), Vec::new());
     let exists = snapshot.list(key, |element| {
+        places.push((element.event, element.slot));
         values.push(shown(element.value));
         true
     });
     assert_eq!(exists.unwrap(), !values.is_empty(), "list {what}");
+    for at in (0..places.len()).step_by(1 + places.len() / 4) {
+        let mut rest = Vec::new();
+        let exists = snapshot.list_after(key, Some(places[at]), |element| {
+            rest.push((element.event, element.slot));
+            true
+        });
+        assert!(exists.unwrap(), "list {what}");
+        assert_eq!(rest, places[at + 1..], "list after {:?} of {what}", places[at]);
+    }
     assert_eq!(json!(values), or_empty(&dump["lists"][key]), "list {what}");
 }
 
@@ -189,20 +222,27 @@ fn or_empty(value: &Value) -> Value {
 }
 
 /// Compares orders, filters, clocks and single events.
-fn check_log(snapshot: &Snapshot<'_>, model: &Model, cut: &ModelCut, what: &str) {
+fn check_log(
+    snapshot: &Snapshot<'_>,
+    model: &Model,
+    cut: &ModelCut,
+    certified: &[Vec<EventId>],
+    what: &str,
+) {
     let log = |filter: LogFilter| {
         let events = snapshot.log(filter).unwrap();
         events.map(Result::unwrap).collect::<Vec<EventInfo>>()
     };
     let ids = |events: &[&EventInfo]| events.iter().map(|e| e.id).collect::<Vec<EventId>>();
     let all = log(LogFilter::default());
-    let mut order = model.order(cut, &[]);
+    let mut order = model.order(cut, certified);
     order.reverse();
     assert_eq!(ids(&all.iter().collect::<Vec<_>>()), order, "log of {what}");
     for id in model.order(&ModelCut::All, &[]).into_iter().filter(|id| !order.contains(id)) {
         assert!(matches!(snapshot.event(id), Err(ReadError::NoSuchEvent(_))), "{id} of {what}");
     }
-    let void = model.void(cut, &[]);
+    check_pages(snapshot, &order, what);
+    let void = model.void(cut, certified);
     let mut keys = BTreeSet::from([ABSENT.to_owned()]);
     let mut authors = BTreeSet::new();
     for event in &all {
@@ -238,6 +278,25 @@ fn check_log(snapshot: &Snapshot<'_>, model: &Model, cut: &ModelCut, what: &str)
         for (a, b) in [(a, b), (b, a), (order[order.len() - 1], a)] {
             let precedes = model.ancestors(b).contains(&a);
             assert_eq!(snapshot.precedes(a, b).unwrap(), precedes, "{a} {b} of {what}");
+        }
+    }
+}
+
+/// Compares what comes after each event, either way, with the order, whose latest is first.
+fn check_pages(snapshot: &Snapshot<'_>, order: &[EventId], what: &str) {
+    for at in (0..order.len()).step_by(1 + order.len() / 5) {
+        for ascending in [false, true] {
+            let filter = LogFilter { after: Some(order[at]), ascending, ..LogFilter::default() };
+            let log = snapshot.log(filter).unwrap();
+            let got = log.map(|event| event.unwrap().id).collect::<Vec<EventId>>();
+            let mut want = order.to_vec();
+            if ascending {
+                want.truncate(at);
+                want.reverse();
+            } else {
+                want.drain(..=at);
+            }
+            assert_eq!(got, want, "after {}, ascending {ascending}, of {what}", order[at]);
         }
     }
 }

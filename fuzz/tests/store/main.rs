@@ -9,6 +9,7 @@
 )]
 #![expect(clippy::cast_possible_truncation, reason = "the numbers of a test are small")]
 
+mod certified;
 mod compare;
 mod files;
 mod histories;

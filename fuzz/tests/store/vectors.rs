@@ -2,8 +2,10 @@
 
 use std::fs::File;
 
-use quipu_merge::{BlockId, Cut, EventId};
-use quipu_store::{LogFilter, MergeError, Value as Held};
+use quipu_merge::{BlockId, Certificate, Checkpoint, Cut, CutBlock, EventId, ValidatorsBlock};
+use quipu_store::{
+    AcceptError, Acceptance, CertifiedCheckpoint, Divergence, LogFilter, MergeError, Value as Held,
+};
 use serde_json::{Value, json};
 
 use crate::compare::{check_indexes, store_cut};
@@ -31,7 +33,7 @@ fn valid_files_mean_what_they_should() {
                 assert_eq!(&dump[field], want, "{field} of {name} at {at}");
             }
             assert_eq!(dump.as_object().unwrap().len(), want.len());
-            // The indexes do not know of certificates yet.
+            // None of the checkpoints counts here.
             let plain = json!(snapshot.dump(&[]).unwrap());
             check_indexes(&snapshot, &plain, at.is_null(), &format!("{name} at {at}"));
         }
@@ -50,6 +52,40 @@ fn valid_files_mean_what_they_should() {
             let hash = BlockId::of(quipu_merge::Codec::Raw, &bytes).digest;
             assert_eq!(data_encoding::HEXLOWER.encode(&hash), want.as_str().unwrap(), "{key}");
         }
+    }
+}
+
+/// The certified chain of the vectors: what others have certified is derived here.
+#[test]
+fn certified_checkpoints_count() {
+    let doc = support::json("checkpoints.json");
+    let place = Place::new();
+    let file = File::open(support::vectors().join("checkpoints.car")).unwrap();
+    let (ledger, _) = relaxed().clone_file(place.path("a"), file, &mut |_, _| {}).unwrap();
+    let links = doc["chain"].as_array().unwrap().iter().map(|link| CertifiedCheckpoint {
+        checkpoint: Checkpoint::decode(&support::hex(&link["checkpoint"])).unwrap(),
+        certificate: Certificate::decode(&support::hex(&link["certificate"])).unwrap(),
+        cut: CutBlock::decode(&support::hex(&link["cut"])).unwrap(),
+        validators: ValidatorsBlock::decode(&support::hex(&link["next_validators"])).unwrap(),
+    });
+    let [first, second, third] = &links.collect::<Vec<_>>()[..] else { panic!("not three") };
+    let derived = ledger.derive(first.cut.heads()).unwrap();
+    assert_eq!(derived.checkpoint, first.checkpoint);
+    assert!(matches!(ledger.accept(second.clone()), Err(AcceptError::Chain(_))));
+    assert_eq!(ledger.accept(first.clone()).unwrap(), Acceptance::Counted);
+    // The cut of the second leaves out an event of the first, against section 7.
+    assert_eq!(ledger.accept(second.clone()).unwrap(), Acceptance::Diverged);
+    let certified = Box::new(second.clone());
+    let diverged = [Divergence::Derived { certified, derived: None }];
+    assert_eq!(ledger.certification().diverged, diverged);
+    assert!(ledger.accept(third.clone()).is_err());
+    let certified = [Cut::Heads(first.cut.heads().to_vec())];
+    for case in doc["cases"].as_array().unwrap() {
+        let at = &case["at"];
+        let snapshot = ledger.at(&store_cut(&support::cut(at))).unwrap();
+        let dump = json!(snapshot.dump(&[]).unwrap());
+        assert_eq!(dump, json!(snapshot.dump(&certified).unwrap()));
+        check_indexes(&snapshot, &dump, at.is_null(), &format!("checkpoints at {at}"));
     }
 }
 

@@ -13,9 +13,11 @@ pub use register::{Register, Write};
 pub use set::Set;
 
 use crate::body::{Key, Operation};
+use crate::certified::CutNumber;
 use crate::clock::{Clock, Dot};
 use crate::id::{AuthorKey, EventId, Micros, OpeningId};
-use crate::verdicts::CutNumber;
+use crate::log_tree::LogTree;
+use crate::state_root::{Leaf, list_entry_hash};
 
 /// The place of an event in the total order of a cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -128,5 +130,24 @@ impl State {
     /// The lists that exist, by key.
     pub fn lists(&self) -> impl Iterator<Item = (&Key, &List)> {
         self.lists.iter()
+    }
+
+    /// The leaves of the tree over the state and what its authors hold, in no order.
+    pub fn leaves(&self, roles: &BTreeMap<AuthorKey, Vec<&'static str>>) -> Vec<Leaf> {
+        let entry = |write: &Write| Some((write.place.id, write.value?.opening));
+        let registers = self.registers().map(|(key, puts)| {
+            Leaf::register(key, &puts.iter().filter_map(entry).collect::<Vec<_>>())
+        });
+        let counters = self.counters().map(|(key, sum)| Leaf::counter(key, sum));
+        let sets = self.sets().map(|(key, set)| Leaf::set(key, &set.members()));
+        let lists = self.lists().map(|(key, list)| {
+            let mut tree = LogTree::new();
+            list.values().for_each(|(event, value)| {
+                tree.append(list_entry_hash(event, value.opening));
+            });
+            Leaf::list(key, &tree)
+        });
+        let members = roles.iter().map(|(author, held)| Leaf::member(author, held));
+        registers.chain(counters).chain(sets).chain(lists).chain(members).collect()
     }
 }

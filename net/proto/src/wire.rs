@@ -21,6 +21,22 @@ pub mod bytes32 {
     }
 }
 
+pub mod signature {
+    use super::*;
+
+    pub fn encode<C, W: Write>(
+        value: &[u8; 64],
+        e: &mut Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), encode::Error<W::Error>> {
+        e.bytes(value)?.ok()
+    }
+
+    pub fn decode<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<[u8; 64], decode::Error> {
+        d.decode::<ByteArray<64>>().map(Into::into)
+    }
+}
+
 /// Writes and reads a type of 32 bytes.
 macro_rules! fixed {
     ($module:ident, $type:path) => {
@@ -44,6 +60,7 @@ macro_rules! fixed {
 
 fixed!(event, quipu_merge::EventId);
 fixed!(author, AuthorKey);
+fixed!(checkpoint, quipu_merge::CheckpointId);
 
 /// So many bytes of a key tell it from others, wherever those are not chosen to be alike.
 const SHORT: usize = 8;
@@ -159,4 +176,5 @@ macro_rules! number {
 }
 
 number!(seq, quipu_merge::Seq);
+number!(height, quipu_merge::Height);
 number!(micros, quipu_merge::Micros);

@@ -1,6 +1,6 @@
 //! What requests share.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ use super::metrics::Metrics;
 use super::problem::{self, Answer, Problem};
 use super::rate::Buckets;
 use super::tokens::Tokens;
-use crate::node::{Fetcher, NodeStatus};
+use crate::node::{Fetcher, Finality, NodeStatus};
 
 /// Tells how the node is doing.
 pub type NodeView = Arc<dyn Fn() -> NodeStatus + Send + Sync>;
@@ -28,6 +28,8 @@ pub struct App {
     pub node: Option<NodeView>,
     /// Has what is read and not here, if there is a node.
     pub fetcher: OnceLock<Fetcher>,
+    /// Tells what is certified, if there is a node.
+    pub finality: OnceLock<Finality>,
     pub tokens: Arc<Tokens>,
     pub limits: ApiLimits,
     pub audit: Audit,
@@ -35,6 +37,8 @@ pub struct App {
     pub remembered: Remembered,
     /// The number of the request that comes next.
     pub requests: AtomicU64,
+    /// Whether everybody may read the certified log.
+    pub public_tlog: AtomicBool,
     pub rates: Rates,
     /// For bodies of requests that are held in memory.
     pub bodies: Room,
@@ -48,6 +52,8 @@ pub struct Rates {
     pub requests: Buckets<String>,
     pub operations: Buckets<String>,
     pub failures: Buckets<std::net::IpAddr>,
+    /// Of those who need no token, by network.
+    pub strangers: Buckets<std::net::IpAddr>,
     /// In a ledger that is open to all.
     pub quota_operations: Buckets<String>,
     pub quota_bytes: Buckets<String>,
@@ -67,6 +73,7 @@ impl App {
         Ok(Self {
             node,
             fetcher: OnceLock::new(),
+            finality: OnceLock::new(),
             tokens,
             audit,
             remembered,
@@ -74,6 +81,7 @@ impl App {
             metrics: Metrics::default(),
             requests: AtomicU64::new(1),
             bodies: Room::new(limits.held_bytes),
+            public_tlog: AtomicBool::new(false),
             uploads: Arc::new(Semaphore::new(limits.uploads)),
             streams: Arc::new(Semaphore::new(limits.streams)),
             workers: Arc::new(Semaphore::new(limits.workers)),
@@ -110,9 +118,16 @@ impl App {
             .unwrap_or_else(|_| Err(Problem::for_now(problem::BUSY, "it took too long", 1)))
     }
 
-    /// The ledger now, or over the cut that an expression names.
-    pub fn snapshot(&self, at: Option<&str>) -> Answer<Snapshot<'_>> {
+    /// The ledger now, or over the cut that an expression names, or over what is certified.
+    pub fn snapshot(&self, at: Option<&str>, is_final: bool) -> Answer<Snapshot<'_>> {
         let snapshot = self.ledger.snapshot()?;
+        if is_final && at.is_some() {
+            return Err(Problem::bad("`final` and `at` name different cuts"));
+        }
+        if is_final {
+            let nothing = || Problem::new(problem::BAD_CUT, "nothing is certified yet");
+            return snapshot.at_final().ok_or_else(nothing);
+        }
         let Some(expression) = at else { return Ok(snapshot) };
         let expression = expression.parse::<CutExpression>();
         let expression =
@@ -135,6 +150,10 @@ impl Rates {
         Self {
             requests: two_seconds(limits.requests_per_second),
             operations: two_seconds(limits.operations_per_second),
+            strangers: Buckets::new(
+                2 * u64::from(limits.requests_per_second),
+                Duration::from_secs(2),
+            ),
             failures: Buckets::new(limits.failures_per_minute.into(), minute),
             quota_operations: Buckets::new(limits.quota_operations, minute),
             quota_bytes: Buckets::new(limits.quota_bytes, minute),

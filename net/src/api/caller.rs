@@ -132,6 +132,16 @@ pub async fn guard(State(guard): State<Guard>, mut request: Request, next: Next)
     writing.await.unwrap_or_else(|error| panicked(&error).into_response())
 }
 
+/// Lets requests through that need no token, as often as those of one token.
+pub async fn unguarded(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let network = request.extensions().get::<Origin>().and_then(|origin| origin.network());
+    let taken = network.map(|network| app.rates.strangers.take(&network, 1, Instant::now()));
+    match taken {
+        Some(Err(wait)) => Problem::for_now(problem::TOO_MANY, "requests", wait).into_response(),
+        _ => next.run(request).await,
+    }
+}
+
 /// Notes what a request has come to.
 async fn ended(app: &Arc<App>, about: &About, caller: &Caller, response: Response) -> Response {
     let outcome = Outcome::of(&response);

@@ -48,6 +48,9 @@ pub struct EventsQuery {
     order: Order,
     /// A cut, as for `/v1/cuts`.
     at: Option<String>,
+    /// Only what is certified; instead of `at`.
+    #[serde(default, rename = "final")]
+    certified: bool,
 }
 
 /// A page of events.
@@ -72,7 +75,7 @@ pub async fn events(
     let limit = page(query.limit)?;
     let after = query.after.as_deref().map(input::event).transpose()?;
     app.read(move |app| {
-        let snapshot = app.snapshot(query.at.as_deref())?;
+        let snapshot = app.snapshot(query.at.as_deref(), query.certified)?;
         let author = query.author.as_deref().map(|name| snapshot.find_author(name)).transpose()?;
         let ascending = matches!(query.order, Order::Asc);
         let filter = LogFilter { key: query.key, author, ascending, after };

@@ -30,6 +30,9 @@ pub struct KeysQuery {
     limit: Option<usize>,
     /// A cut, as for `/v1/cuts`.
     at: Option<String>,
+    /// Only what is certified; instead of `at`.
+    #[serde(default, rename = "final")]
+    certified: bool,
 }
 
 /// A key.
@@ -62,7 +65,7 @@ pub async fn keys(
 ) -> Answer<Json<KeysOut>> {
     let limit = page(query.limit)?;
     app.read(move |app| {
-        let snapshot = app.snapshot(query.at.as_deref())?;
+        let snapshot = app.snapshot(query.at.as_deref(), query.certified)?;
         let (mut keys, mut more) = (Vec::new(), false);
         snapshot.keys_after(&query.prefix, query.after.as_deref(), |key, kinds| {
             more = keys.len() == limit;
@@ -111,7 +114,7 @@ pub async fn conflicts(
     const SHOWN: usize = 10;
     let limit = page(query.limit)?;
     app.read(move |app| {
-        let snapshot = app.snapshot(query.at.as_deref())?;
+        let snapshot = app.snapshot(query.at.as_deref(), query.certified)?;
         let mut keys =
             snapshot.conflicts_after(&query.prefix, query.after.as_deref(), limit + 1)?;
         let more = keys.len() > limit;
@@ -136,6 +139,9 @@ pub async fn conflicts(
 pub struct AtQuery {
     /// A cut, as for `/v1/cuts`.
     pub at: Option<String>,
+    /// Only what is certified; instead of `at`.
+    #[serde(default, rename = "final")]
+    pub certified: bool,
 }
 
 /// A counter.
@@ -159,7 +165,7 @@ pub async fn counter(
     Params(query): Params<AtQuery>,
 ) -> Answer<Json<CounterOut>> {
     app.read(move |app| {
-        let sum = app.snapshot(query.at.as_deref())?.counter(&key)?;
+        let sum = app.snapshot(query.at.as_deref(), query.certified)?.counter(&key)?;
         let sum = sum.ok_or_else(|| Problem::new(problem::NOT_FOUND, "no such counter"))?;
         Ok(Json(CounterOut { key, value: sum.to_string() }))
     })
@@ -177,6 +183,9 @@ pub struct EntriesQuery {
     limit: Option<usize>,
     /// A cut, as for `/v1/cuts`.
     at: Option<String>,
+    /// Only what is certified; instead of `at`.
+    #[serde(default, rename = "final")]
+    certified: bool,
 }
 
 /// A page of a set.
@@ -206,7 +215,7 @@ pub async fn set(
     let after = query.after.map(|after| data_encoding::BASE64URL_NOPAD.decode(after.as_bytes()));
     let after = after.transpose().map_err(|_| Problem::bad("`after` is not of a page before"))?;
     app.read(move |app| {
-        let snapshot = app.snapshot(query.at.as_deref())?;
+        let snapshot = app.snapshot(query.at.as_deref(), query.certified)?;
         let (mut members, mut more, mut len) = (Vec::<BytesOut>::new(), false, 0);
         let exists = snapshot.set_after(&key, after.as_deref(), |member| {
             more = members.len() == limit || len > MAX_PAGE_BYTES;
@@ -258,7 +267,7 @@ pub async fn list(
         .map(|text| parse(text).ok_or_else(|| Problem::bad("`after` is not of a page before")));
     let after = after.transpose()?;
     app.read(move |app| {
-        let snapshot = app.snapshot(query.at.as_deref())?;
+        let snapshot = app.snapshot(query.at.as_deref(), query.certified)?;
         let (mut values, mut more, mut len) = (Vec::new(), false, 0);
         let mut last = None;
         let exists = snapshot.list_after(&key, after, |element| {

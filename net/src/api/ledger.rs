@@ -67,9 +67,12 @@ pub async fn ledger(State(app): State<Arc<App>>) -> Answer<Json<LedgerOut>> {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct CutQuery {
-    /// A time in RFC 3339, ids of events joined by `+`, or a clock as in `alice:12,bob:7`; everything
-    /// where it is left out. A `+` in a query is written as `%2B`.
+    /// A time in RFC 3339, ids of events joined by `+`, a clock as in `alice:12,bob:7`, or
+    /// `checkpoint:7`; everything where it is left out. A `+` in a query is written as `%2B`.
     at: Option<String>,
+    /// Only what is certified; instead of `at`.
+    #[serde(default, rename = "final")]
+    certified: bool,
 }
 
 /// A cut.
@@ -98,7 +101,7 @@ pub async fn cut(
     /// So many ids make up an address that is not too long.
     const FEW: usize = 32;
     app.read(move |app| {
-        let snapshot = app.snapshot(query.at.as_deref())?;
+        let snapshot = app.snapshot(query.at.as_deref(), query.certified)?;
         let all = snapshot.heads()?;
         let heads: Vec<_> = all.iter().take(MAX_PAGE).map(ToString::to_string).collect();
         let at = (all.len() <= FEW).then(|| heads.join("+"));
@@ -114,6 +117,9 @@ pub async fn cut(
 pub struct AuthorsQuery {
     /// A cut, as for `/v1/cuts`.
     at: Option<String>,
+    /// Only what is certified; instead of `at`.
+    #[serde(default, rename = "final")]
+    certified: bool,
     /// Goes on after this author.
     after: Option<String>,
     /// How many; 100 unless given, up to 1000.
@@ -156,7 +162,7 @@ pub async fn authors(
     let limit = page(query.limit)?;
     let after = query.after.as_deref().map(author).transpose()?;
     app.read(move |app| {
-        let snapshot = app.snapshot(query.at.as_deref())?;
+        let snapshot = app.snapshot(query.at.as_deref(), query.certified)?;
         let (mut roles, names) = (snapshot.roles()?, snapshot.names()?);
         let mut known = snapshot.version()?;
         roles.keys().for_each(|author| {
@@ -202,7 +208,7 @@ pub async fn forks(
     let limit = page(query.limit)?;
     let after = query.after.as_deref().map(author).transpose()?;
     app.read(move |app| {
-        let forks = app.snapshot(query.at.as_deref())?.forks()?;
+        let forks = app.snapshot(query.at.as_deref(), query.certified)?.forks()?;
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let mut rest = forks.range((from, Bound::Unbounded));
         let page = rest.by_ref().take(limit);

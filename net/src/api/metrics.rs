@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use quipu_proto::CertifyState;
 use quipu_store::{DatabaseStats, ReadError, Status};
 
 use super::app::App;
-use crate::node::{NodeStatus, PeerState};
+use crate::node::{CertificationStatus, NodeStatus, PeerState, TIME_BOUNDS};
 
 /// Upper bounds of the buckets of latencies, in seconds.
 const BOUNDS: [f64; 11] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0];
@@ -96,7 +97,9 @@ pub fn render(app: &App) -> Result<String, ReadError> {
     database(&mut page, &numbers.database);
     requests(&mut page, app);
     if let Some(view) = &app.node {
-        node(&mut page, &view());
+        let status = view();
+        node(&mut page, &status);
+        certification(&mut page, &status.certification);
     }
     Ok(page.0)
 }
@@ -241,6 +244,32 @@ fn node(page: &mut Page, status: &NodeStatus) {
     each("quipu_peer_connected", "Whether a peer is there.", "gauge", &|peer| {
         Some(if matches!(peer.state, PeerState::Connected { .. }) { 1.0 } else { 0.0 })
     });
+}
+
+fn certification(page: &mut Page, status: &CertificationStatus) {
+    let height = status.certified.map_or(0, |height| height.0);
+    page.gauge("quipu_certified_height", "The last checkpoint that counts.", height);
+    page.gauge("quipu_certified_events", "Events that are certified.", status.events);
+    page.gauge("quipu_certify_height", "The height that is worked on.", status.height);
+    let round = status.round.map_or(0, |(round, _)| round);
+    page.gauge("quipu_certify_round", "The round in it.", round);
+    page.gauge("quipu_validators", "Validators of the height.", status.validators.len());
+    page.gauge("quipu_validators_missing", "Validators that are missing.", status.missing.len());
+    let quorum = matches!(status.state, CertifyState::NoQuorum(..));
+    page.gauge("quipu_certify_no_quorum", "Whether too few are there.", u8::from(quorum));
+    let stopped = matches!(status.state, CertifyState::Stopped(_)) || status.broken.is_some();
+    page.gauge("quipu_certify_stopped", "Whether it has stopped here.", u8::from(stopped));
+    page.gauge("quipu_certify_evidence", "Evidence against validators.", status.evidence);
+    page.gauge("quipu_certify_log_bytes", "Bytes of what is signed.", status.log_bytes);
+    page.counter("quipu_checkpoints_total", "Checkpoints that came to count.", status.checkpoints);
+    let name = "quipu_certify_seconds";
+    page.head(name, "How long checkpoints took from the beginning of their heights.", "histogram");
+    for (count, bound) in status.times.buckets.iter().zip(TIME_BOUNDS) {
+        page.sample(&format!("{name}_bucket"), &[("le", &bound.to_string())], count);
+    }
+    page.sample(&format!("{name}_bucket"), &[("le", "+Inf")], status.times.count);
+    page.sample(&format!("{name}_sum"), &[], status.times.seconds);
+    page.sample(&format!("{name}_count"), &[], status.times.count);
 }
 
 /// A page of samples.

@@ -48,6 +48,7 @@ kinds! {
     BUSY_KEY = CONFLICT, "idempotency_key_in_use", "a request with this key is under way";
     GONE = GONE, "gone", "the value is gone for good";
     CURSOR_EXPIRED = GONE, "cursor_expired", "the cursor is too old";
+    NEVER_FINAL = CONFLICT, "never_final", "nothing is certified here";
     PRECONDITION = PRECONDITION_FAILED, "precondition_failed", "the register is not as required";
     TOO_LARGE = PAYLOAD_TOO_LARGE, "too_large", "the request is too large";
     RANGE = RANGE_NOT_SATISFIABLE, "range_not_satisfiable", "the value has no such bytes";

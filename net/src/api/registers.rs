@@ -13,12 +13,14 @@ use utoipa::ToSchema;
 
 use super::app::App;
 use super::caller::Caller;
+use super::condition::Condition;
 use super::input::{Params, Part};
 use super::keys::AtQuery;
 use super::limits::MAX_PAGE;
 use super::problem::{self, Answer, Problem};
 use super::shown::CommittedOut;
-use super::write::{Condition, Write, put_value};
+use super::waiting::WaitQuery;
+use super::write::{Write, put_value};
 use crate::shown::WriteOut;
 
 /// A register.
@@ -80,7 +82,7 @@ pub async fn register(
     headers: HeaderMap,
 ) -> Answer<Response> {
     app.read(move |app| {
-        let writes = app.snapshot(query.at.as_deref())?.register(&key)?;
+        let writes = app.snapshot(query.at.as_deref(), query.certified)?.register(&key)?;
         let missing = || Problem::new(problem::NOT_FOUND, "no such register");
         let (first, others) = writes.split_first().ok_or_else(missing)?;
         let tag = tag(&writes);
@@ -98,11 +100,12 @@ pub async fn register(
 /// Writes a register with the bytes of the body, of any length up to a limit. `If-Match` and
 /// `If-None-Match: *` make it depend on what stands there; `Idempotency-Key` makes it happen once.
 #[utoipa::path(put, path = "/v1/registers/{key}/value", operation_id = "put_register", tag = "writing",
-    params(("key" = String, Path), ("If-Match" = Option<String>, Header),
+    params(WaitQuery, ("key" = String, Path), ("If-Match" = Option<String>, Header),
         ("If-None-Match" = Option<String>, Header), ("Idempotency-Key" = Option<String>, Header)),
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
     responses(
         (status = 201, description = "It is written.", body = CommittedOut, headers(("ETag" = String), ("Location" = String))),
+        (status = 202, description = "It is written, and was not certified in time.", body = CommittedOut, headers(("Location" = String))),
         (status = "default", description = "Why not.", body = Problem,
         content_type = "application/problem+json"),
     ))]
@@ -110,20 +113,23 @@ pub async fn put(
     State(app): State<Arc<App>>,
     Part(key): Part<String>,
     Extension(caller): Extension<Caller>,
+    Params(query): Params<WaitQuery>,
     headers: HeaderMap,
     body: Body,
 ) -> Answer<Response> {
     let condition = Condition::of(&headers)?;
-    let write = Write::new(caller, headers, format!("PUT register {key}")).tagged();
+    let wait = query.check(&app)?;
+    let write = Write::new(caller, headers, format!("PUT register {key}")).tagged().waiting(wait);
     put_value(app, write, key, condition, body).await
 }
 
 /// Deletes a register. The conditions are those of writing it.
 #[utoipa::path(delete, path = "/v1/registers/{key}", operation_id = "delete_register", tag = "writing",
-    params(("key" = String, Path), ("If-Match" = Option<String>, Header),
+    params(WaitQuery, ("key" = String, Path), ("If-Match" = Option<String>, Header),
         ("Idempotency-Key" = Option<String>, Header)),
     responses(
         (status = 201, description = "It is written.", body = CommittedOut, headers(("Location" = String))),
+        (status = 202, description = "It is written, and was not certified in time.", body = CommittedOut, headers(("Location" = String))),
         (status = "default", description = "Why not.", body = Problem,
         content_type = "application/problem+json"),
     ))]
@@ -131,10 +137,12 @@ pub async fn delete(
     State(app): State<Arc<App>>,
     Part(key): Part<String>,
     Extension(caller): Extension<Caller>,
+    Params(query): Params<WaitQuery>,
     headers: HeaderMap,
 ) -> Answer<Response> {
     let condition = Condition::of(&headers)?;
-    let write = Write::new(caller, headers, format!("DELETE register {key}"));
+    let wait = query.check(&app)?;
+    let write = Write::new(caller, headers, format!("DELETE register {key}")).waiting(wait);
     write
         .commit(&app, axum::body::Bytes::new(), 1, move |app, transaction| {
             if app.ledger.snapshot()?.register(&key)?.is_empty() {

@@ -1,6 +1,7 @@
 //! Where everything is, and the description of it.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
@@ -13,11 +14,12 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::app::App;
-use super::caller::{Guard, count, guard};
+use super::caller::{Guard, count, guard, unguarded};
 use super::problem::{self, Problem};
 use super::tokens::Role;
 use super::{
-    control, history, keys, ledger, registers, stream, transactions, value, watch_over, write,
+    checkpoints, control, history, keys, ledger, registers, stream, tlog, transactions, value,
+    watch_over, write,
 };
 
 /// The description of the API.
@@ -35,6 +37,7 @@ use super::{
         (name = "keys", description = "Reading what keys hold"),
         (name = "writing", description = "Writing keys"),
         (name = "history", description = "Events"),
+        (name = "checkpoints", description = "What is certified, and by whom"),
         (name = "admin", description = "Peers, tokens, control operations"),
         (name = "node", description = "For those who watch over a node"),
     )
@@ -59,6 +62,10 @@ pub fn router(app: &Arc<App>) -> Router {
     };
     let (router, description) = OpenApiRouter::with_openapi(Description::openapi())
         .merge(open())
+        .merge(match app.public_tlog.load(Ordering::Relaxed) {
+            true => tlog().route_layer(from_fn_with_state(app.clone(), unguarded)),
+            false => guarded(tlog(), Role::Read),
+        })
         .merge(guarded(reading(), Role::Read))
         .merge(guarded(writing(), Role::Write))
         .merge(guarded(administering(), Role::Admin))
@@ -104,6 +111,16 @@ fn reading() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(history::events))
         .routes(routes!(history::event))
         .routes(routes!(stream::stream))
+        .routes(routes!(checkpoints::checkpoints))
+        .routes(routes!(checkpoints::checkpoint))
+        .routes(routes!(checkpoints::validators))
+}
+
+fn tlog() -> OpenApiRouter<Arc<App>> {
+    // Names of tiles have any number of parts, which a description has no form for.
+    OpenApiRouter::new()
+        .routes(routes!(tlog::checkpoint))
+        .route("/tlog/tile/{*path}", axum::routing::get(tlog::tile))
 }
 
 fn writing() -> OpenApiRouter<Arc<App>> {

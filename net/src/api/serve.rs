@@ -28,7 +28,7 @@ use super::limits::ApiLimits;
 use super::rate::network_of;
 use super::tokens::Tokens;
 use super::{routes, tls};
-use crate::node::Fetcher;
+use crate::node::{Fetcher, Finality};
 
 /// So many headers a request may have, and bytes of them.
 const MAX_HEADERS: usize = 64;
@@ -101,6 +101,17 @@ impl Api {
     /// Has values fetched that are read and not here. The first who is set does it.
     pub fn fetch_with(&self, fetcher: Fetcher) {
         let _ = self.app.fetcher.set(fetcher);
+    }
+
+    /// Lets everybody read the certified log under `/tlog/`, at the places where it is served from now
+    /// on. Otherwise that takes a token, like everything else.
+    pub fn open_tlog(&self) {
+        self.app.public_tlog.store(true, Ordering::Relaxed);
+    }
+
+    /// Tells by it what is certified, for those who wait for that. The first that is set does it.
+    pub fn finality_from(&self, finality: Finality) {
+        let _ = self.app.finality.set(finality);
     }
 
     /// Serves the API of a ledger at one place.

@@ -1,6 +1,6 @@
 //! What only the API shows: a part of an event, a value of a list with its place, what was written.
 
-use quipu_merge::Operation;
+use quipu_merge::{Height, Operation};
 use quipu_store::{Committed, Element, EventInfo, ReadError, Snapshot};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -43,11 +43,16 @@ pub struct CommittedOut {
     seq: u64,
     /// Its time, in RFC 3339.
     time: String,
+    /// The height of the checkpoint that certifies it, where that was waited for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    checkpoint: Option<u64>,
 }
 
-impl From<&Committed> for CommittedOut {
-    fn from(committed: &Committed) -> Self {
+impl CommittedOut {
+    /// An event that is written, and certified by a checkpoint if so.
+    pub fn new(committed: &Committed, checkpoint: Option<Height>) -> Self {
         Self {
+            checkpoint: checkpoint.map(|height| height.0),
             event: committed.event.to_string(),
             seq: committed.seq.0,
             time: rfc3339(committed.time),

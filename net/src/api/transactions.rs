@@ -12,9 +12,10 @@ use utoipa::ToSchema;
 
 use super::app::App;
 use super::caller::Caller;
-use super::input::{Payload, event};
+use super::input::{Params, Payload, event};
 use super::problem::{Answer, Problem};
 use super::shown::CommittedOut;
+use super::waiting::WaitQuery;
 use super::write::Write;
 use crate::operation::OperationIn;
 
@@ -56,14 +57,16 @@ impl ConditionIn {
 
 /// Writes several operations as one event, or none of them.
 #[utoipa::path(post, path = "/v1/transactions", tag = "writing", request_body = TransactionIn,
-    params(("Idempotency-Key" = Option<String>, Header)), responses(
+    params(WaitQuery, ("Idempotency-Key" = Option<String>, Header)), responses(
     (status = 201, description = "It is written.", body = CommittedOut, headers(("Location" = String))),
+    (status = 202, description = "It is written, and was not certified in time.", body = CommittedOut, headers(("Location" = String))),
     (status = "default", description = "Why not.", body = Problem,
         content_type = "application/problem+json"),
 ))]
 pub async fn transaction(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
+    Params(query): Params<WaitQuery>,
     headers: HeaderMap,
     Payload { content, bytes }: Payload<TransactionIn>,
 ) -> Answer<Response> {
@@ -72,7 +75,8 @@ pub async fn transaction(
         let detail = format!("a transaction has up to {MAX_OPERATIONS} operations and conditions");
         return Err(Problem::bad(detail));
     }
-    let write = Write::new(caller, headers, "POST transaction".to_owned());
+    let wait = query.check(&app)?;
+    let write = Write::new(caller, headers, "POST transaction".to_owned()).waiting(wait);
     write
         .commit(&app, bytes, operations, move |_, transaction| {
             for operation in &content.operations {

@@ -116,7 +116,7 @@ pub async fn value(
     headers: HeaderMap,
 ) -> Answer<Response> {
     let found = app.read(move |app| {
-        let snapshot = app.snapshot(query.at.as_deref())?;
+        let snapshot = app.snapshot(query.at.as_deref(), query.certified)?;
         let writes = snapshot.register(&key)?;
         let missing = || Problem::new(problem::NOT_FOUND, "no such register");
         let first = writes.first().ok_or_else(missing)?;

@@ -10,6 +10,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::app::App;
+use super::checkpoints::CertificationOut;
 use super::metrics;
 use super::problem::{Answer, Problem};
 
@@ -107,6 +108,8 @@ struct NodeOut {
     events_in: u64,
     /// Events that were sent to peers.
     events_out: u64,
+    /// Where certification stands.
+    certification: CertificationOut,
 }
 
 /// How the store and the node are doing.
@@ -128,6 +131,7 @@ pub async fn status(State(app): State<Arc<App>>) -> Answer<Json<StatusOut>> {
             peers: node.peers.len(),
             events_in: node.events_in,
             events_out: node.events_out,
+            certification: CertificationOut::from(&node.certification),
         });
         Ok(Json(StatusOut {
             ledger: status.ledger.to_string(),

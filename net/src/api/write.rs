@@ -8,80 +8,24 @@ use axum::body::{Body, Bytes};
 use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use quipu_store::{Committed, Expected, Transaction};
+use quipu_store::{Committed, Transaction};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::app::{App, panicked};
 use super::body::{BodyReader, Incoming};
 use super::caller::{BodyLen, Caller, Written};
+use super::condition::Condition;
 use super::idempotency::Claim;
-use super::input::{Part, Payload};
+use super::input::{Params, Part, Payload};
 use super::problem::{self, Answer, Problem};
-use super::registers::{tag, tag_header};
+use super::registers::tag_header;
 use super::shown::CommittedOut;
+use super::waiting::{Wait, WaitQuery};
 use crate::operation;
 
 /// Values up to this length are read before anything else is done.
 const SHORT: usize = 1 << 20;
-
-/// What a register must hold for a write, as `If-Match` and `If-None-Match` say.
-pub enum Condition {
-    /// Anything.
-    None,
-    /// No value.
-    Absent,
-    /// Any value.
-    Present,
-    /// What one of these tags names.
-    Tags(Vec<String>),
-}
-
-impl Condition {
-    /// The one that a request's headers state.
-    pub fn of(headers: &HeaderMap) -> Answer<Self> {
-        let text = |name| {
-            let value = headers.get(name).map(HeaderValue::to_str).transpose();
-            value.map_err(|_| Problem::bad("a condition that is no text"))
-        };
-        match (text(header::IF_MATCH)?, text(header::IF_NONE_MATCH)?) {
-            (None, None) => Ok(Self::None),
-            (None, Some("*")) => Ok(Self::Absent),
-            (Some("*"), None) => Ok(Self::Present),
-            (Some(tags), None) => {
-                Ok(Self::Tags(tags.split(',').map(|tag| tag.trim().to_owned()).collect()))
-            }
-            _ => Err(Problem::bad("a write takes `If-Match`, or `If-None-Match: *`")),
-        }
-    }
-
-    /// Has a transaction depend on it.
-    pub fn require(&self, app: &App, transaction: &mut Transaction<'_>, key: &str) -> Answer<()> {
-        let expected = match self {
-            Self::None => return Ok(()),
-            Self::Absent => Expected::Absent,
-            Self::Present | Self::Tags(_) => {
-                let writes = app.ledger.snapshot()?.register(key)?;
-                let tag = tag(&writes);
-                let holds = match self {
-                    Self::Tags(tags) => tags.contains(&tag),
-                    _ => !writes.is_empty(),
-                };
-                if !holds {
-                    let detail = format!("its tag is {tag}");
-                    return Err(Problem::new(problem::PRECONDITION, detail));
-                }
-                // Whatever comes between looking and writing fails the condition.
-                match writes.is_empty() {
-                    true => Expected::Absent,
-                    false => Expected::Writes(writes.iter().map(|write| write.event).collect()),
-                }
-            }
-        };
-        transaction.require(key, expected)?;
-        Ok(())
-    }
-}
 
 /// A request to write.
 pub struct Write {
@@ -89,18 +33,40 @@ pub struct Write {
     headers: HeaderMap,
     /// The method and what it is about.
     what: String,
+    manner: Manner,
+}
+
+/// What the answer is like.
+#[derive(Clone, Copy)]
+struct Manner {
     tagged: bool,
+    wait: Wait,
+}
+
+/// What a request has come to.
+struct Done {
+    committed: Committed,
+    /// Length of its body, in bytes.
+    len: u64,
+    is_repeat: bool,
 }
 
 impl Write {
     /// A request by a caller.
     pub const fn new(caller: Caller, headers: HeaderMap, what: String) -> Self {
-        Self { caller, headers, what, tagged: false }
+        let manner = Manner { tagged: false, wait: Wait::NO };
+        Self { caller, headers, what, manner }
     }
 
     /// The answer carries the tag of the register that was written.
     pub const fn tagged(mut self) -> Self {
-        self.tagged = true;
+        self.manner.tagged = true;
+        self
+    }
+
+    /// The answer comes when it is certified, if that is waited for.
+    pub const fn waiting(mut self, wait: Wait) -> Self {
+        self.manner.wait = wait;
         self
     }
 
@@ -113,21 +79,22 @@ impl Write {
         operations: usize,
         fill: impl FnOnce(&App, &mut Transaction<'_>) -> Answer<()> + Send + 'static,
     ) -> Answer<Response> {
-        app.work(move |app| {
+        let manner = self.manner;
+        let done = app.work(move |app| {
             let claim = self.claim(app)?;
             let mut hasher = self.hasher();
             hasher.update(&body);
             let (hash, len) = (hasher.finalize(), body.len() as u64);
             if let Some(earlier) = known(claim.as_ref(), &hash)? {
-                return Ok(self.answer(&earlier, len, true));
+                return Ok(Done { committed: earlier, len, is_repeat: true });
             }
             app.rates.take_operations(&self.caller.token, operations)?;
             app.rates.take_bytes(&self.caller.token, len)?;
             let mut transaction = app.ledger.transaction();
             fill(app, &mut transaction)?;
             self.finish(app, transaction, claim.as_ref(), &hash, len)
-        })
-        .await
+        });
+        Ok(manner.answer(app, done.await?).await)
     }
 
     /// Commits a value that goes on beyond what has been read of it.
@@ -137,14 +104,14 @@ impl Write {
         reader: &mut BodyReader,
         key: &str,
         condition: &Condition,
-    ) -> Answer<Response> {
+    ) -> Answer<Done> {
         let claim = self.claim(app)?;
         if claim.as_ref().is_some_and(Claim::is_known) {
             reader.drain().map_err(quipu_store::WriteError::Content)?;
             let (hash, len) = reader.finish();
             let earlier = known(claim.as_ref(), &hash)?;
             let earlier = earlier.ok_or_else(|| Problem::new(problem::OTHER_REQUEST, ""))?;
-            return Ok(self.answer(&earlier, len, true));
+            return Ok(Done { committed: earlier, len, is_repeat: true });
         }
         app.rates.take_operations(&self.caller.token, 1)?;
         let mut transaction = app.ledger.transaction();
@@ -162,7 +129,7 @@ impl Write {
         claim: Option<&Claim>,
         hash: &blake3::Hash,
         len: u64,
-    ) -> Answer<Response> {
+    ) -> Answer<Done> {
         if let Some(claim) = claim {
             claim.note(&mut transaction, hash)?;
         }
@@ -173,7 +140,7 @@ impl Write {
         }
         app.metrics.events.fetch_add(1, Ordering::Relaxed);
         app.metrics.operations.fetch_add(operations, Ordering::Relaxed);
-        Ok(self.answer(&committed, len, false))
+        Ok(Done { committed, len, is_repeat: false })
     }
 
     fn claim(&self, app: &App) -> Answer<Option<Claim>> {
@@ -190,12 +157,18 @@ impl Write {
         }
         hasher
     }
+}
 
-    fn answer(&self, committed: &Committed, len: u64, is_repeat: bool) -> Response {
-        let out = CommittedOut::from(committed);
+impl Manner {
+    async fn answer(self, app: &Arc<App>, done: Done) -> Response {
+        let Done { committed, len, is_repeat } = done;
+        let certified = self.wait.until_final(app, committed.event).await;
+        let out = CommittedOut::new(&committed, certified);
         let event = out.event.clone();
         let location = HeaderValue::from_str(&format!("/v1/events/{event}"));
-        let mut response = (StatusCode::CREATED, Json(out)).into_response();
+        let in_time = !self.wait.is_some() || certified.is_some();
+        let status = if in_time { StatusCode::CREATED } else { StatusCode::ACCEPTED };
+        let mut response = (status, Json(out)).into_response();
         let headers = response.headers_mut();
         location.into_iter().for_each(|location| {
             headers.insert(header::LOCATION, location);
@@ -255,14 +228,15 @@ async fn put_long(
     let place = app.uploads.clone().try_acquire_owned();
     let place = place.map_err(|_| Problem::for_now(problem::BUSY, "too many long values", 1))?;
     let (pieces, mut reader) = BodyReader::new(first, write.hasher());
-    let writer = app.clone();
+    let (writer, manner) = (app.clone(), write.manner);
     let writing = tokio::task::spawn_blocking(move || {
         let written = write.commit_long(&writer, &mut reader, &key, &condition);
         drop(place);
         written
     });
     rest.pump(pieces).await;
-    writing.await.unwrap_or_else(|error| Err(panicked(&error)))
+    let done = writing.await.unwrap_or_else(|error| Err(panicked(&error)))?;
+    Ok(manner.answer(app, done).await)
 }
 
 /// A change of a counter.
@@ -275,8 +249,9 @@ pub struct CounterIn {
 
 /// Adds to a counter.
 #[utoipa::path(post, path = "/v1/counters/{key}", operation_id = "add_to_counter", tag = "writing", request_body = CounterIn,
-    params(("key" = String, Path), ("Idempotency-Key" = Option<String>, Header)), responses(
+    params(WaitQuery, ("key" = String, Path), ("Idempotency-Key" = Option<String>, Header)), responses(
     (status = 201, description = "It is written.", body = CommittedOut, headers(("Location" = String))),
+    (status = 202, description = "It is written, and was not certified in time.", body = CommittedOut, headers(("Location" = String))),
     (status = "default", description = "Why not.", body = Problem,
         content_type = "application/problem+json"),
 ))]
@@ -284,10 +259,12 @@ pub async fn counter(
     State(app): State<Arc<App>>,
     Part(key): Part<String>,
     Extension(caller): Extension<Caller>,
+    Params(query): Params<WaitQuery>,
     headers: HeaderMap,
     Payload { content, bytes }: Payload<CounterIn>,
 ) -> Answer<Response> {
-    let write = Write::new(caller, headers, format!("POST counter {key}"));
+    let wait = query.check(&app)?;
+    let write = Write::new(caller, headers, format!("POST counter {key}")).waiting(wait);
     write
         .commit(&app, bytes, 1, move |_, transaction| {
             transaction.inc(&key, content.by)?;
@@ -310,8 +287,9 @@ pub struct SetIn {
 
 /// Puts members into a set, and takes members out.
 #[utoipa::path(post, path = "/v1/sets/{key}", operation_id = "change_set", tag = "writing", request_body = SetIn,
-    params(("key" = String, Path), ("Idempotency-Key" = Option<String>, Header)), responses(
+    params(WaitQuery, ("key" = String, Path), ("Idempotency-Key" = Option<String>, Header)), responses(
     (status = 201, description = "It is written.", body = CommittedOut, headers(("Location" = String))),
+    (status = 202, description = "It is written, and was not certified in time.", body = CommittedOut, headers(("Location" = String))),
     (status = "default", description = "Why not.", body = Problem,
         content_type = "application/problem+json"),
 ))]
@@ -319,10 +297,12 @@ pub async fn set(
     State(app): State<Arc<App>>,
     Part(key): Part<String>,
     Extension(caller): Extension<Caller>,
+    Params(query): Params<WaitQuery>,
     headers: HeaderMap,
     Payload { content, bytes }: Payload<SetIn>,
 ) -> Answer<Response> {
-    let write = Write::new(caller, headers, format!("POST set {key}"));
+    let wait = query.check(&app)?;
+    let write = Write::new(caller, headers, format!("POST set {key}")).waiting(wait);
     let operations = content.add.len() + content.rem.len();
     write
         .commit(&app, bytes, operations, move |_, transaction| {
@@ -347,8 +327,9 @@ pub struct ListIn {
 
 /// Adds values to the end of a list, in one event.
 #[utoipa::path(post, path = "/v1/lists/{key}", operation_id = "append_to_list", tag = "writing", request_body = ListIn,
-    params(("key" = String, Path), ("Idempotency-Key" = Option<String>, Header)), responses(
+    params(WaitQuery, ("key" = String, Path), ("Idempotency-Key" = Option<String>, Header)), responses(
     (status = 201, description = "It is written.", body = CommittedOut, headers(("Location" = String))),
+    (status = 202, description = "It is written, and was not certified in time.", body = CommittedOut, headers(("Location" = String))),
     (status = "default", description = "Why not.", body = Problem,
         content_type = "application/problem+json"),
 ))]
@@ -356,10 +337,12 @@ pub async fn list(
     State(app): State<Arc<App>>,
     Part(key): Part<String>,
     Extension(caller): Extension<Caller>,
+    Params(query): Params<WaitQuery>,
     headers: HeaderMap,
     Payload { content, bytes }: Payload<ListIn>,
 ) -> Answer<Response> {
-    let write = Write::new(caller, headers, format!("POST list {key}"));
+    let wait = query.check(&app)?;
+    let write = Write::new(caller, headers, format!("POST list {key}")).waiting(wait);
     let operations = content.append.len();
     write
         .commit(&app, bytes, operations, move |_, transaction| {

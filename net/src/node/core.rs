@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use quipu_merge::AuthorKey;
-use quipu_proto::{Config, FrontierDigest, Input, Message, Misbehaviour, Output};
+use quipu_merge::{AuthorKey, Height};
+use quipu_proto::{
+    CertifyInput, Channel, Config, FrontierDigest, Input, Message, Misbehaviour, Output,
+};
 use quipu_store::{HandshakeKey, Ledger};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -13,6 +15,7 @@ use tokio::task::JoinSet;
 use super::address::Place;
 use super::allowed::Allowed;
 use super::book::PeerBook;
+use super::certify::{Begin, Driver, Held};
 use super::clock::{self, Clock};
 use super::commands::Command;
 use super::connected::{Arrival, Connected, Totals};
@@ -33,8 +36,6 @@ const MAX_WAITING: usize = 256;
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How often roles are read while events come.
 const ROLES_EVERY: Duration = Duration::from_millis(100);
-/// A clock that differs by so much is warned of: half of what events may be dated ahead.
-const MAX_SKEW: Duration = Duration::from_secs(30);
 /// How long a node that stops goes on telling its peers. On most links it takes a fraction of it; where
 /// nothing is known yet of the way to a peer, QUIC would take many seconds.
 const FAREWELL: Duration = Duration::from_millis(250);
@@ -72,6 +73,11 @@ pub struct Core {
     pub(super) io: JoinSet<()>,
     pub(super) dialled: JoinSet<Dial>,
     pub(super) chores: JoinSet<()>,
+    /// Where the ledger has validators.
+    pub(super) certification: Option<Driver>,
+    pub(super) held: Held,
+    /// Tells of the last checkpoint that counts.
+    pub(super) heights: watch::Sender<Option<Height>>,
     status: watch::Sender<NodeStatus>,
     looked: Instant,
     /// The frontier up to which roles have been read, and when that was looked at.
@@ -81,6 +87,13 @@ pub struct Core {
     /// Since when the replica has another key than the endpoint.
     key_changed: Option<Instant>,
     inboxes: Option<Inboxes>,
+}
+
+/// Whom it tells of itself.
+#[derive(Clone)]
+pub struct Tellers {
+    pub status: watch::Sender<NodeStatus>,
+    pub heights: watch::Sender<Option<Height>>,
 }
 
 /// Why a node does not go on.
@@ -106,7 +119,7 @@ impl Core {
         key: Arc<HandshakeKey>,
         mut book: PeerBook,
         options: NodeOptions,
-        status: watch::Sender<NodeStatus>,
+        Tellers { status, heights }: Tellers,
     ) -> Result<Self, StartError> {
         let allowed = Arc::new(Allowed::default());
         let (me, id) = (key.author(), ledger.id());
@@ -121,6 +134,8 @@ impl Core {
         let refusals = endpoint.refusals();
         let (reports, reported) = mpsc::channel(MAX_WAITING);
         let book = Arc::new(Mutex::new(book));
+        let is_visitor = !options.dial && !options.accept;
+        let certify_reports = reports.clone();
         let started = {
             let (book, joins) = (book.clone(), !options.join.is_empty());
             let (ledger, allowed, only) = (ledger.clone(), allowed.clone(), options.only.clone());
@@ -129,22 +144,28 @@ impl Core {
                     locked(&book).save()?;
                 }
                 allowed.refresh(&ledger)?;
-                Ok::<_, StartError>(Work::start(ledger, reports, only)?)
+                let begin = if is_visitor { None } else { Begin::read(&ledger)? };
+                let (work, frontier) = Work::start(ledger, reports, only)?;
+                Ok::<_, StartError>((work, frontier, begin))
             }
         };
-        let (work, frontier) = blocking(started).await?;
+        let (work, frontier, begin) = blocking(started).await?;
+        let clock = Clock::start();
+        let certification = begin
+            .map(|begin| Driver::start(begin, options.interval, certify_reports, clock.now()))
+            .transpose()?;
         let (arrivals, arrived) = mpsc::channel(MAX_WAITING);
         status.send_replace(NodeStatus::new(me, endpoint.local_addr()));
         let config = Config { quota: options.quota, ..Config::new(me, id) };
         let mut core = Self {
             ledger,
             endpoint: Arc::new(endpoint),
-            clock: Clock::start(),
+            clock,
             proto: quipu_proto::Node::new(config, frontier),
             work,
             book,
             dials: options.dial,
-            is_visitor: !options.dial && !options.accept,
+            is_visitor,
             saving: Arc::default(),
             dialling: Dialling::default(),
             allowed,
@@ -160,6 +181,9 @@ impl Core {
             io: JoinSet::new(),
             dialled: JoinSet::new(),
             chores: JoinSet::new(),
+            certification,
+            held: Held::default(),
+            heights,
             status,
             looked: Instant::now(),
             roles_of: (None, Instant::now()),
@@ -226,9 +250,10 @@ impl Core {
         self.io.shutdown().await;
         while self.chores.join_next().await.is_some() {}
         while self.reading_roles.join_next().await.is_some() {}
-        let work = self.work;
+        let (work, certification) = (self.work, self.certification);
         let _ = blocking(move || {
             work.stop();
+            certification.map(Driver::stop);
             Ok::<_, std::convert::Infallible>(())
         })
         .await;
@@ -244,6 +269,10 @@ impl Core {
 
     fn do_output(&mut self, output: Output) {
         match output {
+            Output::Greeted(peer, version) => self.certify_with(peer, version),
+            Output::Certify(peer, message) => {
+                self.certify(CertifyInput::Received(peer, Box::new(message)))
+            }
             Output::Send { peer, message } => self.send(peer, &message),
             Output::Do(task) => self.work.start_task(task),
             Output::Disconnect { peer, why } => self.send_away(peer, why),
@@ -263,30 +292,23 @@ impl Core {
     }
 
     fn send(&mut self, peer: AuthorKey, message: &Message) {
+        self.send_bytes(peer, message.channel(), message.encode());
+    }
+
+    pub(super) fn send_bytes(&mut self, peer: AuthorKey, channel: Channel, message: Vec<u8>) {
         let Some(connected) = self.connected.get(&peer) else { return };
-        if connected.send(message.channel(), message.encode()) == Queued::Stuck {
+        if connected.send(channel, message) == Queued::Stuck {
             tracing::warn!(%peer, "a peer does not read what it is sent");
             connected.close(CloseCode::Failed, "you do not read what you are sent");
         }
     }
 
-    fn clock_told(&mut self, peer: AuthorKey, ahead: i64) {
-        let Some(connected) = self.connected.get_mut(&peer) else { return };
-        connected.clock_ahead = ahead;
-        let off = u128::from(ahead.unsigned_abs()) > MAX_SKEW.as_micros();
-        if off && !connected.warned {
-            let seconds = ahead / 1_000_000;
-            tracing::warn!(
-                %peer,
-                ahead_seconds = seconds,
-                "the clocks differ: events dated more than a minute ahead wait until they are due"
-            );
-        }
-        connected.warned = off;
-    }
-
     fn reported(&mut self, report: Report) {
+        if report.brings_events() {
+            self.held_changed();
+        }
         match report {
+            Report::Certify(report) => self.certify_reported(report),
             Report::Done(ticket, answer) => self.input(Input::Done(ticket, answer)),
             Report::Written(events) => self.input(Input::Written(events)),
             Report::Held(events) => self.input(Input::Held(events)),
@@ -305,6 +327,7 @@ impl Core {
             }
         }
         self.tell_of_peers();
+        self.look_at_certification();
         let now = Instant::now();
         if self.dials {
             let mut there: BTreeSet<_> = self.connected.keys().copied().collect();
@@ -312,7 +335,9 @@ impl Core {
             let book = locked(&self.book);
             // Whoever may not connect is not to be had by dialling either.
             let may = |key| self.allowed.admits(key);
-            for peer in self.dialling.due(&book, &there, may, now) {
+            let validators = self.certification.as_ref();
+            let fellow = |key| validators.is_some_and(|driver| driver.wants(key));
+            for peer in self.dialling.due(&book, &there, (may, fellow), now) {
                 self.dialled.spawn(dial::dial(self.endpoint.clone(), peer));
             }
         }
@@ -333,7 +358,13 @@ impl Core {
     fn wake_at(&self) -> Instant {
         let look = self.looked + LOOK_EVERY;
         let proto = self.proto.next().map(|moment| self.clock.instant(moment));
-        proto.map_or(look, |proto| proto.min(look))
+        let others = [proto, self.certification_wakes_at()];
+        others.into_iter().flatten().fold(look, Instant::min)
+    }
+
+    /// Has the roles be read soon: what is certified may have changed them.
+    pub(super) const fn read_roles_anew(&mut self) {
+        self.roles_of.0 = None;
     }
 
     /// Reads the roles anew where something may have changed them.

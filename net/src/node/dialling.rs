@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use quipu_merge::AuthorKey;
 
 use super::address::PeerAddress;
-use super::book::PeerBook;
+use super::book::{KnownPeer, PeerBook};
 
 /// How long it takes until a peer is dialled again: from the first of these, doubled with each failure,
 /// up to the second; between half of that and all of it, so that nodes that failed together do not come
@@ -47,29 +47,32 @@ pub enum Dialled {
 }
 
 impl Dialling {
-    /// Whom to dial now. They count as being dialled until told otherwise.
+    /// Whom to dial now, of those that `may` be, and whoever is a `fellow` as those that are kept. They
+    /// count as being dialled until told otherwise.
     pub fn due(
         &mut self,
         book: &PeerBook,
         connected: &BTreeSet<AuthorKey>,
-        may: impl Fn(AuthorKey) -> bool,
+        (may, fellow): (impl Fn(AuthorKey) -> bool, impl Fn(AuthorKey) -> bool),
         now: Instant,
     ) -> Vec<PeerAddress> {
         let mut room = AT_ONCE.saturating_sub(self.running());
         let mut enough = ENOUGH.saturating_sub(connected.len() + self.running());
         let mut chosen = Vec::new();
+        let kept = |key: &AuthorKey, peer: &KnownPeer| peer.kept || fellow(*key);
         let kept_first = book
             .peers()
-            .filter(|(_, peer)| peer.kept)
-            .chain(book.peers().filter(|(_, peer)| !peer.kept));
+            .filter(|(key, peer)| kept(key, peer))
+            .chain(book.peers().filter(|(key, peer)| !kept(key, peer)));
         for (key, peer) in kept_first {
+            let is_kept = kept(&key, peer);
             let attempt = self.0.get(&key);
             let waits = attempt.is_some_and(|attempt| attempt.running || now < attempt.next);
             if room == 0
                 || waits
                 || !may(key)
                 || connected.contains(&key)
-                || (!peer.kept && enough == 0)
+                || (!is_kept && enough == 0)
             {
                 continue;
             }
@@ -77,7 +80,7 @@ impl Dialling {
             let Some(place) = peer.places.get(turn % peer.places.len().max(1)) else { continue };
             chosen.push(PeerAddress { key, place: place.clone() });
             room -= 1;
-            enough = enough.saturating_sub(usize::from(!peer.kept));
+            enough = enough.saturating_sub(usize::from(!is_kept));
         }
         chosen.iter().for_each(|peer| self.begin(peer.key, now));
         chosen
@@ -166,20 +169,24 @@ mod tests {
         book.heard(key(20), &[place(99)]);
         let mut dialling = Dialling::default();
         let (none, mut now) = (BTreeSet::new(), Instant::now());
-        let first = dialling.due(&book, &none, |_| true, now);
+        let first = dialling.due(&book, &none, (|_| true, |_| false), now);
         assert_eq!(first.len(), AT_ONCE);
         assert_eq!(first[0], PeerAddress { key: key(20), place: place(20) });
-        assert_eq!(dialling.due(&book, &none, |_| true, now), []);
+        assert_eq!(dialling.due(&book, &none, (|_| true, |_| false), now), []);
         for peer in &first {
             assert!(!dialling.failed(peer.key, "gone".to_owned(), now));
         }
         assert_eq!(dialling.of(key(1)).map(|dialled| dialled != Dialled::Now), Some(true));
         now += LAST;
-        let second = dialling.due(&book, &none, |_| true, now);
+        let second = dialling.due(&book, &none, (|_| true, |_| false), now);
         assert_eq!(second[0], PeerAddress { key: key(20), place: place(99) });
         // Nobody else is needed where enough are connected.
         let connected: BTreeSet<_> = (1..=12).map(key).collect();
         let mut dialling = Dialling::default();
-        assert_eq!(dialling.due(&book, &connected, |_| true, now).len(), 1);
+        assert_eq!(dialling.due(&book, &connected, (|_| true, |_| false), now).len(), 1);
+        // But with validators it is, if it is one.
+        let fellow = |other| other == key(15) || other == key(16);
+        let mut dialling = Dialling::default();
+        assert_eq!(dialling.due(&book, &connected, (|_| true, fellow), now).len(), 3);
     }
 }

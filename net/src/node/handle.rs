@@ -2,15 +2,18 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use quipu_merge::AuthorKey;
+use quipu_merge::{AuthorKey, EventId, Height};
 use quipu_store::Ledger;
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::address::{PeerAddress, Place};
 use super::book::BookError;
+use super::certify::{Finality, WaitError};
 use super::commands::Command;
+use super::core::Tellers;
 use super::error::{StartError, SyncError};
 use super::fetch::Fetcher;
 use super::options::NodeOptions;
@@ -30,6 +33,7 @@ pub struct Node {
     commands: mpsc::Sender<Command>,
     status: watch::Receiver<NodeStatus>,
     fetcher: Fetcher,
+    finality: Finality,
     core: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -52,12 +56,16 @@ impl Node {
     pub async fn start(ledger: Arc<Ledger>, options: NodeOptions) -> Result<Self, StartError> {
         let (commands, inbox) = mpsc::channel(MAX_COMMANDS);
         let (teller, status) = watch::channel(NodeStatus::new(ledger.author(), options.listen));
-        let core = run::start(&ledger, options.clone(), teller.clone()).await?;
+        let last = ledger.certification().height;
+        let (heights, height) = watch::channel(last);
+        let tellers = Tellers { status: teller, heights };
+        let core = run::start(&ledger, options.clone(), tellers.clone()).await?;
         let address = status.borrow().listen;
         let fetcher = Fetcher::new(ledger.clone(), &commands, status.clone());
-        let running = tokio::spawn(run::run(core, ledger, options, teller, inbox));
+        let finality = Finality::new(ledger.clone(), height, status.clone());
+        let running = tokio::spawn(run::run(core, ledger, options, tellers, inbox));
         let core = Mutex::new(Some(running));
-        Ok(Self { address, commands, status, fetcher, core })
+        Ok(Self { address, commands, status, fetcher, finality, core })
     }
 
     /// The node's key: that of the replica. When that one changes, the node goes on with the new one
@@ -85,6 +93,33 @@ impl Node {
     /// Fetches what is read and not here.
     pub fn fetcher(&self) -> Fetcher {
         self.fetcher.clone()
+    }
+
+    /// Tells when events are certified.
+    pub fn finality(&self) -> Finality {
+        self.finality.clone()
+    }
+
+    /// Waits until an event is certified: see [`Finality::wait`].
+    ///
+    /// # Errors
+    /// Those of [`Finality::wait`].
+    pub async fn wait_final(
+        &self,
+        event: EventId,
+        timeout: Option<Duration>,
+    ) -> Result<Height, WaitError> {
+        self.finality.wait(event, timeout).await
+    }
+
+    /// Says that nothing was signed as a validator with this replica's key but what its log holds: a
+    /// store that was moved, say, and is the only one with its key. Whoever is wrong in this makes a
+    /// validator that signs twice.
+    ///
+    /// # Errors
+    /// The node has stopped.
+    pub async fn vouch(&self) -> Result<(), NodeError> {
+        self.commands.send(Command::Vouch).await.map_err(|_| NodeError::Stopped)
     }
 
     /// Keeps a peer in the address book: it may connect from now on, and is dialled where a place is

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use quipu_merge::AuthorKey;
-use quipu_proto::{Input, Misbehaviour};
+use quipu_proto::{CertifyInput, Input, Misbehaviour};
 
 use super::address::{PeerAddress, Place};
 use super::connected::{Arrival, Connected};
@@ -51,6 +51,7 @@ impl Core {
     pub(super) fn gone(&mut self, peer: AuthorKey, why: String) {
         let Some(connected) = self.connected.remove(&peer) else { return };
         self.tell_peers = true;
+        self.certify(CertifyInput::Disconnected(peer));
         self.add_totals(peer, &connected);
         if connected.since.elapsed() >= LASTING {
             // It worked for a while: what failed before says nothing.
@@ -98,6 +99,7 @@ impl Core {
                 self.add_totals(peer, &old);
             }
             self.input(Input::Disconnected(peer));
+            self.certify(CertifyInput::Disconnected(peer));
         }
         tracing::info!(%peer, %address, inbound, "connected");
         self.connections += 1;
@@ -153,6 +155,7 @@ impl Core {
         let Some(kept) = self.book().get(peer).map(|peer| peer.kept) else {
             return self.dialling.forget(peer);
         };
+        let kept = kept || self.is_fellow_validator(peer);
         if self.dialling.failed(peer, why, Instant::now()) && !kept {
             self.dialling.forget(peer);
             if self.book().remove(peer) {

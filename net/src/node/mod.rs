@@ -5,11 +5,12 @@
 //! `outgoing` carry messages, `work` does what the store is asked for on threads of its own, `book` and
 //! `dialling` know where peers are and when to call them, `allowed` who may call. `handle` is what the
 //! embedder holds, `fetch` gets what it reads, and `run` starts the task anew when the replica's key
-//! changes.
+//! changes. `certify` drives certification.
 
 mod address;
 mod allowed;
 mod book;
+mod certify;
 mod clock;
 mod commands;
 mod connected;
@@ -27,12 +28,16 @@ mod options;
 mod outgoing;
 mod overview;
 mod run;
+mod skew;
 mod status;
 mod syncing;
 mod work;
 
 pub use address::{PeerAddress, PeerAddressError, Place};
 pub use book::{BookError, KnownPeer, MAX_HEARD, MAX_PLACES, PeerBook};
+pub use certify::{
+    CertificationStatus, EvidenceInfo, Finality, TIME_BOUNDS, Times, WaitError, evidence,
+};
 pub use error::{JoinError, StartError, SyncError};
 pub use fetch::{FetchError, Fetcher};
 pub use handle::{Node, NodeError, Synced};

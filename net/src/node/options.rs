@@ -1,6 +1,7 @@
 //! How a node is to run.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use quipu_proto::Quota;
 
@@ -30,6 +31,8 @@ pub struct NodeOptions {
     pub quota: Option<Quota>,
     /// What peers may make it hold.
     pub limits: Limits,
+    /// The least time between two checkpoints, where this replica is a validator.
+    pub interval: Duration,
 }
 
 impl NodeOptions {
@@ -44,6 +47,7 @@ impl NodeOptions {
             dial: true,
             quota: Some(Quota::default()),
             limits: Limits::default(),
+            interval: Duration::from_secs(2),
         }
     }
 

@@ -55,6 +55,7 @@ impl Core {
             lacking: self.proto.lacking(),
             settled: self.proto.values_settled(),
             left_out: counts.left_out.load(std::sync::atomic::Ordering::Relaxed),
+            certification: self.certification_status(),
         }
     }
 

@@ -5,15 +5,14 @@ use std::time::Duration;
 
 use quipu_merge::AuthorKey;
 use quipu_store::Ledger;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 use super::book::PeerBook;
 use super::commands::Command;
-use super::core::{Core, Ended};
+use super::core::{Core, Ended, Tellers};
 use super::error::StartError;
 use super::handle::blocking;
 use super::options::NodeOptions;
-use super::status::NodeStatus;
 
 /// Until it is tried again to start with another key.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -22,14 +21,14 @@ const AGAIN: Duration = Duration::from_secs(1);
 pub async fn start(
     ledger: &Arc<Ledger>,
     options: NodeOptions,
-    status: watch::Sender<NodeStatus>,
+    tellers: Tellers,
 ) -> Result<Core, StartError> {
     let read = {
         let ledger = ledger.clone();
         move || Ok::<_, StartError>((ledger.handshake_key()?, PeerBook::open(ledger.dir())?))
     };
     let (key, book) = blocking(read).await?;
-    Core::start(ledger.clone(), Arc::new(key), book, options, status).await
+    Core::start(ledger.clone(), Arc::new(key), book, options, tellers).await
 }
 
 /// Runs until it is told to stop, or nobody is left who could tell it.
@@ -37,15 +36,15 @@ pub async fn run(
     mut core: Core,
     ledger: Arc<Ledger>,
     mut options: NodeOptions,
-    status: watch::Sender<NodeStatus>,
+    tellers: Tellers,
     mut commands: mpsc::Receiver<Command>,
 ) {
     // Others find it where it was. Whom it was told to join, the address book knows by now.
-    options.listen = status.borrow().listen;
+    options.listen = tellers.status.borrow().listen;
     options.join.clear();
     while core.run(&mut commands).await == Ended::KeyChanged {
         core = loop {
-            match start(&ledger, options.clone(), status.clone()).await {
+            match start(&ledger, options.clone(), tellers.clone()).await {
                 Ok(core) => break core,
                 Err(error) => tracing::error!(%error, "the node cannot start with its new key"),
             }
@@ -53,7 +52,7 @@ pub async fn run(
                 return;
             }
         };
-        let key: AuthorKey = status.borrow().key;
+        let key: AuthorKey = tellers.status.borrow().key;
         tracing::info!(%key, "the node goes on with a new key");
     }
 }

@@ -6,9 +6,10 @@ use std::time::Duration;
 use quipu_merge::AuthorKey;
 
 use super::address::Place;
+use super::certify::CertificationStatus;
 
 /// How a node is doing. Counts are since it started, or its key changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct NodeStatus {
     /// Its key.
     pub key: AuthorKey,
@@ -39,6 +40,8 @@ pub struct NodeStatus {
     /// Values that are missing and not wanted, when they were last counted: see
     /// [`NodeOptions::only`](super::NodeOptions::only).
     pub left_out: u64,
+    /// Where certification stands.
+    pub certification: CertificationStatus,
 }
 
 impl NodeStatus {
@@ -58,6 +61,7 @@ impl NodeStatus {
             lacking: 0,
             settled: false,
             left_out: 0,
+            certification: CertificationStatus::none(),
         }
     }
 }

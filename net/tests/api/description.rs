@@ -6,14 +6,17 @@ use serde_json::Value as Json;
 
 use crate::client::Server;
 
-const OPERATIONS: [&str; 29] = [
+const OPERATIONS: [&str; 33] = [
     "delete /v1/registers/{key}",
     "delete /v1/tokens/{id}",
     "get /livez",
     "get /metrics",
     "get /readyz",
+    "get /tlog/checkpoint",
     "get /v1/authors",
     "get /v1/blocks/{cid}",
+    "get /v1/checkpoints",
+    "get /v1/checkpoints/{height}",
     "get /v1/conflicts",
     "get /v1/counters/{key}",
     "get /v1/cuts",
@@ -30,6 +33,7 @@ const OPERATIONS: [&str; 29] = [
     "get /v1/sets/{key}",
     "get /v1/status",
     "get /v1/tokens",
+    "get /v1/validators",
     "post /v1/control",
     "post /v1/counters/{key}",
     "post /v1/lists/{key}",

@@ -9,7 +9,8 @@ use hyper::Request;
 use hyper_util::rt::TokioIo;
 use quipu_merge::AuthorKey;
 use quipu_net::{
-    Api, ApiConfig, ApiLimits, Listen, NodeStatus, NodeView, PeerState, PeerStatus, Role, Tokens,
+    Api, ApiConfig, ApiLimits, CertificationStatus, Listen, NodeStatus, NodeView, PeerState,
+    PeerStatus, Role, Tokens,
 };
 use quipu_store::{Ledger, NewLedger, Options};
 use serde_json::{Value as Json, json};
@@ -54,6 +55,7 @@ fn view() -> NodeView {
         lacking: 5,
         settled: true,
         left_out: 0,
+        certification: CertificationStatus::none(),
     };
     Arc::new(move || status.clone())
 }

@@ -12,6 +12,7 @@
 )]
 
 mod baseline;
+mod certifying;
 mod collecting;
 mod content;
 mod figure;
@@ -26,7 +27,7 @@ pub use figure::{Figure, best, micros, timed};
 
 type Bench = fn() -> Vec<Figure>;
 
-const BENCHES: [(&str, Bench); 13] = [
+const BENCHES: [(&str, Bench); 14] = [
     ("relaxed", writing::relaxed),
     ("durable", writing::durable),
     ("transactions", writing::transactions),
@@ -40,6 +41,7 @@ const BENCHES: [(&str, Bench); 13] = [
     ("content-memory", content::memory),
     ("gc", collecting::collect),
     ("gc-writes", collecting::writes),
+    ("certify", certifying::certify),
 ];
 
 fn main() {

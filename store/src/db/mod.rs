@@ -27,6 +27,7 @@ use crate::room::Room;
 use crate::schema::Family;
 
 pub use self::culprit::failure;
+use self::open::Families;
 pub use self::open::peek;
 pub use self::options::Tuning;
 pub use self::reader::{Reader, Walk};
@@ -54,8 +55,17 @@ pub struct Db {
 impl Db {
     /// Opens the database in `path`, or makes one there. Its mark is in the directory above.
     pub fn open(path: &Path, create: bool, tuning: Tuning) -> Result<Self, OpenError> {
+        Self::open_with(path, if create { Families::New } else { Families::All }, tuning)
+    }
+
+    /// Opens the database in `path`, and makes the families that it lacks.
+    pub fn open_lacking(path: &Path, tuning: Tuning) -> Result<Self, OpenError> {
+        Self::open_with(path, Families::Some, tuning)
+    }
+
+    fn open_with(path: &Path, found: Families, tuning: Tuning) -> Result<Self, OpenError> {
         let cache = Cache::new_lru_cache(tuning.cache);
-        let db = open::open(path, create, &cache, tuning)?;
+        let db = open::open(path, found, &cache, tuning)?;
         let mark = Mark::open(path.parent().unwrap_or(path), db.latest_sequence_number())?;
         Ok(Self {
             db,

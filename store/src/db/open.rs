@@ -11,12 +11,24 @@ use crate::error::OpenError;
 use crate::mark;
 use crate::schema::Family;
 
+/// Which families there are in a database that is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Families {
+    /// None: it is made.
+    New,
+    /// All of them.
+    All,
+    /// Those of an older format: the others are made.
+    Some,
+}
+
 /// Opens the database in `path`, or makes one there.
-pub fn open(path: &Path, create: bool, cache: &Cache, tuning: Tuning) -> Result<DB, OpenError> {
-    if !create {
+pub fn open(path: &Path, found: Families, cache: &Cache, tuning: Tuning) -> Result<DB, OpenError> {
+    if found != Families::New {
         logs::check(path)?;
     }
-    let mut options = database_options(create, tuning);
+    let mut options = database_options(found == Families::New, tuning);
+    options.create_missing_column_families(found != Families::All);
     let error = match DB::open_cf_descriptors(&options, path, families(cache, tuning)) {
         Ok(db) => return Ok(db),
         Err(error) => error,

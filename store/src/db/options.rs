@@ -49,7 +49,7 @@ pub fn family_options(family: Family, cache: &Cache, tuning: Tuning) -> Options 
     options.set_bottommost_compression_type(DBCompressionType::Zstd);
     match family {
         // Looked up by whole keys, and often for what is not there.
-        Family::Ids | Family::State | Family::Digests => {
+        Family::Ids | Family::State | Family::Digests | Family::Tree => {
             blocks.set_bloom_filter(10.0, false);
             options.set_memtable_prefix_bloom_ratio(0.02);
             options.set_memtable_whole_key_filtering(true);
@@ -62,11 +62,13 @@ pub fn family_options(family: Family, cache: &Cache, tuning: Tuning) -> Options 
         Family::Openings | Family::Order => blocks.set_block_size(16 * 1024),
         // Files of a source tree, say, compress well together.
         Family::Blocks => blocks.set_block_size(256 * 1024),
-        Family::Meta | Family::Versions | Family::Edges => {}
+        // Looked up by key, and walked over by index.
+        Family::Final => blocks.set_bloom_filter(10.0, false),
+        Family::Meta | Family::Versions | Family::Edges | Family::Checkpoints => {}
     }
     match family {
         // Digests do not compress.
-        Family::Ids | Family::Digests => {
+        Family::Ids | Family::Digests | Family::Tree => {
             options.set_compression_type(DBCompressionType::None);
             options.set_bottommost_compression_type(DBCompressionType::None);
         }

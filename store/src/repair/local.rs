@@ -17,6 +17,7 @@ use crate::ledger::Ledger;
 use crate::lookup;
 use crate::receipts;
 use crate::schema::{Family, meta};
+use crate::votes;
 
 /// How a record is taken over: what becomes of its key and value, or `None` where it is no record of
 /// its kind.
@@ -26,7 +27,8 @@ type Record = (Vec<u8>, Vec<u8>);
 /// The local truths of the family `meta` that stand by themselves, by what their keys begin with.
 /// The others are who the replica is and where ([`identify`]), pins and pruned values
 /// ([`super::kept`]), and the events that wait, which are offered like all others.
-const LOCAL: [(&[u8], TakeOver); 2] = [(b"N", name), (meta::RECEIPT, receipt)];
+const LOCAL: [(&[u8], TakeOver); 3] =
+    [(b"N", name), (meta::RECEIPT, receipt), (meta::EVIDENCE, evidence)];
 
 /// What is at hand for taking records over.
 pub struct Taking<'t> {
@@ -58,6 +60,10 @@ impl Taking<'_> {
 fn name(_: &Taking<'_>, key: &[u8], value: &[u8]) -> Result<Option<Record>, StorageError> {
     let sound = key.len() == meta::name([0; 32]).len() && std::str::from_utf8(value).is_ok();
     Ok(sound.then(|| (key.to_vec(), value.to_vec())))
+}
+
+fn evidence(_: &Taking<'_>, key: &[u8], value: &[u8]) -> Result<Option<Record>, StorageError> {
+    Ok(Some((key.to_vec(), value.to_vec())))
 }
 
 /// A receipt for an event that is lost would say that something is written that is not.
@@ -98,6 +104,8 @@ pub fn identify(
     authors: &[AuthorKey],
 ) -> Result<(), StorageError> {
     author::write(db, authors)?;
+    // Of the log of votes the end may be gone.
+    votes::lose(db)?;
     let mut places = salvages.iter().filter_map(|salvage| salvage.get(Family::Meta, meta::PLACE));
     match (places.next(), Place::of(dir)) {
         (Some(place), _) => {

@@ -1,6 +1,7 @@
 //! Repairing a store: a new database is made of the raw events that can still be read, by the rules
 //! for events of others, so that everything derived is derived again. The damaged one is kept.
 
+mod certified;
 mod error;
 mod events;
 mod kept;
@@ -13,7 +14,7 @@ mod values;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use quipu_merge::EventId;
+use quipu_merge::{EventId, Height};
 
 use self::events::{Events, Offered, Raw};
 use self::local::Taking;
@@ -68,6 +69,8 @@ pub struct RepairReport {
     pub lost_values: u64,
     /// Pins of events and blocks that could not be had.
     pub lost_pins: u64,
+    /// Certified checkpoints that were here and could not be had, or lack events now.
+    pub lost_checkpoints: u64,
     /// Values that are not whole here, those included that never were.
     pub missing_values: u64,
     /// Acknowledged writes that are gone, if any are: own events are refused until they are back,
@@ -84,7 +87,7 @@ impl RepairReport {
     pub fn is_whole(&self) -> bool {
         self.verified.is_sound()
             && self.unplaced.is_empty()
-            && self.lost_events + self.lost_values + self.lost_pins == 0
+            && self.lost_events + self.lost_values + self.lost_pins + self.lost_checkpoints == 0
             && self.loss.is_none()
     }
 }
@@ -197,8 +200,15 @@ impl Rebuild<'_> {
             Taking { salvage, ledger: &ledger }.take_over()?;
             kept::take_over_pruned(salvage, &ledger)?;
         }
+        let mut certified = None;
+        for salvage in self.salvages {
+            certified::offer(salvage, &ledger)?;
+            certified = certified.max(certified::last_height(salvage)?);
+        }
         let never = self.never_whole()?;
         sources.bring(&ledger, progress)?;
+        let counted = ledger.certification().height;
+        self.report.lost_checkpoints = height_of(certified).saturating_sub(height_of(counted));
         self.report.lost_pins = kept::take_over_pins(self.salvages, &ledger)?;
         self.settle(&ledger, &events, offered, &never)?;
         // What is in table files needs no log, and what is synced outlasts a power failure.
@@ -282,6 +292,10 @@ impl Rebuild<'_> {
         report.loss = loss;
         Ok(())
     }
+}
+
+fn height_of(height: Option<Height>) -> u64 {
+    height.map_or(0, |height| height.0)
 }
 
 /// How many values are not whole, and how many of them are not among those that never were.

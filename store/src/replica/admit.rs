@@ -72,6 +72,7 @@ impl Ledger {
         let waits = outcomes.iter().any(|outcome| matches!(outcome, Ok(Outcome::Waits(_))));
         if waits || !new.is_empty() {
             self.sync_if_durable()?;
+            self.count_pending()?;
         }
         Ok(AdmitReport { outcomes, new })
     }

@@ -23,7 +23,8 @@ pub fn check(
     authority: &Authority,
 ) -> Result<(), StorageError> {
     let within = |lane| lanes.tip(lane);
-    let verdicts = Verdicts::new(authority, lanes.table(), &within, &[]);
+    let certified = &check.snapshot.published().finality.cuts;
+    let verdicts = Verdicts::new(authority, lanes.table(), &within, certified);
     let mut openings = BTreeMap::new();
     for ((author, _, dot), drop) in redacted(authority, &verdicts) {
         let body = Stored::read(check.reader(), dot).and_then(|stored| stored.body());

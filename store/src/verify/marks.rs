@@ -9,6 +9,7 @@ use crate::pruned::Pruned;
 use crate::receipts;
 use crate::record::WaitingRecord;
 use crate::schema::{Family, meta};
+use crate::votes;
 
 /// Checks what else is in the family `meta`.
 pub fn check(check: &mut Check<'_, '_, '_>) -> Result<(), StorageError> {
@@ -33,6 +34,8 @@ fn is_sound(key: &[u8], value: &[u8]) -> bool {
                 record.and_then(|record| ParsedEvent::decode(&record.event).ok()?.verify().ok());
             event.is_some_and(|event| event.id().0 == id)
         }
+        [b'J', ..] => votes::is_sound(key, value),
+        [b'Y', ..] => true,
         [b'R', ..] => receipts::event_of(key, value).is_some(),
         [b'N', author @ ..] => author.len() == 32 && std::str::from_utf8(value).is_ok(),
         [b'P', dot @ ..] => dot.len() == 12 && Pruned::decode(value).is_some(),

@@ -26,6 +26,7 @@ struct RepairJson {
     lost_events: u64,
     lost_values: u64,
     lost_pins: u64,
+    lost_checkpoints: u64,
     missing_values: u64,
     loss: Option<String>,
     /// Where the damaged database is.
@@ -62,6 +63,7 @@ impl From<&RepairReport> for RepairJson {
             lost_events: report.lost_events,
             lost_values: report.lost_values,
             lost_pins: report.lost_pins,
+            lost_checkpoints: report.lost_checkpoints,
             missing_values: report.missing_values,
             loss: report.loss.as_ref().map(ToString::to_string),
             damaged: report.damaged.as_ref().map(|path| path.display().to_string()),
@@ -147,6 +149,7 @@ fn what_is_left(report: &RepairJson) -> String {
         (unplaced, "events wait for others that are gone"),
         (report.lost_values, "values are gone"),
         (report.lost_pins, "pins are of what is gone"),
+        (report.lost_checkpoints, "certified checkpoints are lost"),
         (u64::from(report.loss.is_some()), "loss of acknowledged writes stands"),
         (report.verified.faults(), "things are not as they should be"),
     ];

@@ -19,6 +19,7 @@ pub use peers::{KnownPeer, Peers, is_place};
 pub use pull::{Batch, Credit, End, Pull, PullTold, Want};
 pub use value::{Ask, Given, Got, Item};
 
+use crate::certify::CertifyMessage;
 use crate::channel::Channel;
 use crate::limits::{MAX_ASKED, MAX_IDS, MAX_LANES, MAX_MARKED, MAX_RECONCILE};
 
@@ -102,6 +103,9 @@ pub enum Message {
     /// What was asked for before and was not at hand has come.
     #[n(32)]
     Got(#[n(0)] Got),
+    /// About certification. Since 1.2.
+    #[n(40)]
+    Certify(#[n(0)] CertifyMessage),
 }
 
 impl Message {
@@ -113,6 +117,7 @@ impl Message {
             }
             Self::Announce(_) | Self::Have(_) | Self::Graft(_) | Self::Prune => Channel::Gossip,
             Self::Ask(_) | Self::Given(_) | Self::Got(_) => Channel::Blocks,
+            Self::Certify(message) => message.channel(),
             _ => Channel::Sync,
         }
     }
@@ -142,6 +147,9 @@ impl Message {
             return Err(Malformed(format!("a message of another channel on {channel:?}")));
         }
         message.check_counts().map_err(|what| Malformed(format!("too many {what}")))?;
+        if let Self::Certify(certify) = &message {
+            certify.check().map_err(|what| Malformed(format!("too many {what}")))?;
+        }
         if let Self::Peers(peers) = &message {
             peers.check().map_err(|what| Malformed(what.to_owned()))?;
         }

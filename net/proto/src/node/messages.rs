@@ -70,6 +70,7 @@ impl Node {
         let early = peer.take_early();
         self.gossip.join(key);
         self.values.join(key);
+        self.outputs.push_back(Output::Greeted(key, version));
         self.outputs.push_back(Output::Clock(key, ahead(hello.time, wall)));
         early.into_iter().try_for_each(|message| self.message(key, message, now, wall))
     }
@@ -127,6 +128,7 @@ impl Node {
             | Message::Batch(_)
             | Message::End(_)
             | Message::Credit(_) => self.sync_message(key, message, now)?,
+            Message::Certify(message) => self.outputs.push_back(Output::Certify(key, message)),
             Message::Announce(packet) => self.pushed(key, packet, now),
             Message::Have(ids) => self.gossip.told(key, &ids.events, now),
             Message::Graft(ids) => {

@@ -11,6 +11,7 @@ use quipu_merge::{AuthorKey, EventId, Micros};
 
 use self::peers::Peers;
 use crate::addresses::Addresses;
+use crate::certify::CertifyMessage;
 use crate::channel::Channel;
 use crate::defer::Deferring;
 use crate::frontier::{Frontier, FrontierDigest, LaneTips, Placed};
@@ -74,6 +75,8 @@ pub enum Input {
     Held(Vec<Placed>),
     /// What is held has been read anew: it is all up to this frontier.
     Frontier(Vec<LaneTips>),
+    /// A peer has done something else that an honest one does not do.
+    Misbehaved(AuthorKey, Misbehaviour),
     /// It is later.
     Tick,
 }
@@ -108,6 +111,10 @@ pub enum Output {
         /// Whom it knows.
         peers: Vec<(AuthorKey, Vec<String>)>,
     },
+    /// A peer has greeted, and this version is spoken with it.
+    Greeted(AuthorKey, Version),
+    /// A peer has said something about certification.
+    Certify(AuthorKey, CertifyMessage),
     /// A peer has done what an honest one does not do.
     Misbehaved(AuthorKey, Misbehaviour),
     /// A peer's wall clock was so far ahead of the own one, in microseconds, give or take half of
@@ -215,6 +222,7 @@ impl Node {
                 self.values.look();
                 self.peers.all_mut().for_each(|(_, peer)| peer.compare = true);
             }
+            Input::Misbehaved(key, what) => self.misbehaved(key, what, now),
             Input::Tick => {}
         }
         self.do_what_is_due(now, wall);

@@ -363,7 +363,7 @@ impl World {
             Output::Heard { from, peers } => {
                 self.heard_of.push((at, author::number_of(from), peers));
             }
-            Output::Clock(..) => {}
+            Output::Clock(..) | Output::Greeted(..) | Output::Certify(..) => {}
         }
     }
 

@@ -25,6 +25,8 @@ use gate::Gate;
 use read::Reading;
 use values::Valuing;
 
+use super::certify::CertifyReport;
+
 /// What comes of it.
 #[derive(Debug)]
 pub enum Report {
@@ -36,6 +38,19 @@ pub enum Report {
     Held(Vec<Placed>),
     /// So much had happened that what is held was read anew.
     Frontier(Vec<LaneTips>),
+    /// Something has been done for certification.
+    Certify(CertifyReport),
+}
+
+impl Report {
+    /// Whether more events are held than before.
+    pub fn brings_events(&self) -> bool {
+        match self {
+            Self::Written(_) | Self::Held(_) | Self::Frontier(_) => true,
+            Self::Done(_, Answer::Admitted { new, .. }) => !new.is_empty(),
+            Self::Done(..) | Self::Certify(_) => false,
+        }
+    }
 }
 
 /// Takes reports of the threads.

@@ -1,0 +1,58 @@
+//! What must hold of all that honest nodes do.
+
+use quipu_merge::{Certificate, Height};
+use quipu_proto::{Certified, CertifyMessage, Evidence, Mark};
+
+use super::keys;
+use super::member::signed;
+use super::world::World;
+
+impl World {
+    /// Nobody honest signs two things for one, or sends what it may forget.
+    pub fn check_sent(&mut self, at: usize, message: &CertifyMessage) {
+        let Some((height, round, step, value, by)) = signed(message) else { return };
+        if by != keys::key(self.members[at].key) {
+            return;
+        }
+        let before = self.signed.entry((at, height, round, step)).or_insert_with(|| value.clone());
+        if *before != value {
+            self.fail(format!("{at} signs twice at height {height}, round {round}, step {step}"));
+        }
+        let mark = Mark { height: Height(height), round, step: step + 1 };
+        if self.members[at].disk.mark < Some(mark) {
+            self.fail(format!("{at} sends {mark:?} before it is durable"));
+        }
+    }
+
+    pub fn check_certified(&mut self, at: usize, certified: &Certified) {
+        let (parts, height) = (&certified.parts, certified.parts.checkpoint().height.0);
+        if let Some(known) = self.certified.get(&height) {
+            if known.parts.id() != parts.id() {
+                self.fail(format!("{at} has another checkpoint {height}"));
+            }
+            return;
+        }
+        let certificate: &Certificate = &certified.certificate;
+        let accepted = self.chain.accept(parts.checkpoint(), certificate, parts.validators());
+        if let Err(error) = accepted {
+            self.fail(format!("checkpoint {height} of {at} does not verify: {error}"));
+        }
+        let before = self.certified.get(&(height - 1)).map(|before| before.parts.id());
+        if self.ledger.derive(before, parts.cut().heads()).as_ref() != Some(parts) {
+            self.fail(format!("checkpoint {height} of {at} does not follow from its events"));
+        }
+        self.certified.insert(height, certified.clone());
+    }
+
+    pub fn check_evidence(&mut self, at: usize, evidence: Evidence) {
+        let read = Evidence::decode(&evidence.encode(), self.ledger.id());
+        if read.as_ref() != Ok(&evidence) {
+            self.fail(format!("{at} tells of {evidence:?}, which proves nothing"));
+        }
+        let who = keys::number(evidence.validator());
+        if self.is_honest(who) {
+            self.fail(format!("{at} proves that {who} has signed twice: {evidence:?}"));
+        }
+        self.evidence.insert(evidence);
+    }
+}

@@ -1,0 +1,177 @@
+//! A run with faults, drawn from a seed, and what must hold in it and after it.
+
+use std::time::Duration;
+
+use quipu_merge::{AuthorKey, EventId};
+use quipu_proto::{CertifyConfig, Patience};
+
+use super::byzantine::{Byzantine, TRICKS};
+use super::ledger::{self, Set};
+use super::random::Random;
+use super::world::World;
+
+/// How long there are faults, in microseconds.
+const FAULTS: u64 = 20_000_000;
+/// Until all honest nodes must have certified what was held before, after the faults have stopped.
+const BOUND: u64 = 60_000_000;
+/// Entries of one height's log.
+const MAX_LOG: usize = 4_000;
+
+/// A node with less patience than usual, so that more happens in a run.
+pub fn quick() -> CertifyConfig {
+    let patience = Patience {
+        propose: Duration::from_millis(1_000),
+        vote: Duration::from_millis(300),
+        more: Duration::from_millis(200),
+        most: Duration::from_millis(3_000),
+        again: Duration::from_millis(500),
+    };
+    let config = CertifyConfig::new(AuthorKey([0; 32]), EventId([0; 32]), 0);
+    CertifyConfig { interval: Duration::from_millis(1_000), patience, ..config }
+}
+
+pub struct Scenario {
+    pub world: World,
+    random: Random,
+    validators: usize,
+    /// Those that may lose their disks, together with the dishonest no more than are tolerated.
+    frail: Vec<usize>,
+}
+
+impl Scenario {
+    pub fn new(seed: u64) -> Self {
+        Self::with(seed, quick())
+    }
+
+    pub fn with(seed: u64, config: CertifyConfig) -> Self {
+        let mut random = Random::new(seed ^ 0x5eed);
+        // Mostly few: they show as much, in less time.
+        let validators = usize::try_from(if random.once_in(8) {
+            random.between(7, 10)
+        } else {
+            random.between(4, 6)
+        });
+        let validators = validators.unwrap();
+        let tolerated = (validators - 1) / 3;
+        let byzantine = usize::try_from(random.below(tolerated as u64 + 1)).unwrap();
+        let mut world = World::new(seed, validators, 1, config);
+        world.delay = (500, random.between(2_000, 150_000));
+        let mut places: Vec<_> = (0..validators).collect();
+        for at in (1..places.len()).rev() {
+            let other = usize::try_from(random.below(at as u64 + 1)).unwrap();
+            places.swap(at, other);
+        }
+        for at in &places[..byzantine] {
+            let count = random.between(1, 3);
+            let tricks = (0..count).map(|_| random.pick(&TRICKS)).collect();
+            let own = Random::new(random.next());
+            world.members[*at].byzantine = Some(Byzantine::new(*at, tricks, own));
+        }
+        for at in 0..=validators {
+            let skew = i64::try_from(random.below(40_000_000)).unwrap() - 20_000_000;
+            world.members[at].skew = if random.once_in(3) { skew } else { 0 };
+        }
+        let frail = places[byzantine..tolerated].to_vec();
+        Self { world, random, validators, frail }
+    }
+
+    /// The hash of all that was sent.
+    pub fn run(mut self) -> Result<blake3::Hash, String> {
+        while self.world.now < FAULTS && self.world.wrong.is_none() {
+            let pause = self.random.between(100_000, 1_000_000);
+            self.world.run_until(self.world.now + pause);
+            self.disturb();
+        }
+        self.heal();
+        let must = self.held_by_all();
+        let until = self.world.now + BOUND;
+        while self.world.now < until && self.world.wrong.is_none() && !self.is_level(&must) {
+            self.world.run_until(self.world.now + 1_000_000);
+        }
+        if let Some(wrong) = self.world.wrong.take() {
+            return Err(wrong);
+        }
+        if !self.is_level(&must) {
+            return Err(format!("no progress: {}", self.world.statuses()));
+        }
+        if self.world.longest_log > MAX_LOG {
+            return Err(format!("a log of {} entries", self.world.longest_log));
+        }
+        if !self.world.diverged.is_empty() {
+            return Err(format!("{:?} have diverged", self.world.diverged));
+        }
+        Ok(self.world.transcript.finalize())
+    }
+
+    fn node(&mut self) -> usize {
+        usize::try_from(self.random.below(self.world.members.len() as u64)).unwrap()
+    }
+
+    fn disturb(&mut self) {
+        let (one, other) = (self.node(), self.node());
+        let pause = self.random.between(10_000, 6_000_000);
+        match self.random.below(16) {
+            0..=6 => (0..=self.random.below(3)).for_each(|_| self.world.write(one)),
+            7 | 8 => self.world.crash(one, pause),
+            9 => {
+                self.world.cut.insert((one, other));
+            }
+            10 => {
+                let sides: Vec<_> =
+                    self.world.members.iter().map(|_| self.random.once_in(2)).collect();
+                let all = 0..sides.len();
+                let pairs = all.clone().flat_map(|from| all.clone().map(move |to| (from, to)));
+                self.world.cut.extend(pairs.filter(|(from, to)| sides[*from] != sides[*to]));
+            }
+            11 | 12 => self.world.cut.clear(),
+            13 => self.world.lost_of = self.random.pick(&[0, 0, 3, 20]),
+            14 => {
+                let grants = self.random.once_in(2);
+                self.world.administer(one, self.validators, grants);
+            }
+            _ => self.wear(),
+        }
+    }
+
+    /// Something happens to a disk.
+    fn wear(&mut self) {
+        let pause = self.random.between(10_000, 3_000_000);
+        let Some(&frail) = self.frail.first() else { return };
+        match self.random.below(4) {
+            0 => self.world.lose_disk(frail, pause),
+            1 => self.world.restore_copy(frail, pause),
+            _ => self.world.copy_disk(frail),
+        }
+    }
+
+    fn heal(&mut self) {
+        self.world.cut.clear();
+        self.world.lost_of = 0;
+        self.world.delay.1 = self.world.delay.1.min(50_000);
+        // Everybody is up again after the longest pause.
+        self.world.run_until(self.world.now + 7_000_000);
+        for at in 0..self.world.members.len() {
+            self.world.write(at);
+        }
+    }
+
+    fn held_by_all(&self) -> Set {
+        let mut all = Set::new();
+        for (at, member) in self.world.members.iter().enumerate() {
+            if self.world.is_honest(at) {
+                ledger::add(&mut all, &member.disk.held);
+            }
+        }
+        all
+    }
+
+    /// Whether every honest node has a checkpoint that holds all of a set.
+    fn is_level(&self, must: &Set) -> bool {
+        let honest = self.world.members.iter().filter(|member| member.byzantine.is_none());
+        honest.into_iter().all(|member| {
+            let tip =
+                member.disk.kept.last().and_then(|kept| self.world.ledger.set_of(kept.parts.id()));
+            tip.is_some_and(|tip| ledger::covers(tip, must))
+        })
+    }
+}

@@ -1,0 +1,72 @@
+//! What certification starts from.
+
+use std::sync::Arc;
+
+use quipu_merge::{AuthorKey, Chain, CheckpointSignature, Height};
+use quipu_proto::{CertifyStart, Log, MAX_REPORTED_HEADS, Mark};
+use quipu_store::{Ledger, ReadError, StorageError, VoteLog, Votes, VotingKey};
+
+use super::convert;
+use crate::node::error::StartError;
+
+/// What certification starts from.
+pub struct Begin {
+    pub ledger: Arc<Ledger>,
+    pub start: CertifyStart,
+    pub key: VotingKey,
+    pub votes: VoteLog,
+    /// How many pieces of evidence are kept.
+    pub evidence: usize,
+    /// The lines that are kept of the note of the last checkpoint.
+    pub cosigned: Vec<CheckpointSignature>,
+    /// The height at which the ledger has diverged, if it has.
+    pub diverged: Option<Height>,
+}
+
+impl Begin {
+    /// Reads it, where the ledger has validators.
+    pub fn read(ledger: &Arc<Ledger>) -> Result<Option<Self>, StartError> {
+        if ledger.genesis().validators.is_empty() {
+            return Ok(None);
+        }
+        let key = ledger.voting_key()?;
+        let (votes, log, mark) = VoteLog::open(ledger, key.author()).map_err(ReadError::from)?;
+        let (log, mark) = match (log, mark) {
+            (Votes::New, None) => (Log::New, None),
+            (Votes::Kept(entries), None) => (Log::Kept(entries), None),
+            (log, Some(mark)) => match (log, Mark::decode(&mark)) {
+                (Votes::Kept(entries), Some(mark)) => (Log::Kept(entries), Some(mark)),
+                // A mark that means nothing may stand for any vote.
+                (_, mark) => (Log::Lost, mark),
+            },
+            (Votes::Lost, None) => (Log::Lost, None),
+        };
+        let (chain, tip, certifiers) = chain(ledger)?;
+        let cosigned = match &tip {
+            Some(tip) => ledger.snapshot()?.cosignatures(tip.parts.checkpoint().height)?,
+            None => Vec::new(),
+        };
+        let heads = ledger.heads(MAX_REPORTED_HEADS);
+        let start = CertifyStart { chain, tip, certifiers, log, mark, heads };
+        let diverged = ledger.certification().diverged.first().map(quipu_store::Divergence::height);
+        let evidence = ledger.evidence().map_err(ReadError::from)?.len();
+        let ledger = ledger.clone();
+        Ok(Some(Self { ledger, start, key, votes, evidence, cosigned, diverged }))
+    }
+}
+
+type Kept = (Chain, Option<quipu_proto::Certified>, Vec<AuthorKey>);
+
+/// The checkpoints that are kept, the last of them, and who has certified it.
+fn chain(ledger: &Ledger) -> Result<Kept, ReadError> {
+    let snapshot = ledger.snapshot()?;
+    let Some(height) = snapshot.certified_height() else {
+        return Ok((Chain::new(ledger.id(), &ledger.genesis()), None, Vec::new()));
+    };
+    let damaged = || StorageError::Damaged { what: format!("checkpoint {height}") };
+    let tip = snapshot.checkpoint(height)?.ok_or_else(damaged)?;
+    let chain = Chain::trusting(&tip.checkpoint, &tip.validators).map_err(|_| damaged())?;
+    let certifiers = snapshot.validators_of(height)?.ok_or_else(damaged)?;
+    let tip = convert::to_send(tip).map_err(|_| damaged())?;
+    Ok((chain, Some(tip), certifiers))
+}

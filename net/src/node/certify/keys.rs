@@ -1,0 +1,14 @@
+//! Signing with the replica's key.
+
+use quipu_proto::Keys;
+use quipu_store::VotingKey;
+
+/// The replica's key, as the protocol signs with it.
+pub struct ReplicaKeys(pub VotingKey);
+
+impl Keys for ReplicaKeys {
+    fn sign(&self, message: &[u8]) -> Option<[u8; 64]> {
+        let signed = self.0.sign(message);
+        signed.inspect_err(|error| tracing::error!(%error, "nothing was signed")).ok()
+    }
+}

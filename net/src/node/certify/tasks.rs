@@ -1,0 +1,196 @@
+//! What certification asks of the store about checkpoints.
+
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::Receiver;
+
+use quipu_merge::{EventId, Height};
+use quipu_proto::{
+    Certified, CertifyAnswer, CertifyTask, Derived, Divergence, Evidence, Parts, Reports,
+};
+use quipu_store::{Acceptance, DeriveError, Ledger, ReadError};
+
+use super::convert;
+use super::work::{CertifyReport, Doing, Shared};
+
+/// Does what is asked for until nothing more is. So many pieces of evidence are kept.
+pub fn run(shared: &Shared, doing: &Receiver<Doing>, mut evidence: usize) {
+    while let Ok(doing) = doing.recv() {
+        if shared.stopping.load(Ordering::Relaxed) {
+            return;
+        }
+        match doing {
+            Doing::Task(task) => {
+                let (ticket, answer) = answer(&shared.ledger, task);
+                shared.report(CertifyReport::Done(ticket, answer));
+            }
+            Doing::Evidence(piece) => {
+                if keep_evidence(&shared.ledger, &piece) {
+                    evidence += 1;
+                    shared.report(CertifyReport::Evidence(evidence));
+                }
+            }
+            Doing::Cosigned(height, signatures) => {
+                if let Err(error) = shared.ledger.keep_cosignatures(height, &signatures) {
+                    tracing::warn!(%error, "the lines of a note cannot be kept");
+                }
+            }
+            Doing::Diverged(divergence) => keep_divergence(&shared.ledger, &divergence),
+        }
+    }
+}
+
+fn answer(ledger: &Ledger, task: CertifyTask) -> (quipu_proto::Ticket, CertifyAnswer) {
+    match task {
+        CertifyTask::Grows { ticket, reports, quorum } => {
+            let grows = choose(ledger, reports, quorum).map(|chosen| chosen.is_some());
+            (ticket, grows.map_or_else(failed, CertifyAnswer::Grows))
+        }
+        CertifyTask::Choose { ticket, reports, quorum } => {
+            let chosen = choose(ledger, reports, quorum);
+            (ticket, chosen.map_or_else(failed, |heads| propose(ledger, heads)))
+        }
+        CertifyTask::Derive { ticket, parts } => {
+            (ticket, derive(ledger, &parts).map_or(CertifyAnswer::Failed, CertifyAnswer::Derived))
+        }
+        CertifyTask::Keep { ticket, certified } => (ticket, keep(ledger, &certified)),
+        CertifyTask::Read { ticket, from, count, max_len } => {
+            let read = read(ledger, from, count, max_len);
+            (ticket, read.map_or_else(failed, CertifyAnswer::Read))
+        }
+    }
+}
+
+fn failed(error: ReadError) -> CertifyAnswer {
+    tracing::error!(%error, "the store failed to certify");
+    CertifyAnswer::Failed
+}
+
+fn choose(
+    ledger: &Ledger,
+    reports: Reports,
+    quorum: usize,
+) -> Result<Option<Vec<EventId>>, ReadError> {
+    let reports: Vec<_> = reports.into_iter().map(|(_, heads)| heads).collect();
+    ledger.choose(&reports, quorum)
+}
+
+/// Derives the checkpoint over a cut that was chosen.
+fn propose(ledger: &Ledger, heads: Option<Vec<EventId>>) -> CertifyAnswer {
+    let Some(heads) = heads else { return CertifyAnswer::Chosen(None) };
+    match ledger.derive(&heads) {
+        Ok(derivation) => match convert::parts(derivation) {
+            Ok(parts) => CertifyAnswer::Chosen(Some(Box::new(parts))),
+            Err(error) => {
+                tracing::error!(%error, "a checkpoint cannot be proposed");
+                CertifyAnswer::Failed
+            }
+        },
+        Err(DeriveError::NotBeyond) => CertifyAnswer::Chosen(None),
+        Err(error) => {
+            tracing::error!(%error, "a checkpoint cannot be derived");
+            CertifyAnswer::Failed
+        }
+    }
+}
+
+/// Derives what was proposed, and compares. `None` where the store failed.
+fn derive(ledger: &Ledger, parts: &Parts) -> Option<Derived> {
+    let proposed = parts.checkpoint();
+    if ledger.certification().height >= Some(proposed.height) {
+        // It has been certified meanwhile, and has come another way.
+        return Some(Derived::Lacks);
+    }
+    match ledger.derive(parts.cut().heads()) {
+        Ok(derivation) if derivation.checkpoint == *proposed => Some(Derived::Same),
+        Ok(derivation) => {
+            let height = proposed.height;
+            tracing::warn!(%height, "another checkpoint is proposed than is derived here");
+            Some(Derived::Differs(Some(Box::new(derivation.checkpoint))))
+        }
+        Err(DeriveError::Missing(_)) => Some(Derived::Lacks),
+        Err(DeriveError::Storage(error)) => {
+            tracing::error!(%error, "the store failed to derive a checkpoint");
+            None
+        }
+        Err(error) => {
+            tracing::warn!(%error, "a checkpoint is proposed that there cannot be");
+            Some(Derived::Differs(None))
+        }
+    }
+}
+
+/// Lets a checkpoint count that is certified.
+fn keep(ledger: &Ledger, certified: &Certified) -> CertifyAnswer {
+    let height = certified.parts.checkpoint().height;
+    match ledger.accept(convert::to_keep(certified)) {
+        Ok(Acceptance::Counted | Acceptance::Known) => CertifyAnswer::Derived(Derived::Same),
+        // The store lets it count as soon as it can, and knows it then.
+        Ok(Acceptance::Pending) => CertifyAnswer::Derived(Derived::Lacks),
+        Ok(Acceptance::Diverged) => {
+            CertifyAnswer::Derived(Derived::Differs(derived_instead(ledger, height)))
+        }
+        Err(error) => {
+            tracing::error!(%error, %height, "a certified checkpoint cannot be kept");
+            CertifyAnswer::Failed
+        }
+    }
+}
+
+/// What was derived here in the place of what is certified.
+fn derived_instead(ledger: &Ledger, height: Height) -> Option<Box<quipu_merge::Checkpoint>> {
+    ledger.certification().diverged.into_iter().find_map(|diverged| match diverged {
+        quipu_store::Divergence::Derived { certified, derived } if certified.height() == height => {
+            derived
+        }
+        _ => None,
+    })
+}
+
+fn read(
+    ledger: &Ledger,
+    from: Height,
+    count: usize,
+    max_len: usize,
+) -> Result<Vec<Certified>, ReadError> {
+    let snapshot = ledger.snapshot()?;
+    let (mut some, mut len, mut next) = (Vec::new(), 0, Some(from.max(Height::FIRST)));
+    while some.len() < count
+        && let Some(height) = next
+        && let Some(kept) = snapshot.checkpoint(height)?
+    {
+        let damaged =
+            |_| quipu_store::StorageError::Damaged { what: format!("checkpoint {height}") };
+        let certified = convert::to_send(kept).map_err(damaged)?;
+        len += certified.encode().len();
+        if !some.is_empty() && len > max_len {
+            break;
+        }
+        some.push(certified);
+        next = height.next();
+    }
+    Ok(some)
+}
+
+/// Keeps evidence; tells whether it is new.
+fn keep_evidence(ledger: &Ledger, evidence: &Evidence) -> bool {
+    let name = [
+        evidence.validator().0.as_slice(),
+        &evidence.height().0.to_be_bytes(),
+        &evidence.round().to_be_bytes(),
+        evidence.kind().as_bytes(),
+    ]
+    .concat();
+    let kept = ledger.keep_evidence(&name, &evidence.encode());
+    kept.unwrap_or_else(|error| {
+        tracing::error!(%error, "evidence against a validator cannot be kept");
+        false
+    })
+}
+
+/// Keeps two checkpoints of one height. What was derived otherwise the store has kept itself.
+fn keep_divergence(ledger: &Ledger, divergence: &Divergence) {
+    let Divergence::Twice(_, other) = divergence else { return };
+    if let Err(error) = ledger.accept(convert::to_keep(other)) {
+        tracing::error!(%error, "the proof that the ledger has diverged cannot be kept");
+    }
+}

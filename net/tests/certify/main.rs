@@ -1,0 +1,14 @@
+//! Nodes with real stores over loopback that certify what is written.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that panics has done its work"
+)]
+
+mod api;
+mod four;
+mod roles;
+mod support;

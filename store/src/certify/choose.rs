@@ -1,0 +1,174 @@
+//! Choosing the cut to be certified next.
+
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
+
+use quipu_merge::{Clock, Dot, EventId, Lane, Micros, Seq};
+
+use crate::error::ReadError;
+use crate::ledger::Ledger;
+use crate::lookup::Stored;
+use crate::snapshot::Snapshot;
+
+/// How many new events a chosen cut holds at most, where it can be cut off by time: so many are
+/// derived within seconds.
+pub const MAX_CHOSEN_EVENTS: u64 = 100_000;
+
+impl Ledger {
+    /// Chooses a cut that `quorum` of the reporters hold, of all such cuts the largest of which
+    /// everything is held here, by what each of them says that it holds: its heads. Heads that are
+    /// not held here are ignored. Returns the heads of the cut; none where it does not strictly contain
+    /// the last certified one. With more than [`MAX_CHOSEN_EVENTS`] new events the earliest are
+    /// chosen.
+    ///
+    /// # Errors
+    /// The disk, the database or its content.
+    pub fn choose(
+        &self,
+        reports: &[Vec<EventId>],
+        quorum: usize,
+    ) -> Result<Option<Vec<EventId>>, ReadError> {
+        self.choose_up_to(reports, quorum, MAX_CHOSEN_EVENTS)
+    }
+
+    fn choose_up_to(
+        &self,
+        reports: &[Vec<EventId>],
+        quorum: usize,
+        limit: u64,
+    ) -> Result<Option<Vec<EventId>>, ReadError> {
+        let snapshot = self.snapshot()?;
+        let mut clocks = Vec::with_capacity(reports.len());
+        for heads in reports {
+            let mut clock = Clock::new();
+            for &head in heads {
+                if let Some(place) = self.places.of(snapshot.reader(), head)? {
+                    clock.join(&place.clock());
+                }
+            }
+            clocks.push(clock);
+        }
+        let mut chosen = common(&clocks, quorum);
+        let last = snapshot.published().finality.cuts.latest().clone();
+        chosen.join(&last);
+        if chosen.within(&last) {
+            return Ok(None);
+        }
+        let lanes = &snapshot.published().lanes;
+        let new = |cut: &Clock| {
+            let (cut, last) = (|lane| cut.seq(lane), |lane| last.seq(lane));
+            lanes.count(&cut) - lanes.count(&last)
+        };
+        if new(&chosen) > limit {
+            chosen = earliest(&snapshot, &chosen, &last, &|cut| new(cut).cmp(&limit))?;
+        }
+        Ok(Some(snapshot.heads_within(&chosen)?))
+    }
+}
+
+/// For each lane the position that at least `quorum` of the clocks have come to. What an event
+/// follows is covered by whatever covers it, so this is a cut again.
+fn common(clocks: &[Clock], quorum: usize) -> Clock {
+    let lanes: BTreeSet<_> = clocks.iter().flat_map(Clock::iter).map(|dot| dot.lane).collect();
+    let Some(nth) = quorum.checked_sub(1) else { return Clock::new() };
+    let positions = lanes.into_iter().filter_map(|lane| {
+        let mut seqs: Vec<_> = clocks.iter().map(|clock| clock.seq(lane)).collect();
+        seqs.sort_unstable_by(|a, b| b.cmp(a));
+        let seq = seqs.get(nth).copied().filter(|seq| *seq > 0)?;
+        Some(Dot { lane, seq: Seq(seq) })
+    });
+    positions.collect()
+}
+
+/// What of a cut lies before some time, so that it has no more new events than it may have, as `size`
+/// compares them: what an event follows is earlier than it.
+fn earliest(
+    snapshot: &Snapshot<'_>,
+    cut: &Clock,
+    last: &Clock,
+    size: &dyn Fn(&Clock) -> Ordering,
+) -> Result<Clock, ReadError> {
+    let up_to = |time: Micros| -> Result<Clock, ReadError> {
+        let mut within = last.clone();
+        for dot in cut.iter() {
+            if let Some(by) = last_by(snapshot, dot, last.seq(dot.lane), time)? {
+                within.advance(by);
+            }
+        }
+        Ok(within)
+    };
+    let (mut low, mut high) = (Micros(0), Micros::MAX);
+    // Of one time there may be more than that: better too many than none.
+    let (mut fits, mut exceeds) = (None, None);
+    while low < high {
+        let middle = Micros(low.0.midpoint(high.0));
+        let within = up_to(middle)?;
+        if size(&within) == Ordering::Greater {
+            high = middle;
+            exceeds = Some(within);
+        } else {
+            low = Micros(middle.0 + 1);
+            fits = Some(within).filter(|within| !within.within(last)).or(fits);
+        }
+    }
+    Ok(fits.or(exceeds).unwrap_or_else(|| cut.clone()))
+}
+
+/// The last event of a lane after a position and up to that of `dot` with at most this time.
+fn last_by(
+    snapshot: &Snapshot<'_>,
+    dot: Dot,
+    after: u64,
+    time: Micros,
+) -> Result<Option<Dot>, ReadError> {
+    let lane: Lane = dot.lane;
+    let Some(info) = snapshot.published().lanes.get(lane) else { return Ok(None) };
+    let first = info.first().0.max(after + 1);
+    let (mut low, mut high) = (first, dot.seq.0 + 1);
+    while low < high {
+        let middle = low.midpoint(high);
+        let at = Stored::read(snapshot.reader(), Dot { lane, seq: Seq(middle) })?.record()?.time;
+        if at <= time { low = middle + 1 } else { high = middle }
+    }
+    Ok((low > first).then_some(Dot { lane, seq: Seq(low - 1) }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::NewLedger;
+
+    #[test]
+    fn of_too_many_events_the_earliest_are_chosen() {
+        let dir = tempfile::tempdir().unwrap();
+        let ledger = Ledger::create(dir.path().join("l"), &NewLedger::default()).unwrap();
+        let put = |number: u8| {
+            let mut transaction = ledger.transaction();
+            transaction.put("k", &[number]).unwrap();
+            transaction.commit().unwrap().event
+        };
+        let events: Vec<_> = (0..9).map(put).collect();
+        let reports = [vec![events[8]], vec![events[6]]];
+        let choose = |limit| ledger.choose_up_to(&reports, 2, limit).unwrap().unwrap();
+        assert_eq!(choose(8), [events[6]]);
+        assert_eq!(choose(7), [events[5]]);
+        assert_eq!(choose(2), [events[0]]);
+        assert_eq!(choose(1), [ledger.id()]);
+        // Better too many than none.
+        assert_eq!(choose(0), [ledger.id()]);
+    }
+
+    #[test]
+    fn what_a_quorum_has_is_chosen_lane_by_lane() {
+        let clock = |seqs: &[u64]| -> Clock {
+            let dots = (0..).map(Lane).zip(seqs).filter(|(_, seq)| **seq > 0);
+            dots.map(|(lane, seq)| Dot { lane, seq: Seq(*seq) }).collect()
+        };
+        let clocks = [clock(&[5, 0, 7]), clock(&[3, 2, 7]), clock(&[4, 9, 0])];
+        assert_eq!(common(&clocks, 1), clock(&[5, 9, 7]));
+        assert_eq!(common(&clocks, 2), clock(&[4, 2, 7]));
+        assert_eq!(common(&clocks, 3), clock(&[3]));
+        assert_eq!(common(&clocks, 4), Clock::new());
+        assert_eq!(common(&clocks, 0), Clock::new());
+    }
+}

@@ -1,0 +1,65 @@
+//! Validators' lines of the notes of checkpoints, beside the certificates.
+
+use quipu_merge::{AuthorKey, CheckpointSignature, Height, MAX_VALIDATORS};
+use rocksdb::WriteBatch;
+
+use crate::error::{ReadError, StorageError};
+use crate::ledger::Ledger;
+use crate::schema::{Family, checkpoints};
+use crate::snapshot::Snapshot;
+
+/// Length of the record of one validator, in bytes.
+const LEN: usize = 32 + 8 + 64 + 64;
+
+impl Ledger {
+    /// Keeps the lines of the note of a checkpoint, up to [`MAX_VALIDATORS`] of them, in the place of
+    /// those that were kept before. Nothing is checked; they can be had again, so they may be lost in a
+    /// crash of the machine.
+    ///
+    /// # Errors
+    /// The disk, the database or its content.
+    pub fn keep_cosignatures(
+        &self,
+        height: Height,
+        signatures: &[CheckpointSignature],
+    ) -> Result<(), StorageError> {
+        let record: Vec<u8> = signatures.iter().take(MAX_VALIDATORS).flat_map(encode).collect();
+        let mut batch = WriteBatch::default();
+        self.db.put(&mut batch, Family::Checkpoints, &checkpoints::cosigned(height), &record)?;
+        self.db.write(batch, false)
+    }
+}
+
+impl Snapshot<'_> {
+    /// The lines of the note of a checkpoint that are kept.
+    ///
+    /// # Errors
+    /// The disk, the database or its content.
+    pub fn cosignatures(&self, height: Height) -> Result<Vec<CheckpointSignature>, ReadError> {
+        let key = checkpoints::cosigned(height);
+        let Some(record) = self.reader().get(Family::Checkpoints, &key)? else {
+            return Ok(Vec::new());
+        };
+        let damaged = || StorageError::damaged(format!("the lines of checkpoint {height}"));
+        let (all, rest) = record.as_chunks::<LEN>();
+        let decoded = all.iter().map(decode).collect::<Option<_>>();
+        Ok(decoded.filter(|_| rest.is_empty()).ok_or_else(damaged)?)
+    }
+}
+
+fn encode(signature: &CheckpointSignature) -> Vec<u8> {
+    let CheckpointSignature { validator, seconds, log, cosignature } = signature;
+    [validator.0.as_slice(), &seconds.to_be_bytes(), log, cosignature].concat()
+}
+
+fn decode(record: &[u8; LEN]) -> Option<CheckpointSignature> {
+    let (validator, rest) = record.split_first_chunk::<32>()?;
+    let (seconds, rest) = rest.split_first_chunk::<8>()?;
+    let (log, rest) = rest.split_first_chunk::<64>()?;
+    Some(CheckpointSignature {
+        validator: AuthorKey(*validator),
+        seconds: u64::from_be_bytes(*seconds),
+        log: *log,
+        cosignature: rest.try_into().ok()?,
+    })
+}

@@ -1,0 +1,255 @@
+//! What is certified: every checkpoint is derived again, from the first on, and compared.
+
+use std::collections::BTreeMap;
+
+use quipu_merge::{
+    CertifiedCuts, Chain, Clock, EventId, Height, LogTree, StateNodes, event_leaf_hash,
+};
+
+use super::{Check, hex};
+use crate::certify::{self, Base, CertifiedCheckpoint, DeriveError, Op, Staged};
+use crate::error::{ReadError, StorageError};
+use crate::lookup::Stored;
+use crate::record;
+use crate::schema::{Family, certified, checkpoints, tree};
+
+type Records = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// Replays all certified checkpoints and compares.
+pub fn check(check: &mut Check<'_, '_, '_>) -> Result<(), StorageError> {
+    let last = check.snapshot.certified_height();
+    let Some(replay) = Replay::run(check, last)? else { return Ok(()) };
+    replay.compare(check)?;
+    for tag in [checkpoints::PENDING, checkpoints::DIVERGED] {
+        check.each(Family::Checkpoints, &[tag], |check, _, record| {
+            let read = match tag {
+                checkpoints::PENDING => certify::unpack(record).map(drop),
+                _ => certify::unpack_divergence(record).map(drop),
+            };
+            check.sound("a checkpoint that does not count", read).map(drop)
+        })?;
+    }
+    check_state(check, &replay)
+}
+
+/// Replays the certified checkpoints up to a height. Tells how many events that one holds.
+pub fn check_up_to(check: &mut Check<'_, '_, '_>, height: Height) -> Result<u64, StorageError> {
+    let Some(replay) = Replay::run(check, Some(height))? else { return Ok(0) };
+    check_state(check, &replay)?;
+    Ok(replay.log.size())
+}
+
+/// The tree over the state of the last height that was replayed.
+#[derive(Default)]
+struct Nodes(Records);
+
+impl StateNodes for Nodes {
+    type Error = std::convert::Infallible;
+
+    fn read(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Self::Error> {
+        Ok(self.0.get(&tree::node(key)).cloned())
+    }
+}
+
+struct Replay {
+    chain: Chain,
+    cuts: CertifiedCuts,
+    log: LogTree,
+    /// How many records of the log, of boundaries and of lists there should be.
+    written: u64,
+    /// The records of the certified state.
+    records: Records,
+    nodes: Nodes,
+    /// How many checkpoints name other validators than those that certified them.
+    turns: u64,
+}
+
+impl Replay {
+    /// Replays the checkpoints up to a height; nothing where they are not sound.
+    fn run(
+        check: &mut Check<'_, '_, '_>,
+        last: Option<Height>,
+    ) -> Result<Option<Self>, StorageError> {
+        let authority = &check.snapshot.published().authority;
+        let mut replay = Self {
+            chain: Chain::new(authority.ledger(), authority.genesis()),
+            cuts: CertifiedCuts::new(),
+            log: LogTree::new(),
+            written: 0,
+            records: Records::new(),
+            nodes: Nodes::default(),
+            turns: 0,
+        };
+        let mut next = Some(Height::FIRST);
+        while let Some(height) = next.filter(|height| Some(*height) <= last) {
+            let found = sound(check, height, |check| check.snapshot.checkpoint(height))?;
+            let Some(Some(certified)) = found else { break };
+            if !replay.checkpoint(check, &certified)? {
+                return Ok(None);
+            }
+            next = height.next();
+        }
+        if replay.chain.height() != last {
+            check.find("the chain of checkpoints has a gap");
+            return Ok(None);
+        }
+        Ok(Some(replay))
+    }
+
+    /// Whether to go on.
+    fn checkpoint(
+        &mut self,
+        check: &mut Check<'_, '_, '_>,
+        certified: &CertifiedCheckpoint,
+    ) -> Result<bool, StorageError> {
+        let CertifiedCheckpoint { checkpoint, certificate, cut, validators } = certified;
+        let height = checkpoint.height;
+        let clock = sound(check, height, |check| check.snapshot.clock_of_heads(cut.heads()))?;
+        let Some(clock) = clock else { return Ok(false) };
+        if !self.cuts.latest().within(&clock) {
+            check.find(format!("checkpoint {height}: its cut does not contain the one before"));
+            return Ok(false);
+        }
+        let derived = sound(check, height, |check| self.derive(check, certified, clock))?;
+        let Some(staged) = derived else { return Ok(false) };
+        if staged.derivation.checkpoint != *checkpoint {
+            check.find(format!("checkpoint {height}: it is not what its events come to"));
+        }
+        let turns = self.chain.validators() != validators.keys();
+        self.turns += u64::from(turns);
+        if check.get(Family::Checkpoints, &checkpoints::turn(height))?.is_some() != turns {
+            check.find(format!("checkpoint {height}: the mark of new validators is wrong"));
+        }
+        if let Err(why) = self.chain.accept(checkpoint, certificate, validators) {
+            check.find(format!("checkpoint {height}: {why}"));
+            return Ok(false);
+        }
+        self.cuts.push(&staged.clock);
+        for op in staged.ops {
+            self.apply(check, height, op)?;
+        }
+        Ok(true)
+    }
+
+    fn derive(
+        &self,
+        check: &Check<'_, '_, '_>,
+        certified: &CertifiedCheckpoint,
+        clock: Clock,
+    ) -> Result<Staged, ReadError> {
+        let base = Base {
+            cuts: &self.cuts,
+            chain: &self.chain,
+            log: self.log.clone(),
+            records: &self.records,
+            nodes: &self.nodes,
+        };
+        let derived = base.derive(check.snapshot, clock, certified.cut.clone());
+        Ok(derived.map_err(|error| match error {
+            DeriveError::Storage(error) => error,
+            other => StorageError::damaged(other.to_string()),
+        })?)
+    }
+
+    /// What stays as it is is compared at once, and the rest at last.
+    fn apply(
+        &mut self,
+        check: &mut Check<'_, '_, '_>,
+        height: Height,
+        op: Op,
+    ) -> Result<(), StorageError> {
+        let Op { family, key, value } = op;
+        match (family, key.first().copied(), value) {
+            (Family::Tree, Some(tree::STALE), _) => {
+                let node = tree::parse_stale(&key).map(|(_, node)| tree::node(node));
+                node.and_then(|node| self.nodes.0.remove(&node));
+            }
+            (Family::Tree, _, Some(node)) => drop(self.nodes.0.insert(key, node)),
+            (_, Some(certified::STATE | certified::ROLES), Some(record)) => {
+                self.records.insert(key, record);
+            }
+            (_, _, None) => drop(self.records.remove(&key)),
+            (_, tag, Some(record)) => {
+                self.written += 1;
+                if tag == Some(certified::LOG) {
+                    self.append(check, &record)?;
+                }
+                if check.get(Family::Final, &key)?.as_deref() != Some(&record) {
+                    check.find(format!("checkpoint {height}: its record {} is another", hex(&key)));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends the event of an entry to the log.
+    fn append(&mut self, check: &Check<'_, '_, '_>, entry: &[u8]) -> Result<(), StorageError> {
+        let damaged = || StorageError::damaged("an entry of the certified log");
+        let dot = record::Reader(entry).dot().ok_or_else(damaged)?;
+        let stored = Stored::read(check.reader(), dot)?;
+        self.log.append(event_leaf_hash(EventId::of(stored.record()?.event)));
+        Ok(())
+    }
+
+    /// Compares what is left with what is kept.
+    fn compare(&self, check: &mut Check<'_, '_, '_>) -> Result<(), StorageError> {
+        for (family, what, records) in [
+            (Family::Final, "the certified state", &self.records),
+            (Family::Tree, "the tree over the certified state", &self.nodes.0),
+        ] {
+            let mut wrong = 0_u64;
+            for (key, record) in records {
+                wrong += u64::from(check.get(family, key)?.as_deref() != Some(record));
+            }
+            if wrong > 0 {
+                check.find(format!("{wrong} records of {what} are not what they should be"));
+            }
+        }
+        let expected = self.written + self.records.len() as u64;
+        let found = check.each(Family::Final, &[], |_, _, _| Ok(()))?;
+        if found != expected {
+            check.find(format!(
+                "there are {found} records of what is certified where {expected} should be"
+            ));
+        }
+        let parts = check.each(Family::Checkpoints, &[checkpoints::KEPT], |_, _, _| Ok(()))?;
+        if parts != 4 * u64::from(self.cuts.len()) {
+            check.find("there are records of checkpoints that do not belong there");
+        }
+        if check.each(Family::Checkpoints, &[checkpoints::TURN], |_, _, _| Ok(()))? != self.turns {
+            check.find("there are marks of new validators that do not belong there");
+        }
+        Ok(())
+    }
+}
+
+/// Folds the state of the last certified cut at once, by the replicated types.
+fn check_state(check: &mut Check<'_, '_, '_>, replay: &Replay) -> Result<(), StorageError> {
+    let Some(height) = replay.chain.height() else { return Ok(()) };
+    let folded = sound(check, height, |check| {
+        let snapshot = check.snapshot;
+        let verdicts = snapshot.judge(replay.cuts.latest(), &replay.cuts);
+        let (state, _) = snapshot.fold(replay.cuts.latest(), &verdicts)?;
+        let header = snapshot.checkpoint(height)?.map(|certified| certified.checkpoint);
+        Ok((quipu_merge::state_root(state.leaves(&verdicts.roles())), header))
+    })?;
+    if let Some((root, Some(header))) = folded
+        && root != Ok(header.state)
+    {
+        check.find(format!("checkpoint {height}: two ways of folding its state disagree"));
+    }
+    Ok(())
+}
+
+/// Makes a finding out of damage, and of what is missing.
+fn sound<'s, 'l, 'p, T>(
+    check: &mut Check<'s, 'l, 'p>,
+    height: Height,
+    read: impl FnOnce(&Check<'s, 'l, 'p>) -> Result<T, ReadError>,
+) -> Result<Option<T>, StorageError> {
+    let read = read(check).map_err(|error| match error {
+        ReadError::Storage(error) => error,
+        other => StorageError::damaged(other.to_string()),
+    });
+    check.sound(&format!("checkpoint {height}"), read)
+}
