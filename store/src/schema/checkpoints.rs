@@ -14,14 +14,6 @@ pub const TURN: u8 = b't';
 /// What the keys of validators' lines of notes begin with.
 pub const COSIGNED: u8 = b's';
 
-/// What the keys of validators' lines of notes begin with.
-pub const COSIGNED: u8 = b's';
-
-/// The lines of the note of a checkpoint.
-pub fn cosigned(height: Height) -> [u8; 9] {
-    tagged(COSIGNED, height)
-}
-
 /// The parts of a checkpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
