@@ -1,4 +1,4 @@
-//! Keys of the family `checkpoints`.
+//! Keys of checkpoints in the family `final`, whose other tags are in [`super::certified`].
 
 use quipu_merge::Height;
 
