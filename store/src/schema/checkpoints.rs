@@ -1,4 +1,4 @@
-//! Keys of the family `checkpoints`.
+//! Keys of checkpoints in the family `final`, whose other tags are in [`super::certified`].
 
 use quipu_merge::Height;
 
@@ -10,7 +10,7 @@ pub const PENDING: u8 = b'p';
 pub const DIVERGED: u8 = b'd';
 
 /// What the keys of validators' lines of notes begin with.
-pub const COSIGNED: u8 = b's';
+pub const COSIGNED: u8 = b'n';
 
 /// The lines of the note of a checkpoint.
 pub fn cosigned(height: Height) -> [u8; 9] {
