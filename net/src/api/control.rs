@@ -251,7 +251,7 @@ pub async fn control(
     app.work(move |app| {
         let operations = content.operations.iter().map(ControlOperation::parse);
         let committed = app.ledger.control(operations.collect::<Answer<_>>()?)?;
-        let out = CommittedOut::from(&committed);
+        let out = CommittedOut::new(&committed, None);
         let event = out.event.clone();
         let mut response = (StatusCode::CREATED, Json(out)).into_response();
         response.extensions_mut().insert(Written(event));

@@ -86,9 +86,6 @@ pub struct CutOut {
     heads: Vec<String>,
     /// The cut as an expression that stays the same, where its heads are few enough.
     at: Option<String>,
-    /// Only what is certified; instead of `at`.
-    #[serde(default, rename = "final")]
-    certified: bool,
 }
 
 /// What an expression for a cut stands for.
@@ -124,6 +121,9 @@ pub struct AuthorsQuery {
     after: Option<String>,
     /// How many; 100 unless given, up to 1000.
     limit: Option<usize>,
+    /// Only what is certified; instead of `at`.
+    #[serde(default, rename = "final")]
+    certified: bool,
 }
 
 /// An author.
