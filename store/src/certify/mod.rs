@@ -26,8 +26,8 @@ mod take;
 
 use quipu_merge::{Certificate, Checkpoint, CheckpointId, CutBlock, Height, ValidatorsBlock};
 
-pub use self::cosigned::is_cosigned;
 pub use self::choose::MAX_CHOSEN_EVENTS;
+pub use self::cosigned::is_cosigned;
 pub use self::derive::Base;
 pub use self::error::{AcceptError, DeriveError};
 pub use self::finality::Finality;
