@@ -12,8 +12,7 @@
 //! | `edges` | number, what refers to the block | nothing |
 //! | `state` | kind, key, member | what stands now: see [`crate::record`] |
 //! | `versions` | kind, key, member, lane, time (lists: time, lane, slot) | what stood before; every amount of a counter, every value of a list |
-//! | `checkpoints` | a tag and a height, see [`checkpoints`] | certified checkpoints |
-//! | `final` | a tag and more, see [`certified`] | the certified log, how far certified cuts go, their state |
+//! | `final` | a tag and more, see [`certified`] and [`checkpoints`] | the certified log, how far certified cuts go, their state; checkpoints |
 //! | `tree` | a tag and more, see [`tree`] | the tree over the certified state |
 
 pub mod certified;
@@ -50,9 +49,7 @@ pub enum Family {
     State,
     /// What stood before, by key.
     Versions,
-    /// Certified checkpoints.
-    Checkpoints,
-    /// What is certified.
+    /// What is certified, and checkpoints.
     Final,
     /// The tree over the certified state.
     Tree,
@@ -60,7 +57,7 @@ pub enum Family {
 
 impl Family {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 12] = [
         Self::Meta,
         Self::Events,
         Self::Ids,
@@ -71,7 +68,6 @@ impl Family {
         Self::Edges,
         Self::State,
         Self::Versions,
-        Self::Checkpoints,
         Self::Final,
         Self::Tree,
     ];
@@ -89,7 +85,6 @@ impl Family {
             Self::Edges => "edges",
             Self::State => "state",
             Self::Versions => "versions",
-            Self::Checkpoints => "checkpoints",
             Self::Final => "final",
             Self::Tree => "tree",
         }

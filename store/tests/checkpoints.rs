@@ -329,7 +329,7 @@ fn verify_finds_what_is_wrong_with_what_is_certified() {
         ("final", b"sl"),
         ("final", b"m"),
         ("tree", b"n"),
-        ("checkpoints", b"k"),
+        ("final", b"k"),
     ] {
         for change in ["gone", "changed"] {
             let dir = TempDir::new().unwrap();

@@ -216,7 +216,7 @@ fn database(store: &Path) -> DB {
 
 fn change(store: &Path, key: &[u8], value: Option<&[u8]>) {
     let db = database(store);
-    let family = db.cf_handle("checkpoints").unwrap();
+    let family = db.cf_handle("final").unwrap();
     match value {
         Some(value) => db.put_cf(family, key, value).unwrap(),
         None => db.delete_cf(family, key).unwrap(),

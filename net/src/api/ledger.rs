@@ -117,13 +117,13 @@ pub async fn cut(
 pub struct AuthorsQuery {
     /// A cut, as for `/v1/cuts`.
     at: Option<String>,
-    /// Only what is certified; instead of `at`.
-    #[serde(default, rename = "final")]
-    certified: bool,
     /// Goes on after this author.
     after: Option<String>,
     /// How many; 100 unless given, up to 1000.
     limit: Option<usize>,
+    /// Only what is certified; instead of `at`.
+    #[serde(default, rename = "final")]
+    certified: bool,
 }
 
 /// An author.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use quipu_merge::Role;
+use quipu_merge::{Height, Role};
 use quipu_net::{CertifyState, WaitError};
 use quipu_store::{Durability, Ledger, NewLedger, Options};
 
@@ -83,6 +83,28 @@ async fn one_validator_certifies_alone_also_after_a_restart() {
         assert!(height.0 > at);
         node.stop().await;
     }
+}
+
+/// Checkpoints that come in a file, say, are known to a node that nobody tells of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_store_accepts_counts_at_its_node() {
+    let stores = Stores::new();
+    let first = Arc::new(Ledger::create(stores.dir("0"), &NewLedger::default()).unwrap());
+    let other = stores.replica("1", &first, Role::Writer);
+    let node = start(&first, &[]).await;
+    is_final(&node, put(&first, "one", b"v")).await;
+    let event = put(&first, "two", b"v");
+    let height = is_final(&node, event).await;
+    let alone = start(&other, &[]).await;
+    other.merge(&first, &mut |_, _| {}).unwrap();
+    let waiting = alone.finality();
+    let waiting = tokio::spawn(async move { waiting.wait(event, None).await.unwrap() });
+    for at in (1..=height.0).map(Height) {
+        let certified = first.snapshot().unwrap().checkpoint(at).unwrap().unwrap();
+        other.accept(certified).unwrap();
+    }
+    assert_eq!(waiting.await.unwrap(), height);
+    until(|| alone.status().certification.certified == Some(height)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

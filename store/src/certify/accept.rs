@@ -65,7 +65,7 @@ impl Ledger {
             return Err(AcceptError::Full(height));
         }
         self.exclusively(|hold| {
-            hold.writer().put(&self.db, Family::Checkpoints, &checkpoints::pending(height), &bytes)
+            hold.writer().put(&self.db, Family::Final, &checkpoints::pending(height), &bytes)
         })?;
         let mut state = self.certifying.lock();
         state.chain = chain;
@@ -236,7 +236,7 @@ impl Ledger {
         | Divergence::Derived { certified, .. }) = &divergence;
         let key = checkpoints::diverged(certified.height(), certified.id().0);
         let record = records::pack_divergence(&divergence)?;
-        self.exclusively(|hold| hold.writer().put(&self.db, Family::Checkpoints, &key, &record))?;
+        self.exclusively(|hold| hold.writer().put(&self.db, Family::Final, &key, &record))?;
         self.certifying.lock().diverged.push(divergence);
         Ok(())
     }

@@ -25,7 +25,7 @@ impl Ledger {
     ) -> Result<(), StorageError> {
         let record: Vec<u8> = signatures.iter().take(MAX_VALIDATORS).flat_map(encode).collect();
         let mut batch = WriteBatch::default();
-        self.db.put(&mut batch, Family::Checkpoints, &checkpoints::cosigned(height), &record)?;
+        self.db.put(&mut batch, Family::Final, &checkpoints::cosigned(height), &record)?;
         self.db.write(batch, false)
     }
 }
@@ -37,7 +37,7 @@ impl Snapshot<'_> {
     /// The disk, the database or its content.
     pub fn cosignatures(&self, height: Height) -> Result<Vec<CheckpointSignature>, ReadError> {
         let key = checkpoints::cosigned(height);
-        let Some(record) = self.reader().get(Family::Checkpoints, &key)? else {
+        let Some(record) = self.reader().get(Family::Final, &key)? else {
             return Ok(Vec::new());
         };
         let damaged = || StorageError::damaged(format!("the lines of checkpoint {height}"));
@@ -45,6 +45,12 @@ impl Snapshot<'_> {
         let decoded = all.iter().map(decode).collect::<Option<_>>();
         Ok(decoded.filter(|_| rest.is_empty()).ok_or_else(damaged)?)
     }
+}
+
+/// Whether a record holds lines of a note.
+pub fn is_cosigned(record: &[u8]) -> bool {
+    let (all, rest) = record.as_chunks::<LEN>();
+    rest.is_empty() && all.iter().all(|lines| decode(lines).is_some())
 }
 
 fn encode(signature: &CheckpointSignature) -> Vec<u8> {

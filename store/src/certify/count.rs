@@ -31,11 +31,11 @@ impl Writer {
         }
         let height = certified.height();
         for (part, bytes) in records::parts(certified)? {
-            self.put(db, Family::Checkpoints, &checkpoints::kept(height, part), &bytes)?;
+            self.put(db, Family::Final, &checkpoints::kept(height, part), &bytes)?;
         }
-        self.delete(db, Family::Checkpoints, &checkpoints::pending(height))?;
+        self.delete(db, Family::Final, &checkpoints::pending(height))?;
         if certified.validators.keys() != self.finality.chain.validators() {
-            self.put(db, Family::Checkpoints, &checkpoints::turn(height), &[])?;
+            self.put(db, Family::Final, &checkpoints::turn(height), &[])?;
         }
         self.drop_old_trees(db, height.0.saturating_sub(KEPT_TREES - 1))?;
 

@@ -1,8 +1,8 @@
 //! Certified checkpoints: deriving them, keeping them, and what they make final.
 //!
 //! What is certified is final, so it is folded once: `final` holds the certified log, the state of
-//! the last certified cut by key, and how far each cut goes on each lane; `tree` the nodes over that
-//! state; `checkpoints` the chain itself.
+//! the last certified cut by key, how far each cut goes on each lane, and the chain of checkpoints; `tree`
+//! the nodes over that state.
 
 mod accept;
 mod choose;
@@ -27,6 +27,7 @@ mod take;
 use quipu_merge::{Certificate, Checkpoint, CheckpointId, CutBlock, Height, ValidatorsBlock};
 
 pub use self::choose::MAX_CHOSEN_EVENTS;
+pub use self::cosigned::is_cosigned;
 pub use self::derive::Base;
 pub use self::error::{AcceptError, DeriveError};
 pub use self::finality::Finality;

@@ -85,7 +85,7 @@ impl Certifying {
     pub fn load(reader: Reader<'_>, chain: Chain) -> Result<Self, StorageError> {
         let mut state =
             State { chain, pending: BTreeMap::new(), bytes: 0, diverged: Vec::new(), lacks: None };
-        let mut walk = reader.walk(Family::Checkpoints, &[checkpoints::PENDING])?;
+        let mut walk = reader.walk(Family::Final, &[checkpoints::PENDING])?;
         walk.first()?;
         while let Some((_, record)) = walk.item() {
             let certified = records::unpack(record)?;
@@ -96,7 +96,7 @@ impl Certifying {
             state.insert(certified, record.len());
             walk.next()?;
         }
-        let mut walk = reader.walk(Family::Checkpoints, &[checkpoints::DIVERGED])?;
+        let mut walk = reader.walk(Family::Final, &[checkpoints::DIVERGED])?;
         walk.first()?;
         while let Some((_, record)) = walk.item() {
             state.diverged.push(records::unpack_divergence(record)?);

@@ -174,7 +174,7 @@ impl Snapshot<'_> {
     fn turns(&self, after: Height, to: Height) -> Result<BTreeSet<Height>, StorageError> {
         let damaged = || StorageError::damaged("the mark of new validators");
         let mut turns = BTreeSet::new();
-        let mut walk = self.reader().walk(Family::Checkpoints, &[checkpoints::TURN])?;
+        let mut walk = self.reader().walk(Family::Final, &[checkpoints::TURN])?;
         walk.seek(&checkpoints::turn(Height(after.0.saturating_add(1))))?;
         while let Some((key, _)) = walk.item() {
             let height = checkpoints::parse_height(key).ok_or_else(damaged)?;

@@ -56,7 +56,7 @@ impl<'l> Snapshot<'l> {
         from: Height,
         mut visit: impl FnMut(&Checkpoint) -> bool,
     ) -> Result<(), ReadError> {
-        let mut walk = self.reader().walk(Family::Checkpoints, &[checkpoints::KEPT])?;
+        let mut walk = self.reader().walk(Family::Final, &[checkpoints::KEPT])?;
         let mut next = from.max(Height::FIRST);
         // The other parts of a checkpoint, which may be long, are passed over.
         loop {

@@ -14,7 +14,7 @@ pub use crate::schema::checkpoints::Part;
 
 /// The last height that counts.
 pub fn last_height(reader: Reader<'_>) -> Result<Option<Height>, StorageError> {
-    let mut walk = reader.walk(Family::Checkpoints, &[checkpoints::KEPT])?;
+    let mut walk = reader.walk(Family::Final, &[checkpoints::KEPT])?;
     walk.last()?;
     let damaged = || StorageError::damaged("the key of a checkpoint");
     walk.item().map(|(key, _)| checkpoints::parse_height(key).ok_or_else(damaged)).transpose()
@@ -43,7 +43,7 @@ pub fn find<T>(
     part: Part,
     decode: impl FnOnce(&[u8]) -> Result<T, Malformed>,
 ) -> Result<Option<T>, StorageError> {
-    let Some(bytes) = reader.get(Family::Checkpoints, &checkpoints::kept(height, part))? else {
+    let Some(bytes) = reader.get(Family::Final, &checkpoints::kept(height, part))? else {
         return Ok(None);
     };
     let damaged = |why| StorageError::damaged(format!("checkpoint {height}: {why}"));
@@ -52,7 +52,7 @@ pub fn find<T>(
 
 /// A part of a checkpoint that counts, as it is.
 pub fn bytes(reader: Reader<'_>, height: Height, part: Part) -> Result<Vec<u8>, StorageError> {
-    let found = reader.get(Family::Checkpoints, &checkpoints::kept(height, part))?;
+    let found = reader.get(Family::Final, &checkpoints::kept(height, part))?;
     let missing = || StorageError::damaged(format!("a part of checkpoint {height} is missing"));
     Ok(found.ok_or_else(missing)?.to_vec())
 }

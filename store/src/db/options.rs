@@ -64,7 +64,7 @@ pub fn family_options(family: Family, cache: &Cache, tuning: Tuning) -> Options 
         Family::Blocks => blocks.set_block_size(256 * 1024),
         // Looked up by key, and walked over by index.
         Family::Final => blocks.set_bloom_filter(10.0, false),
-        Family::Meta | Family::Versions | Family::Edges | Family::Checkpoints => {}
+        Family::Meta | Family::Versions | Family::Edges => {}
     }
     match family {
         // Digests do not compress.

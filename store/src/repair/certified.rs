@@ -18,11 +18,11 @@ pub fn offer(salvage: &Salvage, ledger: &Ledger) -> Result<(), StorageError> {
         next = height.next();
     }
     let mut aside = Vec::new();
-    salvage.visit(Family::Checkpoints, &[checkpoints::PENDING], |_, record| {
+    salvage.visit(Family::Final, &[checkpoints::PENDING], |_, record| {
         aside.extend(records::unpack(record));
         Ok::<_, StorageError>(())
     })?;
-    salvage.visit(Family::Checkpoints, &[checkpoints::DIVERGED], |_, record| {
+    salvage.visit(Family::Final, &[checkpoints::DIVERGED], |_, record| {
         aside.extend(records::unpack_divergence(record).map(|divergence| match divergence {
             Divergence::Certificates { other, .. } => *other,
             Divergence::Derived { certified, .. } => *certified,
@@ -35,7 +35,7 @@ pub fn offer(salvage: &Salvage, ledger: &Ledger) -> Result<(), StorageError> {
 /// The last height of which something is there.
 pub fn last_height(salvage: &Salvage) -> Result<Option<Height>, StorageError> {
     let mut last = None;
-    salvage.visit(Family::Checkpoints, &[checkpoints::KEPT], |key, _| {
+    salvage.visit(Family::Final, &[checkpoints::KEPT], |key, _| {
         last = last.max(checkpoints::parse_height(key));
         Ok::<_, StorageError>(())
     })?;
@@ -51,7 +51,7 @@ fn accept(ledger: &Ledger, certified: CertifiedCheckpoint) -> Result<(), Storage
 }
 
 fn read(salvage: &Salvage, height: Height) -> Option<CertifiedCheckpoint> {
-    let part = |part| salvage.get(Family::Checkpoints, &checkpoints::kept(height, part));
+    let part = |part| salvage.get(Family::Final, &checkpoints::kept(height, part));
     Some(CertifiedCheckpoint {
         checkpoint: Checkpoint::decode(&part(Part::Header)?).ok()?,
         certificate: Certificate::decode(&part(Part::Certificate)?).ok()?,

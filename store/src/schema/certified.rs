@@ -1,4 +1,4 @@
-//! Keys of the family `final`.
+//! Keys of the family `final`, those of checkpoints aside.
 
 use quipu_merge::{AuthorKey, Dot};
 

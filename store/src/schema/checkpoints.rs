@@ -1,4 +1,4 @@
-//! Keys of the family `checkpoints`.
+//! Keys of checkpoints in the family `final`, whose other tags are in [`super::certified`].
 
 use quipu_merge::Height;
 
@@ -12,15 +12,7 @@ pub const DIVERGED: u8 = b'd';
 /// that certified them. Every proof leads through these.
 pub const TURN: u8 = b't';
 /// What the keys of validators' lines of notes begin with.
-pub const COSIGNED: u8 = b's';
-
-/// What the keys of validators' lines of notes begin with.
-pub const COSIGNED: u8 = b's';
-
-/// The lines of the note of a checkpoint.
-pub fn cosigned(height: Height) -> [u8; 9] {
-    tagged(COSIGNED, height)
-}
+pub const COSIGNED: u8 = b'n';
 
 /// The parts of a checkpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,8 +13,9 @@ use quipu_store::{Ledger, NewLedger, Options, Pin, PruneOptions, Value, VerifyRe
 use rocksdb::{ColumnFamilyDescriptor, DB, IteratorMode};
 use tempfile::TempDir;
 
-const FAMILIES: [&str; 10] = [
-    "meta", "events", "ids", "order", "openings", "blocks", "digests", "edges", "state", "versions",
+const FAMILIES: [&str; 12] = [
+    "meta", "events", "ids", "order", "openings", "blocks", "digests", "edges", "state",
+    "versions", "final", "tree",
 ];
 
 pub fn verify(ledger: &Ledger) -> VerifyReport {

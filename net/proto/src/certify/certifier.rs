@@ -149,6 +149,14 @@ impl Certifier {
                 self.reports.hold(heads);
                 self.look_again(now);
             }
+            CertifyInput::Counted(certified) => {
+                if self.stopped.is_none()
+                    && certified.parts.checkpoint().height == self.height()
+                    && let Ok(chain) = self.continued(&certified)
+                {
+                    self.keep(*certified, chain);
+                }
+            }
             CertifyInput::Vouched => {
                 if std::mem::take(&mut self.recall.lost) {
                     self.append(What::Opened(true));

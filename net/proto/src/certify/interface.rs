@@ -126,6 +126,9 @@ pub enum CertifyInput {
     /// These are the events now that no other follows, of what is held here, at most
     /// [`MAX_REPORTED_HEADS`](super::MAX_REPORTED_HEADS) of them.
     Heads(Vec<EventId>),
+    /// A checkpoint counts at the store that has come another way: in a file, say. Where it is not the
+    /// next, it is passed over.
+    Counted(Box<Certified>),
     /// Somebody who answers for it says that this key has signed nothing but what the log holds.
     Vouched,
     /// It is later.

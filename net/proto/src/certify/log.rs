@@ -95,7 +95,6 @@ pub struct Mark {
 }
 
 impl Mark {
-<<<<<<< HEAD
     /// Writes it.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
@@ -109,10 +108,7 @@ impl Mark {
         minicbor::decode(bytes).ok()
     }
 
-    /// The mark that this entry leaves, where it is of something that `me` has signed.
-=======
     /// The mark that this entry leaves, where it is of something that `me` has signed, or may.
->>>>>>> certify
     pub fn of(entry: &Entry, me: AuthorKey) -> Option<Self> {
         let height = entry.height;
         match &entry.what {

@@ -122,9 +122,23 @@ impl Driver {
             CertifyReport::Done(ticket, answer) => {
                 self.handle(CertifyInput::Done(ticket, answer), now);
             }
+            CertifyReport::Counted(certified) => {
+                self.handle(CertifyInput::Counted(certified), now);
+            }
             CertifyReport::Durable(entry) => self.handle(CertifyInput::Durable(entry), now),
             CertifyReport::Broken(why) => self.broken = Some(why),
             CertifyReport::Evidence(count) => self.evidence = count,
+        }
+    }
+
+    /// Looks whether the store has let a checkpoint count that has come another way.
+    pub fn look(&self) {
+        let next = self
+            .certifier
+            .tip()
+            .map_or(Some(Height::FIRST), |tip| tip.parts.checkpoint().height.next());
+        if let Some(next) = next {
+            self.threads.start_task(Doing::Look(next));
         }
     }
 
@@ -222,6 +236,7 @@ impl Driver {
                     let certifiers = self.certifier.certifiers().to_vec();
                     self.cosigning.certified(note(&certified), certifiers, [], now);
                     self.wishes.push_back(Wish::Certified(height));
+                    self.look();
                 }
                 CertifyOutput::Evidence(evidence) => {
                     let (validator, height) = (evidence.validator(), evidence.height());

@@ -14,19 +14,24 @@ use crate::node::core::Core;
 const SINCE: Version = Version { major: 1, minor: 2 };
 /// How often it is looked what is held here, while that changes.
 const HEADS_EVERY: Duration = Duration::from_millis(50);
+/// How often it is looked whether checkpoints have come another way: in files.
+const STORE_EVERY: Duration = Duration::from_secs(1);
 /// It is not told oftener that it is later.
 const PAUSE: Duration = Duration::from_millis(2);
 
 /// When it was looked what is held here, and whether that may have changed since.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Held {
     looked: Instant,
     changed: bool,
+    /// When it was looked what counts at the store.
+    looked_at_store: Instant,
 }
 
 impl Default for Held {
     fn default() -> Self {
-        Self { looked: Instant::now(), changed: true }
+        let now = Instant::now();
+        Self { looked: now, changed: true, looked_at_store: now }
     }
 }
 
@@ -65,11 +70,15 @@ impl Core {
     pub(in crate::node) fn look_at_certification(&mut self) {
         let Some(driver) = &self.certification else { return };
         let now = Instant::now();
+        if now.duration_since(self.held.looked_at_store) >= STORE_EVERY {
+            self.held.looked_at_store = now;
+            driver.look();
+        }
         if driver.next().is_some_and(|next| self.clock.instant(next) <= now) {
             self.certify(CertifyInput::Tick);
         }
         if self.held.changed && now.duration_since(self.held.looked) >= HEADS_EVERY {
-            self.held = Held { looked: now, changed: false };
+            self.held = Held { looked: now, changed: false, ..self.held };
             self.certify(CertifyInput::Heads(self.ledger.heads(MAX_REPORTED_HEADS)));
         }
     }

@@ -23,6 +23,12 @@ pub fn run(shared: &Shared, doing: &Receiver<Doing>, mut evidence: usize) {
                 let (ticket, answer) = answer(&shared.ledger, task);
                 shared.report(CertifyReport::Done(ticket, answer));
             }
+            Doing::Look(height) => match read(&shared.ledger, height, 1, usize::MAX) {
+                Ok(some) => some
+                    .into_iter()
+                    .for_each(|one| shared.report(CertifyReport::Counted(Box::new(one)))),
+                Err(error) => tracing::error!(%error, "a checkpoint cannot be read"),
+            },
             Doing::Evidence(piece) => {
                 if keep_evidence(&shared.ledger, &piece) {
                     evidence += 1;

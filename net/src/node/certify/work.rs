@@ -6,7 +6,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 
 use quipu_merge::{CheckpointSignature, Height};
-use quipu_proto::{CertifyAnswer, CertifyTask, Divergence, Evidence, Mark, Ticket};
+use quipu_proto::{Certified, CertifyAnswer, CertifyTask, Divergence, Evidence, Mark, Ticket};
 use quipu_store::{Ledger, ReadError, StorageError, VoteLog};
 
 use super::{log, tasks};
@@ -21,6 +21,8 @@ pub enum CertifyReport {
     Durable(u64),
     /// What has been signed cannot be logged any more.
     Broken(String),
+    /// A checkpoint counts, whoever has brought it.
+    Counted(Box<Certified>),
     /// So many pieces of evidence are kept.
     Evidence(usize),
 }
@@ -28,6 +30,8 @@ pub enum CertifyReport {
 /// Something to be done about checkpoints.
 pub enum Doing {
     Task(CertifyTask),
+    /// Tell of the checkpoint of this height if it counts.
+    Look(Height),
     Evidence(Box<Evidence>),
     Diverged(Box<Divergence>),
     Cosigned(Height, Vec<CheckpointSignature>),
