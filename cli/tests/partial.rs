@@ -160,7 +160,8 @@ fn blocks_and_conflicting_values_that_were_left_out_come_when_they_are_read() {
     assert_eq!(shown["ops"][0]["size"], 3 << 20);
     assert_eq!(s.on("b", &["status", "--json"]).json()["missing_values"], 3);
 
-    let link = |key| s.on("b", &["log", key, "--json"]).json()["ops"][0]["value"]["/"].clone();
+    let link =
+        |key| s.on("b", &["log", "--key", key, "--json"]).json()["ops"][0]["value"]["/"].clone();
     let block = |store: &str, key, range| {
         let path = format!("/v1/blocks/{}", link(key).as_str().unwrap());
         get(&s.path(store).join("api.socket"), &path, range)

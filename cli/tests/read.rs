@@ -35,10 +35,11 @@ fn the_json_of_an_event_is_the_same_to_the_byte() {
         r#"{"op":"add","key":"s","member":{"/":{"bytes":"/w"}}}"#,
     ]
     .map(|line| format!("{line}\n"));
-    let event = s.feed(&["--store", "a", "put", "--batch", "-"], batch.concat().as_bytes()).ok();
-    let event = event.trim();
-    let printed = s.a(&["show", event, "--json"]).ok();
+    s.feed(&["--store", "a", "put", "--batch", "-"], batch.concat().as_bytes()).ok();
+    let printed = s.a(&["log", "-n", "1", "--json"]).ok();
     let json: Value = serde_json::from_str(&printed).unwrap();
+    let event = text(&json, "event");
+    assert_eq!(s.a(&["show", event, "--json"]).ok(), printed);
     let [author, time, micros, prev] = ["author", "time", "micros", "prev"].map(|name| &json[name]);
     let ops = batch.map(|line| line.trim().to_owned()).join(",");
     let about = format!(
