@@ -14,8 +14,8 @@ use super::app::App;
 use super::input::{Params, Part, page};
 use super::limits::MAX_PAGE;
 use super::problem::{self, Answer, Problem};
-use super::shown::time;
 use crate::node::{CertificationStatus, evidence};
+use crate::shown::rfc3339;
 
 /// A page of checkpoints.
 #[derive(Deserialize, IntoParams)]
@@ -62,7 +62,7 @@ impl CheckpointOut {
             state: HEXLOWER.encode(&checkpoint.state),
             cut: checkpoint.cut.to_string(),
             validators: checkpoint.validators.to_string(),
-            time: time(checkpoint.time),
+            time: rfc3339(checkpoint.time),
         }
     }
 }
