@@ -73,7 +73,7 @@ pub struct At {
     #[arg(long, value_name = "CUT")]
     pub at: Option<CutExpression>,
     /// Read what is certified: as of the last checkpoint.
-    #[arg(long = "final", conflicts_with = "at")]
+    #[arg(id = "final", long = "final", conflicts_with = "at")]
     pub certified: bool,
 }
 

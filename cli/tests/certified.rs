@@ -48,6 +48,10 @@ fn what_is_final_is_read() {
     let shown = s.a(&["checkpoint", "show", "2", "--json"]).json();
     assert_eq!((&dump["state_root"], &dump["events"]), (&shown["state"], &shown["size"]));
     assert_eq!(shown["checkpoint"], ids[1]);
+    // With other certified cuts, it is another question.
+    let cut = format!("{}+{}", events[0], events[2]);
+    let other = s.a(&["dump", "--json", "--final", "--certified", &cut]).json();
+    assert_eq!(other["state_root"], dump["state_root"]);
     let roles = s.a(&["member", "list", "--final", "--json"]).lines();
     assert_eq!(roles.len(), 5);
     s.refused(2, &["get", "a", "--final", "--at", "checkpoint:1"]);
