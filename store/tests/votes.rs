@@ -60,7 +60,7 @@ fn what_is_appended_is_kept_until_it_is_trimmed() {
     let rest = Votes::Kept(vec![b"cc".to_vec(), b"d".to_vec()]);
     assert_eq!((votes, mark), (rest, Some(b"later".to_vec())));
     log.trim(Height(9)).unwrap();
-    assert!(log.is_empty() && log.len() == 0);
+    assert!(log.is_empty());
     assert_eq!(open(&ledger).1, Votes::Kept(Vec::new()));
     assert_eq!(ledger.verify(&mut |_, _| {}).unwrap().findings, []);
 }

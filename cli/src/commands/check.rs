@@ -9,6 +9,8 @@ use quipu_merge::{
     Proof, Proven, Shown, Trust,
 };
 
+use quipu_net::rfc3339;
+
 use crate::amount::count;
 use crate::context::Context;
 use crate::exit::Failure;
@@ -80,7 +82,7 @@ fn print(proven: &Proven, out: &mut Output) -> Result<(), Failure> {
             out.line(format_args!("event       {}", out.paint(Look::Id, event)))?;
             out.line(format_args!("author      {}", out.paint(Look::Author, author)))?;
             out.line(format_args!("seq         {seq}"))?;
-            out.line(format_args!("written     {}", shown::time(*time)))?;
+            out.line(format_args!("written     {}", rfc3339(*time)))?;
             out.line(format_args!("in the log  as number {index}"))?;
         }
         Fact::Key(facts) => key(facts, out)?,
@@ -95,7 +97,7 @@ fn print(proven: &Proven, out: &mut Output) -> Result<(), Failure> {
 fn checkpoint(what: &str, facts: &CheckpointFacts, out: &mut Output) -> Result<(), Failure> {
     let CheckpointFacts { checkpoint, height, size, time } = facts;
     let (id, events) = (out.paint(Look::Id, checkpoint), count(size, "event"));
-    let time = shown::time(Micros(time.0));
+    let time = rfc3339(Micros(time.0));
     Ok(out.line(format_args!("{what}{height} {id}, {events}, up to {time}"))?)
 }
 

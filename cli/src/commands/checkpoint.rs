@@ -1,6 +1,7 @@
 //! `quipu checkpoint`
 
 use quipu_merge::{AuthorKey, Checkpoint, CheckpointId, Height};
+use quipu_net::rfc3339;
 use quipu_store::{CertifiedCheckpoint, CutError, ReadError, Snapshot, StorageError};
 use serde::Serialize;
 
@@ -73,7 +74,7 @@ impl CheckpointJson {
             checkpoint: id.to_string(),
             prev: checkpoint.prev.map(|prev| prev.to_string()),
             size: checkpoint.size,
-            time: shown::time(checkpoint.time),
+            time: rfc3339(checkpoint.time),
             micros: checkpoint.time.0,
             root: shown::hex(&checkpoint.root),
             state: shown::hex(&checkpoint.state),
@@ -172,7 +173,7 @@ fn print(checkpoint: &Checkpoint, out: &mut Output) -> Result<(), Failure> {
     }
     let events = count(checkpoint.size, "event");
     let height = format!("{:>6}", checkpoint.height);
-    let (id, time) = (out.paint(Look::Id, id), out.paint(Look::Time, shown::time(checkpoint.time)));
+    let (id, time) = (out.paint(Look::Id, id), out.paint(Look::Time, rfc3339(checkpoint.time)));
     Ok(out.line(format_args!("{height} {id} {time} {events}"))?)
 }
 
@@ -205,7 +206,7 @@ fn show(snapshot: &Snapshot<'_>, height: Height, out: &mut Output) -> Result<(),
     if let Some(prev) = checkpoint.prev {
         out.line(format_args!("prev        {prev}"))?;
     }
-    out.line(format_args!("time        {}", shown::time(checkpoint.time)))?;
+    out.line(format_args!("time        {}", rfc3339(checkpoint.time)))?;
     out.line(format_args!("events      {}", checkpoint.size))?;
     for head in cut.heads() {
         out.line(format_args!("head        {head}"))?;

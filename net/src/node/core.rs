@@ -123,13 +123,9 @@ impl Core {
     ) -> Result<Self, StartError> {
         let allowed = Arc::new(Allowed::default());
         let (me, id) = (key.author(), ledger.id());
-        let joined = options.join.iter().filter(|peer| peer.key != me);
-        joined.for_each(|peer| book.keep_at(peer));
+        options.join.iter().filter(|peer| peer.key != me).for_each(|peer| book.keep_at(peer));
         allowed.list(book.kept());
-        let admission = {
-            let (allowed, accept) = (allowed.clone(), options.accept);
-            Arc::new(move |key| accept && key != me && allowed.admits(key))
-        };
+        let admission = admission(&allowed, me, options.accept);
         let endpoint = Endpoint::bind(options.listen, key, admission, options.limits.clone())?;
         let refusals = endpoint.refusals();
         let (reports, reported) = mpsc::channel(MAX_WAITING);
@@ -151,9 +147,8 @@ impl Core {
         };
         let (work, frontier, begin) = blocking(started).await?;
         let clock = Clock::start();
-        let certification = begin
-            .map(|begin| Driver::start(begin, options.interval, certify_reports, clock.now()))
-            .transpose()?;
+        let drive = |begin| Driver::start(begin, options.interval, certify_reports, clock.now());
+        let certification = begin.map(drive).transpose()?;
         let (arrivals, arrived) = mpsc::channel(MAX_WAITING);
         status.send_replace(NodeStatus::new(me, endpoint.local_addr()));
         let config = Config { quota: options.quota, ..Config::new(me, id) };
@@ -253,7 +248,7 @@ impl Core {
         let (work, certification) = (self.work, self.certification);
         let _ = blocking(move || {
             work.stop();
-            certification.map(Driver::stop);
+            certification.into_iter().for_each(Driver::stop);
             Ok::<_, std::convert::Infallible>(())
         })
         .await;
@@ -386,6 +381,12 @@ impl Core {
             read.is_ok().then_some(frontier)
         });
     }
+}
+
+/// Whom the endpoint lets in: not itself, and nobody where the node accepts no connections.
+fn admission(allowed: &Arc<Allowed>, me: AuthorKey, accept: bool) -> crate::Admission {
+    let allowed = allowed.clone();
+    Arc::new(move |key| accept && key != me && allowed.admits(key))
 }
 
 pub(super) fn locked(book: &Mutex<PeerBook>) -> MutexGuard<'_, PeerBook> {

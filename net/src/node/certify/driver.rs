@@ -24,7 +24,7 @@ use crate::node::work::Reports;
 /// What certification wants of the rest of the node.
 pub enum Wish {
     /// A message is to be sent to those of these peers that are there.
-    Send(Vec<AuthorKey>, CertifyMessage),
+    Send(Vec<AuthorKey>, Box<CertifyMessage>),
     /// A peer has done what an honest one does not do.
     Misbehaved(AuthorKey, Misbehaviour),
     /// The checkpoint of this height counts.
@@ -194,7 +194,7 @@ impl Driver {
         while let Some(output) = self.cosigning.output() {
             match output {
                 CosignOutput::Send(to, message) => {
-                    self.wishes.push_back(Wish::Send(to, message));
+                    self.wishes.push_back(Wish::Send(to, Box::new(message)));
                 }
                 CosignOutput::Sign(note) => {
                     let seconds = clock::wall().0 / 1_000_000;
@@ -217,7 +217,7 @@ impl Driver {
         while let Some(output) = self.certifier.output() {
             match output {
                 CertifyOutput::Send(to, message) => {
-                    self.wishes.push_back(Wish::Send(to, message));
+                    self.wishes.push_back(Wish::Send(to, Box::new(message)));
                 }
                 CertifyOutput::Append { entry, height, bytes, mark } => {
                     self.threads.log(Logging::Append { entry, height, bytes, mark });
