@@ -1,19 +1,15 @@
 //! Certified checkpoints of a store that one test alone certifies.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test that panics has done its work"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that panics has done its work")]
 
+use std::fs::File;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ed25519_dalek::SigningKey;
 use quipu_merge::{
-    AuthorKey, Body, BodyId, Certificate, Checkpoint, Cut, CutBlock, CutExpression, Event, EventId,
-    Height, History, Key, LeafKind, LogTree, Micros, Operation, Round, Seq, Shown, SignedEvent,
-    ValidatorsBlock, Vote, VoteType, event_leaf_hash,
+    AuthorKey, Body, BodyId, CarWriter, Certificate, Checkpoint, Cut, CutBlock, CutExpression,
+    Event, EventId, Height, History, Key, LeafKind, LogTree, Micros, Operation, Round, Seq, Shown,
+    SignedEvent, ValidatorsBlock, Vote, VoteType, event_leaf_hash,
 };
 use quipu_store::{
     AcceptError, Acceptance, CertifiedCheckpoint, Derivation, DeriveError, Durability, Incoming,
@@ -158,6 +154,16 @@ fn incoming((event, body): &(SignedEvent, Vec<u8>)) -> Incoming {
     Incoming { event, body, openings: Vec::new() }
 }
 
+/// A file of one event.
+fn file_of(dir: &TempDir, (event, body): &(SignedEvent, Vec<u8>)) -> File {
+    let path = dir.path().join("file");
+    let mut car = CarWriter::new(File::create(&path).unwrap(), &[event.id().block()]).unwrap();
+    car.block(event.id().block(), event.bytes()).unwrap();
+    car.block(event.event().body.block(), body).unwrap();
+    car.finish().unwrap();
+    File::open(path).unwrap()
+}
+
 /// The first checkpoint over all of a history, as the reference in memory has it.
 fn first_checkpoint(history: &History) -> CertifiedCheckpoint {
     let all = [Cut::Everything];
@@ -214,25 +220,8 @@ fn certified_events_need_not_wait_for_their_time() {
     // The events come before the certificate, after it, or in parts.
     for early in 0..=events.len() {
         let dir = TempDir::new().unwrap();
-        let file = |name: &str, blocks: &[(SignedEvent, Vec<u8>)]| {
-            let mut car = quipu_merge::CarWriter::new(
-                std::fs::File::create(dir.path().join(name)).unwrap(),
-                &[blocks[0].0.id().block()],
-            )
-            .unwrap();
-            for (event, body) in blocks {
-                car.block(event.id().block(), event.bytes()).unwrap();
-                car.block(event.event().body.block(), body).unwrap();
-            }
-            car.finish().unwrap();
-            std::fs::File::open(dir.path().join(name)).unwrap()
-        };
         let (ledger, _) = options()
-            .clone_file(
-                dir.path().join("store"),
-                file("g", std::slice::from_ref(&first)),
-                &mut |_, _| {},
-            )
+            .clone_file(dir.path().join("store"), file_of(&dir, &first), &mut |_, _| {})
             .unwrap();
         let admit = |events: &[(SignedEvent, Vec<u8>)]| {
             ledger.admit(events.iter().map(incoming).collect()).unwrap().outcomes

@@ -342,7 +342,7 @@ fn what_is_derived_otherwise_does_not_count_and_neither_does_what_follows() {
     }
     let derived = Some(Box::new(chain[0].checkpoint.clone()));
     let first = Divergence::Derived { certified: Box::new(wrong.clone()), derived };
-    assert_eq!(ledger.certification().diverged, [first.clone()]);
+    assert_eq!(ledger.certification().diverged, std::slice::from_ref(&first));
     // Whoever signed both: the first is kept.
     assert_eq!(ledger.accept(chain[0].clone()).unwrap(), Acceptance::Diverged);
     let other = Box::new(chain[0].clone());

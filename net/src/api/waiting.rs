@@ -26,7 +26,6 @@ enum Until {
 
 /// What is waited for before there is an answer.
 #[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct WaitQuery {
     /// `final`: until what is written is certified. Without it, until it is on the disk of this node.
