@@ -32,14 +32,17 @@ fn a_merge_brings_both_to_one_state() {
     let report = s.a(&["merge", "b", "--json"]).json();
     let all = [
         "adopted",
+        "diverged",
         "dropped",
         "dry_run",
         "known_events",
+        "new_checkpoints",
         "new_conflicts",
         "new_events",
         "new_forks",
         "new_values",
         "new_void",
+        "pending_checkpoints",
         "refused",
         "waiting",
     ];
@@ -108,7 +111,8 @@ fn resolve_takes_long_values() {
 fn files_carry_everything() {
     let s = diverged();
     let report = s.on("b", &["export", "b.car", "--json"]).json();
-    assert_eq!(fields(&report), ["blocks", "bytes", "events", "file"]);
+    let all = ["blocks", "bytes", "checkpoints", "events", "file", "left_out_checkpoints"];
+    assert_eq!(fields(&report), all);
     assert_eq!(report["events"], 5);
     assert_eq!(report["bytes"], std::fs::metadata(s.path("b.car")).unwrap().len());
     assert_eq!(s.a(&["import", "b.car", "--dry-run", "--json"]).json()["new_events"], 2);

@@ -256,6 +256,7 @@ fn status_is_an_overview() {
     let status = s.a(&["status", "--json"]).json();
     let all = [
         "authors",
+        "certification",
         "conflicts",
         "copied",
         "daemon",

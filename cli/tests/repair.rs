@@ -53,6 +53,7 @@ fn a_damaged_store_is_repaired_as_the_hint_says() {
         "kept",
         "left_behind",
         "loss",
+        "lost_checkpoints",
         "lost_events",
         "lost_pins",
         "lost_values",

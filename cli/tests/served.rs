@@ -21,7 +21,7 @@ fn outcome(args: &[&str], ran: Ran) -> Outcome {
 
 /// A store with some of everything in it.
 fn full() -> Scratch {
-    let s = Scratch::with_store();
+    let s = Scratch::without_validators();
     s.a(&["put", "sign/colour", "green"]).ok();
     s.a(&["put", "sign/colour", "red"]).ok();
     s.a(&["put", "sign/size", "tall\u{1b}[31m"]).ok();
@@ -150,6 +150,15 @@ const READING: &[&[&str]] = &[
     &["help", "serve"],
     &["--version"],
     &["init", "a"],
+    &["validators"],
+    &["validators", "--json"],
+    &["checkpoint", "list"],
+    &["checkpoint", "show", "1"],
+    &["checkpoint", "verify"],
+    &["get", "k", "--final"],
+    &["prove", "key", "k"],
+    &["prove", "event", "zzzz", "-o", "proof"],
+    &["check", "nowhere", "--genesis", "bafy"],
     &["restore", "nowhere", "new"],
     &["completions", "bash"],
     &["man"],
@@ -289,7 +298,7 @@ fn write_all(s: &Scratch) -> Vec<Outcome> {
 
 #[test]
 fn writing_says_the_same() {
-    let (without, with) = (Scratch::with_store(), Scratch::with_store());
+    let (without, with) = (Scratch::without_validators(), Scratch::without_validators());
     let before = write_all(&without);
     let daemon = with.serve("a");
     let after = write_all(&with);

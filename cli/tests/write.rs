@@ -58,7 +58,8 @@ fn put_refuses() {
 fn an_event_prints_in_full_as_json() {
     let s = Scratch::with_store();
     let event = s.a(&["put", "k", "v", "--json"]).json();
-    let all = ["author", "event", "micros", "ops", "parents", "prev", "seq", "time", "void"];
+    let all =
+        ["author", "certified", "event", "micros", "ops", "parents", "prev", "seq", "time", "void"];
     assert_eq!(fields(&event), all);
     assert_eq!(event["ops"], json!([{"op": "put", "key": "k", "value": "v"}]));
     assert_eq!((&event["seq"], &event["parents"]), (&json!(2), &json!([])));

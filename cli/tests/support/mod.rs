@@ -41,6 +41,14 @@ impl Scratch {
         scratch
     }
 
+    /// The same, of a ledger that nobody certifies: what it prints does not depend on whether a
+    /// daemon runs.
+    pub fn without_validators() -> Self {
+        let scratch = Self::new();
+        scratch.ok(&["init", "a", "--name", "test", "--no-validators"]);
+        scratch
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
