@@ -41,10 +41,11 @@ build: deps ## Build the binary `quipu`
 test: deps ## Run every test
 	$(ROCKSDB) $(CARGO) test $(SELECT)
 
-demo: build ## Replicas of real data diverge, merge, travel in time, fork, recover; real trees are stored and restored; three daemons are cut off from each other and heal
+demo: build ## Replicas of real data diverge, merge, travel in time, fork, recover; real trees are stored and restored; three daemons are cut off from each other and heal; four certify, and a stranger checks a proof
 	demo/run.sh "$(QUIPU)"
 	demo/sources.sh "$(QUIPU)"
 	demo/nodes.sh "$(QUIPU)"
+	demo/checkpoints.sh "$(QUIPU)"
 
 bench: build ## Run the benchmarks; each prints its ratio to a baseline measured in the same run
 	$(ROCKSDB) $(CARGO) bench --locked --workspace --benches

@@ -2,28 +2,8 @@
 # Three daemons that keep one record: they find each other, replicate live, are cut off from each other,
 # go on writing on both sides, and end with one state. The cut is real where the system lets us: the third
 # daemon then runs in a network namespace of its own.
-source "$(dirname "$0")/begin.sh"
-cd "$work"
+source "$(dirname "$0")/daemons.sh"
 
-declare -A pid
-stop() { kill "${pid[$1]}"; wait "${pid[$1]}"; unset "pid[$1]"; }
-end() { for who in "${!pid[@]}"; do kill -9 "${pid[$who]}" 2>/dev/null || true; done; rm -rf "$work"; }
-trap end EXIT
-# serve WHO [WRAPPER…] -- OPTIONS…
-serve() {
-    local who=$1 wrapper=()
-    shift
-    while [[ $1 != -- ]]; do wrapper+=("$1"); shift; done
-    shift
-    printf '%s$ quipu --store %s serve %s &%s\n' "$dim" "$who" "$*" "$plain"
-    "${wrapper[@]}" "$quipu" --store "$who" serve "$@" >"$who.out" 2>"$who.log" &
-    pid[$who]=$!
-    for _ in $(seq 100); do
-        ! grep -q ready "$who.out" || return 0
-        sleep 0.1
-    done
-    fail "$who is not ready: $(tail -n 3 "$who.log")"
-}
 state() { "$quipu" --store "$1" dump --json | sha256sum | cut -c 1-16; }
 # until_one_state WHO…: waits until all of them show the same.
 until_one_state() {
@@ -33,7 +13,6 @@ until_one_state() {
     done
     fail "$* differ after 30 s"
 }
-free_port() { python3 -c 'import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 
 say "1. The harbour starts a ledger; the ship and the depot clone it, each with a key of its own."
 quiet init harbour --name cargo
