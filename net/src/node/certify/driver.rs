@@ -24,7 +24,7 @@ use crate::node::work::Reports;
 /// What certification wants of the rest of the node.
 pub enum Wish {
     /// A message is to be sent to those of these peers that are there.
-    Send(Vec<AuthorKey>, CertifyMessage),
+    Send(Vec<AuthorKey>, Box<CertifyMessage>),
     /// A peer has done what an honest one does not do.
     Misbehaved(AuthorKey, Misbehaviour),
     /// The checkpoint of this height counts.
@@ -48,13 +48,14 @@ pub struct Driver {
 }
 
 impl Driver {
-    /// Starts it.
+    /// Starts it, where there is something to begin with.
     pub fn start(
-        begin: Begin,
+        begin: Option<Begin>,
         interval: Duration,
         reports: Reports,
         now: Moment,
-    ) -> Result<Self, StartError> {
+    ) -> Result<Option<Self>, StartError> {
+        let Some(begin) = begin else { return Ok(None) };
         let Begin { ledger, start, key, votes, evidence, cosigned, diverged } = begin;
         let me = key.author();
         // Answers to an earlier start do not count; without randomness two starts may be taken for one.
@@ -86,7 +87,7 @@ impl Driver {
             broken: None,
         };
         driver.do_outputs(now);
-        Ok(driver)
+        Ok(Some(driver))
     }
 
     /// Takes an input.
@@ -194,7 +195,7 @@ impl Driver {
         while let Some(output) = self.cosigning.output() {
             match output {
                 CosignOutput::Send(to, message) => {
-                    self.wishes.push_back(Wish::Send(to, message));
+                    self.wishes.push_back(Wish::Send(to, Box::new(message)));
                 }
                 CosignOutput::Sign(note) => {
                     let seconds = clock::wall().0 / 1_000_000;
@@ -217,7 +218,7 @@ impl Driver {
         while let Some(output) = self.certifier.output() {
             match output {
                 CertifyOutput::Send(to, message) => {
-                    self.wishes.push_back(Wish::Send(to, message));
+                    self.wishes.push_back(Wish::Send(to, Box::new(message)));
                 }
                 CertifyOutput::Append { entry, height, bytes, mark } => {
                     self.threads.log(Logging::Append { entry, height, bytes, mark });

@@ -107,7 +107,7 @@ impl Core {
             match wish {
                 Wish::Send(peers, message) => {
                     let channel = message.channel();
-                    let bytes = Message::Certify(message).encode();
+                    let bytes = Message::Certify(*message).encode();
                     for peer in peers {
                         self.send_bytes(peer, channel, bytes.clone());
                     }
