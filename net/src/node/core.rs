@@ -130,8 +130,7 @@ impl Core {
         let refusals = endpoint.refusals();
         let (reports, reported) = mpsc::channel(MAX_WAITING);
         let book = Arc::new(Mutex::new(book));
-        let is_visitor = !options.dial && !options.accept;
-        let certify_reports = reports.clone();
+        let (is_visitor, certified) = (!options.dial && !options.accept, reports.clone());
         let started = {
             let (book, joins) = (book.clone(), !options.join.is_empty());
             let (ledger, allowed, only) = (ledger.clone(), allowed.clone(), options.only.clone());
@@ -147,8 +146,7 @@ impl Core {
         };
         let (work, frontier, begin) = blocking(started).await?;
         let clock = Clock::start();
-        let drive = |begin| Driver::start(begin, options.interval, certify_reports, clock.now());
-        let certification = begin.map(drive).transpose()?;
+        let certification = Driver::start(begin, options.interval, certified, clock.now())?;
         let (arrivals, arrived) = mpsc::channel(MAX_WAITING);
         status.send_replace(NodeStatus::new(me, endpoint.local_addr()));
         let config = Config { quota: options.quota, ..Config::new(me, id) };
@@ -248,7 +246,9 @@ impl Core {
         let (work, certification) = (self.work, self.certification);
         let _ = blocking(move || {
             work.stop();
-            certification.into_iter().for_each(Driver::stop);
+            if let Some(driver) = certification {
+                driver.stop();
+            }
             Ok::<_, std::convert::Infallible>(())
         })
         .await;

@@ -48,13 +48,14 @@ pub struct Driver {
 }
 
 impl Driver {
-    /// Starts it.
+    /// Starts it, where there is something to begin with.
     pub fn start(
-        begin: Begin,
+        begin: Option<Begin>,
         interval: Duration,
         reports: Reports,
         now: Moment,
-    ) -> Result<Self, StartError> {
+    ) -> Result<Option<Self>, StartError> {
+        let Some(begin) = begin else { return Ok(None) };
         let Begin { ledger, start, key, votes, evidence, cosigned, diverged } = begin;
         let me = key.author();
         // Answers to an earlier start do not count; without randomness two starts may be taken for one.
@@ -86,7 +87,7 @@ impl Driver {
             broken: None,
         };
         driver.do_outputs(now);
-        Ok(driver)
+        Ok(Some(driver))
     }
 
     /// Takes an input.
