@@ -26,7 +26,7 @@ for _ in $(seq 100); do
     "$quipu" --store insurer get letter/4711 --final >/dev/null 2>&1 && break
     sleep 0.1
 done
-run --store insurer get letter/4711 --final
+run --store insurer get letter/4711 --final; echo
 run --store insurer checkpoint list
 
 say "4. A proof of it is a small file."
@@ -37,13 +37,14 @@ say "5. A stranger has the file and the genesis id: no store, no network, no tru
 mkdir stranger && mv letter.proof stranger && cd stranger
 run check letter.proof --genesis "$genesis"
 printf '\xff' | dd of=letter.proof bs=1 seek=$(($(stat -c %s letter.proof) / 2)) conv=notrunc status=none
+echo "the same with one byte changed:"
 "$quipu" check letter.proof --genesis "$genesis" 2>&1 && fail "a changed proof is accepted"
 cd ..
 
 say "6. Without a quorum nothing is certified, and writing goes on."
 for who in bank insurer; do stop "$who"; done
 run --store carrier put crate/21 "unloaded at berth 9"
-run --store port get crate/21
+run --store port get crate/21; echo
 run --store port status
 
 for who in port carrier; do quiet --store "$who" verify; stop "$who"; done
