@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 use quipu_net::{NodeOptions, PeerAddress, Place};
 use serde::Serialize;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::Config;
 use crate::context::Context;
@@ -143,15 +145,21 @@ fn api_place(args: &Args, config: &Config) -> Result<Option<ApiPlace>, Failure> 
     Ok(Some(ApiPlace { address, certificate, key, public_tlog }))
 }
 
+/// What the core of certification begins its lines with: it tells of each vote and each checkpoint.
+const CORE_TARGET: &str = "arc_malachitebft";
+
 fn start_log(args: &Args) -> Result<(), Failure> {
+    let core =
+        if args.log > LevelFilter::INFO { args.log } else { args.log.min(LevelFilter::WARN) };
+    let targets = Targets::new().with_default(args.log).with_target(CORE_TARGET, core);
     // Where a line cannot be written, on a full disk for instance, there is nowhere to say so.
     let log = tracing_subscriber::fmt()
         .with_max_level(args.log)
         .with_writer(io::stderr)
         .log_internal_errors(false);
     let started = match args.log_format {
-        LogFormat::Text => log.try_init(),
-        LogFormat::Json => log.json().try_init(),
+        LogFormat::Text => log.finish().with(targets).try_init(),
+        LogFormat::Json => log.json().finish().with(targets).try_init(),
     };
     started.map_err(|error| Failure::Daemon(format!("the log cannot be started: {error}")))
 }
