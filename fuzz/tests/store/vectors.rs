@@ -33,7 +33,7 @@ fn valid_files_mean_what_they_should() {
                 assert_eq!(&dump[field], want, "{field} of {name} at {at}");
             }
             assert_eq!(dump.as_object().unwrap().len(), want.len());
-            // None of the checkpoints counts here.
+            // And with those that count here: the first of `checkpoints.car`, and no others.
             let plain = json!(snapshot.dump(&[]).unwrap());
             check_indexes(&snapshot, &plain, at.is_null(), &format!("{name} at {at}"));
         }
@@ -60,8 +60,14 @@ fn valid_files_mean_what_they_should() {
 fn certified_checkpoints_count() {
     let doc = support::json("checkpoints.json");
     let place = Place::new();
-    let file = File::open(support::vectors().join("checkpoints.car")).unwrap();
-    let (ledger, _) = relaxed().clone_file(place.path("a"), file, &mut |_, _| {}).unwrap();
+    // The file without its certificates.
+    let archive = support::archive("checkpoints.car");
+    let is_event = |root: &&BlockId| !Certificate::is_one(&archive.blocks[*root]);
+    let heads = archive.roots.iter().filter(is_event).filter_map(|root| EventId::from_block(*root));
+    let blocks = archive.blocks.clone().into_iter().collect::<Vec<_>>();
+    let file = car(&heads.collect::<Vec<_>>(), &blocks);
+    let (ledger, report) = relaxed().clone_file(place.path("a"), file, &mut |_, _| {}).unwrap();
+    assert_eq!((report.new_checkpoints, report.diverged), (0, false));
     let links = doc["chain"].as_array().unwrap().iter().map(|link| CertifiedCheckpoint {
         checkpoint: Checkpoint::decode(&support::hex(&link["checkpoint"])).unwrap(),
         certificate: Certificate::decode(&support::hex(&link["certificate"])).unwrap(),
@@ -79,6 +85,11 @@ fn certified_checkpoints_count() {
     let diverged = [Divergence::Derived { certified, derived: None }];
     assert_eq!(ledger.certification().diverged, diverged);
     assert!(ledger.accept(third.clone()).is_err());
+    // A file brings the same about.
+    let file = File::open(support::vectors().join("checkpoints.car")).unwrap();
+    let (other, report) = relaxed().clone_file(place.path("b"), file, &mut |_, _| {}).unwrap();
+    assert_eq!((report.new_checkpoints, report.diverged), (1, true));
+    assert_eq!(other.certification(), ledger.certification());
     let certified = [Cut::Heads(first.cut.heads().to_vec())];
     for case in doc["cases"].as_array().unwrap() {
         let at = &case["at"];
