@@ -192,6 +192,9 @@ pub struct EventJson {
     void: bool,
     /// The checkpoint that holds it first.
     certified: Option<u64>,
+    /// Whether its operations have been pruned: there are none below then.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pruned: bool,
     ops: Vec<OperationJson>,
 }
 
@@ -207,6 +210,7 @@ impl EventJson {
             parents: event.parents.iter().map(ToString::to_string).collect(),
             void: event.void,
             certified: event.certified.map(|height| height.0),
+            pruned: event.body.is_none(),
             ops: operations(snapshot, event)?,
         })
     }
@@ -264,7 +268,8 @@ pub enum OperationJson {
 /// The operations of an event in JSON.
 fn operations(snapshot: &Snapshot<'_>, event: &EventInfo) -> Result<Vec<OperationJson>, ReadError> {
     let authors = |keys: &[AuthorKey]| keys.iter().copied().map(AuthorJson).collect();
-    Ok(match &event.body {
+    let Some(body) = &event.body else { return Ok(Vec::new()) };
+    Ok(match body {
         Body::Genesis(genesis) => vec![OperationJson::Genesis {
             name: genesis.name.clone(),
             policy: genesis.policy.word(),
@@ -274,7 +279,7 @@ fn operations(snapshot: &Snapshot<'_>, event: &EventInfo) -> Result<Vec<Operatio
         }],
         Body::Merge => vec![OperationJson::Merge],
         Body::Control(operations) => operations.iter().map(control).collect(),
-        Body::Data(_) => (0..event.body.data().len())
+        Body::Data(operations) => (0..operations.len())
             .filter_map(|index| operation(snapshot, event, index).transpose())
             .collect::<Result<_, _>>()?,
     })
@@ -286,7 +291,7 @@ pub fn operation(
     event: &EventInfo,
     index: usize,
 ) -> Result<Option<OperationJson>, ReadError> {
-    let Some(operation) = event.body.data().get(index) else { return Ok(None) };
+    let Some(operation) = event.operations().get(index) else { return Ok(None) };
     let key = operation.key().to_string();
     let value = event.value(snapshot, index)?.unwrap_or(Value::Missing);
     Ok(Some(match operation {
@@ -313,6 +318,9 @@ fn control(operation: &Control) -> OperationJson {
     }
 }
 
+/// What is shown of an event whose body is gone.
+const PRUNED: &str = "(operations pruned)";
+
 /// What an operation of a body does, on one line; `None` past the last one.
 pub fn operation_line(
     snapshot: &Snapshot<'_>,
@@ -320,7 +328,10 @@ pub fn operation_line(
     event: &EventInfo,
     index: usize,
 ) -> Result<Option<String>, ReadError> {
-    Ok(match (&event.body, index) {
+    let Some(body) = &event.body else {
+        return Ok((index == 0).then(|| PRUNED.to_owned()));
+    };
+    Ok(match (body, index) {
         (Body::Genesis(genesis), 0) => Some(format!("genesis {:?}", genesis.name)),
         (Body::Merge, 0) => Some("merge".to_owned()),
         (Body::Control(operations), _) => operations.get(index).map(|operation| match operation {
@@ -366,8 +377,8 @@ pub fn summary(
         }
     }
     let count = match &event.body {
-        Body::Data(operations) => operations.len(),
-        Body::Control(operations) => operations.len(),
+        Some(Body::Data(operations)) => operations.len(),
+        Some(Body::Control(operations)) => operations.len(),
         _ => 1,
     };
     if count > FIRST {

@@ -32,14 +32,18 @@ fn a_merge_brings_both_to_one_state() {
     let report = s.a(&["merge", "b", "--json"]).json();
     let all = [
         "adopted",
+        "diverged",
         "dropped",
         "dry_run",
         "known_events",
+        "new_checkpoints",
         "new_conflicts",
         "new_events",
         "new_forks",
         "new_values",
         "new_void",
+        "pending_checkpoints",
+        "refilled_bodies",
         "refused",
         "waiting",
     ];

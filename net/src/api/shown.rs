@@ -194,8 +194,11 @@ pub struct EventOut {
     parents: Vec<String>,
     /// Whether it is void.
     void: bool,
-    /// How many operations it has.
+    /// How many operations it has, as far as they are here.
     operations: usize,
+    /// Whether its operations have been pruned here.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pruned: bool,
     /// Some of them: as many as a page takes.
     ops: Vec<OperationOut>,
     /// The index from which on there are more.
@@ -213,9 +216,9 @@ impl EventOut {
         wanted: impl Fn(&Operation) -> bool,
     ) -> Result<Self, ReadError> {
         let (mut ops, mut next) = (Vec::new(), None);
-        let operations = count(&event.body);
+        let operations = event.body.as_ref().map_or(0, count);
         for index in from..operations {
-            if event.body.data().get(index).is_some_and(|operation| !wanted(operation)) {
+            if event.operations().get(index).is_some_and(|operation| !wanted(operation)) {
                 continue;
             }
             if ops.len() >= limit {
@@ -234,6 +237,7 @@ impl EventOut {
             parents: event.parents.iter().map(ToString::to_string).collect(),
             void: event.void,
             operations,
+            pruned: event.body.is_none(),
             ops,
             next,
         })
@@ -334,7 +338,8 @@ fn operation(
     index: usize,
 ) -> Result<Option<OperationOut>, ReadError> {
     let authors = |keys: &[AuthorKey]| keys.iter().map(ToString::to_string).collect();
-    Ok(match &event.body {
+    let Some(body) = &event.body else { return Ok(None) };
+    Ok(match body {
         Body::Genesis(genesis) => Some(OperationOut::Genesis {
             name: genesis.name.clone(),
             policy: genesis.policy.word(),
