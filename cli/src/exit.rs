@@ -309,6 +309,7 @@ fn read_code(error: &ReadError) -> u8 {
     match error {
         ReadError::Cut(CutError::AmbiguousEvent { .. } | CutError::AmbiguousAuthor(_)) => USAGE,
         ReadError::Cut(_) | ReadError::NoSuchEvent(_) => NOT_FOUND,
+        ReadError::Pruned(_) => UNAVAILABLE,
         _ => FAILED,
     }
 }

@@ -62,6 +62,7 @@ pub struct MergeJson {
     new_events: u64,
     known_events: u64,
     new_values: u64,
+    refilled_bodies: u64,
     adopted: u64,
     refused: u64,
     dropped: u64,
@@ -80,6 +81,7 @@ impl From<&MergeReport> for MergeJson {
             new_events: report.new_events,
             known_events: report.known_events,
             new_values: report.new_values,
+            refilled_bodies: report.refilled_bodies,
             adopted: report.adopted,
             refused: report.refused,
             dropped: report.dropped,
@@ -111,6 +113,10 @@ pub fn print(report: &MergeReport, dry_run: bool, out: &mut Output) -> Result<()
     out.line(format_args!("{new}{would}, {} known", report.known_events))?;
     if report.new_values > 0 {
         out.line(count(report.new_values, "new value"))?;
+    }
+    if report.refilled_bodies > 0 {
+        let events = count(report.refilled_bodies, "event");
+        out.line(format_args!("{events} with their operations again"))?;
     }
     if report.new_checkpoints > 0 {
         let checkpoints = count(report.new_checkpoints, "new checkpoint");

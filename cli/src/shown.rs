@@ -125,6 +125,9 @@ impl EventJson {
     }
 }
 
+/// What is shown of an event whose body is gone.
+const PRUNED: &str = "(operations pruned)";
+
 /// What an operation of a body does, on one line; `None` past the last one.
 pub fn operation_line(
     snapshot: &Snapshot<'_>,
@@ -132,7 +135,10 @@ pub fn operation_line(
     event: &EventInfo,
     index: usize,
 ) -> Result<Option<String>, ReadError> {
-    Ok(match (&event.body, index) {
+    let Some(body) = &event.body else {
+        return Ok((index == 0).then(|| PRUNED.to_owned()));
+    };
+    Ok(match (body, index) {
         (Body::Genesis(genesis), 0) => Some(format!("genesis {:?}", genesis.name)),
         (Body::Merge, 0) => Some("merge".to_owned()),
         (Body::Control(operations), _) => operations.get(index).map(|operation| match operation {
@@ -178,8 +184,8 @@ pub fn summary(
         }
     }
     let count = match &event.body {
-        Body::Data(operations) => operations.len(),
-        Body::Control(operations) => operations.len(),
+        Some(Body::Data(operations)) => operations.len(),
+        Some(Body::Control(operations)) => operations.len(),
         _ => 1,
     };
     if count > FIRST {

@@ -43,6 +43,7 @@ fn a_merge_brings_both_to_one_state() {
         "new_values",
         "new_void",
         "pending_checkpoints",
+        "refilled_bodies",
         "refused",
         "waiting",
     ];

@@ -41,7 +41,16 @@ fn noise() -> Vec<u8> {
 fn pruned_values_say_so_everywhere() {
     let (s, [first, long, second, third]) = overwritten();
     let preview = s.a(&["prune", "--before", &second, "--dry-run", "--json"]).json();
-    let all = ["block_bytes", "blocks", "dry_run", "opening_bytes", "pinned", "values"];
+    let all = [
+        "block_bytes",
+        "blocks",
+        "bodies",
+        "body_bytes",
+        "dry_run",
+        "opening_bytes",
+        "pinned",
+        "values",
+    ];
     assert_eq!(fields(&preview), all);
     assert_eq!((&preview["values"], &preview["blocks"]), (&json!(1), &json!(0)));
     assert_eq!(s.a(&["get", "t/k", "--at", &first]).ok(), "first");
@@ -159,4 +168,48 @@ fn what_cannot_be_pruned_or_pinned_is_refused() {
         s.refused(code, args);
         assert_eq!(s.a(&["pin", "list"]).ok(), "", "{args:?}");
     }
+}
+
+#[test]
+fn operations_that_are_gone_say_so_everywhere() {
+    let s = Scratch::certified();
+    let first = s.event(&["put", "k", "first"]);
+    s.event(&["put", "k", "second"]);
+    s.certify("a");
+    let third = s.event(&["put", "k", "third"]);
+    s.ok(&["clone", "a", "b"]);
+    let before = s.state("a");
+    let preview = s.a(&["prune", "--before", "checkpoint:1", "--dry-run", "--json"]).json();
+    assert_eq!((&preview["values"], &preview["bodies"]), (&json!(1), &json!(1)));
+    assert!(preview["body_bytes"].as_u64().unwrap() > 50, "{preview}");
+    assert_eq!(s.a(&["get", "k", "--at", &first]).ok(), "first");
+    let told = s.a(&["prune", "--before", "checkpoint:1"]).ok();
+    assert!(told.contains("operations of 1 event dropped"), "{told}");
+    assert_eq!(s.state("a"), before);
+    for args in [
+        &["get", "k", "--at", &first][..],
+        &["keys", "--at", &first],
+        &["dump", "--at", &first],
+        &["export", "a.car"],
+    ] {
+        let ran = s.refused(4, args);
+        assert!(ran.stderr.contains("pruned"), "{args:?}: {}", ran.stderr);
+    }
+    // What is found of a key is told, and that it may not be all.
+    for args in [&["log", "--key", "k"][..], &["blame", "k"]] {
+        let ran = s.a(args);
+        assert_eq!((ran.code, ran.text().lines().count()), (4, 2), "{args:?}: {}", ran.stderr);
+    }
+    assert_eq!(s.run(&["clone", "a", "c"]).code, 4);
+    s.a(&["export", "later.car", "--since", "checkpoint:1"]).ok();
+    assert_eq!(s.a(&["get", "k", "--at", "checkpoint:1"]).ok(), "second");
+    assert!(s.a(&["show", &first]).ok().contains("operations pruned"));
+    let log = s.a(&["log", "--json"]).lines();
+    assert_eq!((&log[2]["pruned"], &log[2]["ops"]), (&json!(true), &json!([])));
+    assert_eq!((text(&log[0], "event"), &log[0]["pruned"]), (&*third, &json!(null)));
+    assert_eq!(s.a(&["verify", "--json"]).json()["findings"], json!([]));
+    let merged = s.a(&["merge", "b", "--refill", "--json"]).json();
+    assert_eq!((&merged["refilled_bodies"], &merged["new_values"]), (&json!(1), &json!(1)));
+    assert_eq!(s.a(&["get", "k", "--at", &first]).ok(), "first");
+    s.a(&["verify"]).ok();
 }

@@ -88,6 +88,9 @@ pub struct AboutEvent {
     void: bool,
     /// The height of the checkpoint that holds it first; null where none does.
     certified: Option<u64>,
+    /// Whether its operations have been pruned here.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pruned: bool,
 }
 
 impl From<&EventInfo> for AboutEvent {
@@ -102,6 +105,7 @@ impl From<&EventInfo> for AboutEvent {
             parents: event.parents.iter().map(ToString::to_string).collect(),
             void: event.void,
             certified: event.certified.map(|height| height.0),
+            pruned: event.body.is_none(),
         }
     }
 }
@@ -208,7 +212,8 @@ impl OperationOut {
         index: usize,
     ) -> Result<Option<Self>, ReadError> {
         let authors = |keys: &[AuthorKey]| keys.iter().map(ToString::to_string).collect();
-        Ok(match (&event.body, index) {
+        let Some(body) = &event.body else { return Ok(None) };
+        Ok(match (body, index) {
             (Body::Genesis(genesis), 0) => Some(Self::Genesis {
                 name: genesis.name.clone(),
                 policy: genesis.policy.word(),

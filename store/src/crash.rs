@@ -2,7 +2,7 @@
 
 /// The names of all places where tests end the process, to see what becomes of the store. They do
 /// nothing unless the `fail` crate is built with its feature `failpoints`.
-pub const CRASH_POINTS: [&str; 26] = [
+pub const CRASH_POINTS: [&str; 27] = [
     "before-write",
     "after-write",
     "after-key-saved",
@@ -14,6 +14,7 @@ pub const CRASH_POINTS: [&str; 26] = [
     "before-blocks-known",
     "between-collected",
     "between-pruned",
+    "between-pruned-bodies",
     "between-refilled",
     "between-merge-batches",
     "after-rehearsal",

@@ -7,6 +7,7 @@ use quipu_merge::{
     State, Subject, ValueRef, Verdicts,
 };
 
+use crate::bodies::pruned_to;
 use crate::error::{ReadError, StorageError};
 use crate::lookup;
 use crate::snapshot::{Snapshot, Value};
@@ -17,7 +18,8 @@ impl Snapshot<'_> {
     /// folded from the events.
     ///
     /// # Errors
-    /// [`ReadError::NoSuchEvent`] where a certified cut names an event that is not held.
+    /// [`ReadError::NoSuchEvent`] where a certified cut names an event that is not held, and
+    /// [`ReadError::Pruned`] where the cut needs bodies that are gone.
     pub fn dump(&self, certified: &[Cut]) -> Result<Dump, ReadError> {
         self.dump_noting(certified, &mut |_| {})
     }
@@ -74,11 +76,19 @@ impl Snapshot<'_> {
     }
 
     /// Folds the events within a frontier, and tells the void ones.
+    ///
+    /// # Errors
+    /// [`ReadError::Pruned`] where that needs bodies that are gone.
     pub(crate) fn fold(
         &self,
         frontier: &Clock,
         verdicts: &Verdicts,
     ) -> Result<(State, BTreeSet<EventId>), ReadError> {
+        if let Some(height) = pruned_to(self.reader())?
+            && !self.is_within(height, frontier)?
+        {
+            return Err(ReadError::Pruned(height));
+        }
         let lanes = &self.published().lanes;
         let mut state = State::new();
         let mut void = BTreeSet::new();
@@ -93,14 +103,15 @@ impl Snapshot<'_> {
                 void.insert(id);
                 return Ok(());
             }
-            let body = stored.body()?;
+            // What is gone of a body that is gone, other writes have seen.
+            let kept = stored.kept()?;
             let number = verdicts.certified().number(dot);
             state.apply(&Effect {
                 place: Place { number, time: content.time, id },
                 author: content.author,
                 dot,
                 clock: &clock,
-                operations: body.data(),
+                operations: kept.operations(),
             });
             Ok::<_, StorageError>(())
         })?;
@@ -127,8 +138,8 @@ impl Snapshot<'_> {
         let verdicts = self.judge(&everything, certified);
         let within = |lane| everything.seq(lane);
         for (author, _, dot) in verdicts.redacted(&self.published().authority, &within) {
-            let body = lookup::Stored::read(self.reader(), dot)?.body()?;
-            erased.extend(body.data().iter().filter_map(|o| Some((author, o.value()?))));
+            let kept = lookup::Stored::read(self.reader(), dot)?.kept()?;
+            erased.extend(kept.values().into_iter().map(|(_, opening)| (author, opening)));
         }
         Ok(erased)
     }

@@ -192,6 +192,9 @@ pub enum ReadError {
     /// No event with this id is held.
     #[error("event {0} is not held")]
     NoSuchEvent(EventId),
+    /// It needs operations of events up to this checkpoint, which have been pruned here.
+    #[error("operations up to checkpoint {0} have been pruned here")]
+    Pruned(Height),
     /// The disk, the database or its content.
     #[error(transparent)]
     Storage(#[from] StorageError),

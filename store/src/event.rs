@@ -1,6 +1,6 @@
 //! Events as they are shown.
 
-use quipu_merge::{AuthorKey, Body, Dot, EventId, Height, Micros, Seq};
+use quipu_merge::{AuthorKey, Body, Dot, EventId, Height, Micros, Operation, Seq};
 
 use crate::error::ReadError;
 use crate::lookup::Stored;
@@ -21,8 +21,8 @@ pub struct EventInfo {
     pub prev: Option<EventId>,
     /// The other events that it follows.
     pub parents: Vec<EventId>,
-    /// Its body.
-    pub body: Body,
+    /// Its body; `None` where that has been pruned.
+    pub body: Option<Body>,
     /// Length of its body, in bytes.
     pub size: u32,
     /// Whether it is void over the snapshot.
@@ -48,11 +48,16 @@ impl EventInfo {
             prev: content.prev,
             parents: content.parents.clone(),
             size: content.size,
-            body: stored.body()?,
+            body: stored.kept()?.whole(),
             void: snapshot.is_void(dot)?,
             certified: snapshot.height_of(dot),
             dot,
         })
+    }
+
+    /// The data operations of its body, as far as they are here.
+    pub fn operations(&self) -> &[Operation] {
+        self.body.as_ref().map_or(&[], Body::data)
     }
 
     /// The value of the operation at this index of the body; `None` where it carries none.
@@ -61,7 +66,7 @@ impl EventInfo {
     /// The disk, the database or its content.
     pub fn value(&self, snapshot: &Snapshot<'_>, index: usize) -> Result<Option<Value>, ReadError> {
         let carries =
-            self.body.data().get(index).is_some_and(|operation| operation.value().is_some());
+            self.operations().get(index).is_some_and(|operation| operation.value().is_some());
         let slot = u16::try_from(index).ok().filter(|_| carries);
         Ok(slot.map(|slot| snapshot.value_at(self.dot, slot)).transpose()?)
     }

@@ -9,6 +9,7 @@ use quipu_merge::{
 };
 
 use crate::blocks;
+use crate::bodies::is_gone;
 use crate::certify::{Part, records};
 use crate::db::Walk;
 use crate::error::{ReadError, StorageError};
@@ -65,7 +66,7 @@ impl Ledger {
     /// them where there are more than a file can name.
     ///
     /// # Errors
-    /// [`ExportError`]; what has been written to `output` is no whole file then.
+    /// [`ExportError`], with [`ReadError::Pruned`] where an event has lost its body here; what has been written to `output` is no whole file then.
     pub fn export(
         &self,
         output: impl Write,
@@ -162,6 +163,9 @@ impl<W: Write> Output<W> {
     ) -> Result<(), ExportError> {
         let record = stored.record()?;
         let event = stored.event()?;
+        if is_gone(record.body) {
+            snapshot.check_history()?;
+        }
         self.block(event.id().into(), record.event)?;
         self.block(event.event().body.into(), record.body)?;
         self.report.events += 1;

@@ -11,8 +11,8 @@ use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use quipu_merge::{
-    Ancestor, Ancestors, BlockId, CarFault, CarReader, Certificate, Control, EventId, OpeningId,
-    ParsedEvent, admit, admit_genesis, check_body, check_follows,
+    Ancestor, Ancestors, BlockId, BodyId, CarFault, CarReader, Certificate, Control, EventId,
+    OpeningId, ParsedEvent, admit, admit_genesis, check_body, check_follows,
 };
 
 use crate::blocks::{self, BlockSink};
@@ -74,7 +74,7 @@ impl Ledger {
             fail::fail_point!("between-import-batches");
             progress((number * BATCH as u64).min(total), total);
         }
-        report.new_values += self.fill(&mut source, options)?;
+        self.fill(&mut source, options, &mut report)?;
         self.take_checkpoints(&mut source, &certificates)?;
         self.sync()?;
         Ok(self.report_since(&before, report)?)
@@ -361,6 +361,10 @@ impl FileSource {
 }
 
 impl ValueSource for FileSource {
+    fn body(&mut self, _event: EventId, id: BodyId) -> Result<Option<Vec<u8>>, MergeError> {
+        self.block(id.block())
+    }
+
     fn opening(
         &mut self,
         _event: EventId,

@@ -32,7 +32,7 @@ pub enum Outcome {
 /// How to take in what another replica or a file has.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct MergeOptions {
-    /// Take values back that have been pruned here: see [`Ledger::prune`].
+    /// Take values and bodies back that have been pruned here: see [`Ledger::prune`].
     pub refill: bool,
 }
 
@@ -45,6 +45,8 @@ pub struct MergeReport {
     pub known_events: u64,
     /// Values that came with new events, or came at last.
     pub new_values: u64,
+    /// Bodies that had been pruned here, and are back.
+    pub refilled_bodies: u64,
     /// Events of this replica's own key among the new ones: it was copied, or restored.
     pub adopted: u64,
     /// Events that were refused after they had waited, or because they follow one that was.

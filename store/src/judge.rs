@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use quipu_merge::{
-    Act, AuthorKey, Authority, Body, Dot, EventId, ForkPolicy, Lane, OpeningId, Seq, Subject,
-    Verdicts,
+    Act, AuthorKey, Authority, Dot, EventId, ForkPolicy, Lane, OpeningId, Seq, Subject, Verdicts,
 };
 
+use crate::bodies::Kept;
 use crate::db::Db;
 use crate::error::StorageError;
 use crate::index::NewEvent;
@@ -117,10 +117,9 @@ impl Writer {
         else {
             return Ok(BTreeMap::new());
         };
-        let slots = (0_u16..).zip(new.body.data());
-        let hit =
-            slots.filter_map(|(slot, operation)| Some((slot, *erased.get(&operation.value()?)?)));
-        Ok(hit.collect())
+        let kept = Kept::decode(new.body_bytes);
+        let values = kept.map(|kept| kept.values()).unwrap_or_default().into_iter();
+        Ok(values.filter_map(|(slot, value)| Some((slot, *erased.get(&value)?))).collect())
     }
 
     fn excludes(&self) -> bool {
@@ -142,7 +141,7 @@ impl Writer {
             for &lane in lanes.of(author) {
                 // What is certified is final.
                 let certified = before.certified().latest().seq(lane);
-                for_each_event(db, lane, certified, |dot, body| {
+                for_each_event(db, lane, certified, |dot, kept| {
                     if Some(dot) == new {
                         return Ok(());
                     }
@@ -153,7 +152,7 @@ impl Writer {
                         .is_void(&lanes, &Subject { author, dot, clock: &clock, acts });
                     if is != db.latest().has(Family::Meta, &meta::void(dot))? {
                         rejudged.void.insert(dot, is);
-                        rejudged.keys.extend(keys_of(body));
+                        rejudged.keys.extend(kept.operations().iter().map(key_of));
                     }
                     Ok(())
                 })?;
@@ -183,13 +182,13 @@ impl Writer {
             // another may still do.
             let (before, now) = (erased_of(db, &before, author)?, erased_of(db, &now, author)?);
             for &lane in lanes.of(author) {
-                for_each_event(db, lane, 0, |dot, body| {
-                    for (slot, operation) in (0_u16..).zip(body.data()) {
-                        let Some(value) = operation.value() else { continue };
+                for_each_event(db, lane, 0, |dot, kept| {
+                    for (slot, value) in kept.values() {
                         let (was, is) = (before.get(&value), now.get(&value));
                         if was.is_some() != is.is_some() {
                             rejudged.erased.insert((dot, slot), is.is_some());
-                            rejudged.keys.insert(key_of(operation));
+                            let operation = kept.operations().get(usize::from(slot));
+                            rejudged.keys.extend(operation.map(key_of));
                         }
                         if is == Some(&true) && was != is {
                             dropped.entry(dot).or_default().push(slot);
@@ -222,7 +221,7 @@ fn for_each_event(
     db: &Db,
     lane: Lane,
     after: u64,
-    mut visit: impl FnMut(Dot, &Body) -> Result<(), StorageError>,
+    mut visit: impl FnMut(Dot, &Kept) -> Result<(), StorageError>,
 ) -> Result<(), StorageError> {
     let damaged = || StorageError::damaged(format!("an event of lane {}", lane.0));
     let mut walk = db.latest().walk(Family::Events, &lane.0.to_be_bytes())?;
@@ -230,7 +229,7 @@ fn for_each_event(
     while let Some((key, value)) = walk.item() {
         let dot = schema::parse_dot(key).ok_or_else(damaged)?;
         let record = EventRecord::decode(value).ok_or_else(damaged)?;
-        visit(dot, &Body::decode(record.body).map_err(|_| damaged())?)?;
+        visit(dot, &Kept::decode(record.body).ok_or_else(damaged)?)?;
         walk.next()?;
     }
     Ok(())
@@ -240,19 +239,11 @@ fn for_each_event(
 fn erased_of(db: &Db, redacted: &Redacted, author: AuthorKey) -> Result<Erased, StorageError> {
     let mut erased = Erased::new();
     for ((_, _, dot), drop) in redacted.iter().filter(|((by, ..), _)| *by == author) {
-        for opening in openings_of(&Stored::read(db.latest(), *dot)?.body()?) {
+        for (_, opening) in Stored::read(db.latest(), *dot)?.kept()?.values() {
             *erased.entry(opening).or_default() |= *drop;
         }
     }
     Ok(erased)
-}
-
-fn openings_of(body: &Body) -> impl Iterator<Item = OpeningId> + '_ {
-    body.data().iter().filter_map(quipu_merge::Operation::value)
-}
-
-fn keys_of(body: &Body) -> impl Iterator<Item = Vec<u8>> + '_ {
-    body.data().iter().map(key_of)
 }
 
 /// The key in the family `state` that an operation works on.

@@ -11,8 +11,9 @@ impl Snapshot<'_> {
     /// The kinds of things that a key holds.
     ///
     /// # Errors
-    /// The disk, the database or its content.
+    /// [`ReadError::Pruned`] where the cut needs bodies that are gone; the disk, the database or its content.
     pub fn kinds(&self, key: &str) -> Result<Vec<KeyKind>, ReadError> {
+        self.check_kept()?;
         let mut kinds = Vec::new();
         let register = self.standing(&schema::state_key(Kind::Register, key, None))?;
         if register.iter().any(|version| version.written != Written::Gone) {
@@ -34,7 +35,7 @@ impl Snapshot<'_> {
     /// ascending, until it returns `false`.
     ///
     /// # Errors
-    /// The disk, the database or its content.
+    /// [`ReadError::Pruned`] where the cut needs bodies that are gone; the disk, the database or its content.
     pub fn keys(
         &self,
         prefix: &str,
@@ -46,13 +47,14 @@ impl Snapshot<'_> {
     /// Does what [`Self::keys`] does with the keys after one, which need not be there.
     ///
     /// # Errors
-    /// The disk, the database or its content.
+    /// [`ReadError::Pruned`] where the cut needs bodies that are gone; the disk, the database or its content.
     pub fn keys_after(
         &self,
         prefix: &str,
         after: Option<&str>,
         mut visit: impl FnMut(&str, &[KeyKind]) -> bool,
     ) -> Result<(), ReadError> {
+        self.check_kept()?;
         let sources = [Kind::Counter, Kind::List, Kind::Register, Kind::Member];
         let mut walks = Vec::new();
         for kind in sources {
@@ -96,7 +98,7 @@ impl Snapshot<'_> {
     /// The registers with more than one value whose key begins with `prefix`, ascending.
     ///
     /// # Errors
-    /// The disk, the database or its content.
+    /// [`ReadError::Pruned`] where the cut needs bodies that are gone; the disk, the database or its content.
     pub fn conflicts(&self, prefix: &str) -> Result<Vec<String>, ReadError> {
         self.conflicts_after(prefix, None, usize::MAX)
     }
@@ -105,7 +107,7 @@ impl Snapshot<'_> {
     /// which need not be one of them.
     ///
     /// # Errors
-    /// The disk, the database or its content.
+    /// [`ReadError::Pruned`] where the cut needs bodies that are gone; the disk, the database or its content.
     pub fn conflicts_after(
         &self,
         prefix: &str,

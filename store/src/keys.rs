@@ -94,8 +94,9 @@ impl Snapshot<'_> {
     /// The value of a register: the first of its values, see [`Self::register`].
     ///
     /// # Errors
-    /// The disk, the database or its content.
+    /// [`ReadError::Pruned`] where the cut needs bodies that are gone; the disk, the database or its content.
     pub fn get(&self, key: &str) -> Result<Option<Value>, ReadError> {
+        self.check_kept()?;
         let mut standing = self.standing(&schema::state_key(Kind::Register, key, None))?;
         standing.retain(|version| version.written != Written::Gone);
         if standing.len() > 1 {
@@ -107,8 +108,9 @@ impl Snapshot<'_> {
     /// The values of a register, latest in the total order first: the value, then its conflicts.
     ///
     /// # Errors
-    /// The disk, the database or its content.
+    /// [`ReadError::Pruned`] where the cut needs bodies that are gone; the disk, the database or its content.
     pub fn register(&self, key: &str) -> Result<Vec<RegisterWrite>, ReadError> {
+        self.check_kept()?;
         let mut standing = self.standing(&schema::state_key(Kind::Register, key, None))?;
         standing.retain(|version| version.written != Written::Gone);
         self.writes(standing)
@@ -117,8 +119,9 @@ impl Snapshot<'_> {
     /// All writes of a register, latest in the total order first, void ones included.
     ///
     /// # Errors
-    /// The disk, the database or its content.
+    /// [`ReadError::Pruned`] where bodies have been pruned here; the disk, the database or its content.
     pub fn register_history(&self, key: &str) -> Result<Vec<RegisterWrite>, ReadError> {
+        self.check_history()?;
         let state_key = schema::state_key(Kind::Register, key, None);
         let record = self.record(&state_key, Standing::decode)?.unwrap_or_default();
         let mut versions = record.writes;
@@ -139,8 +142,9 @@ impl Snapshot<'_> {
     /// A counter's sum, in decimal; `None` where it was never incremented.
     ///
     /// # Errors
-    /// The disk, the database or its content.
+    /// [`ReadError::Pruned`] where the cut needs bodies that are gone; the disk, the database or its content.
     pub fn counter(&self, key: &str) -> Result<Option<i128>, ReadError> {
+        self.check_kept()?;
         let state_key = schema::state_key(Kind::Counter, key, None);
         if matches!(self.extent(), Extent::Everything) {
             let sum = self.record(&state_key, Sum::decode)?.filter(|sum| sum.events > 0);
@@ -163,7 +167,7 @@ impl Snapshot<'_> {
     /// the set exists.
     ///
     /// # Errors
-    /// The disk, the database or its content.
+    /// [`ReadError::Pruned`] where the cut needs bodies that are gone; the disk, the database or its content.
     pub fn set(&self, key: &str, visit: impl FnMut(&[u8]) -> bool) -> Result<bool, ReadError> {
         self.set_after(key, None, visit)
     }
@@ -171,13 +175,14 @@ impl Snapshot<'_> {
     /// Does what [`Self::set`] does with the members after one, which need not be there.
     ///
     /// # Errors
-    /// The disk, the database or its content.
+    /// [`ReadError::Pruned`] where the cut needs bodies that are gone; the disk, the database or its content.
     pub fn set_after(
         &self,
         key: &str,
         after: Option<&[u8]>,
         mut visit: impl FnMut(&[u8]) -> bool,
     ) -> Result<bool, ReadError> {
+        self.check_kept()?;
         let prefix = schema::state_key(Kind::Member, key, None);
         let mut walk = self.reader().walk(Family::State, &prefix)?;
         match after {
@@ -207,8 +212,9 @@ impl Snapshot<'_> {
     /// Whether a set has a member.
     ///
     /// # Errors
-    /// The disk, the database or its content.
+    /// [`ReadError::Pruned`] where the cut needs bodies that are gone; the disk, the database or its content.
     pub fn has_member(&self, key: &str, member: &[u8]) -> Result<bool, ReadError> {
+        self.check_kept()?;
         let standing = self.standing(&schema::state_key(Kind::Member, key, Some(member)))?;
         Ok(standing.iter().any(|version| version.written == Written::Member))
     }
@@ -216,8 +222,9 @@ impl Snapshot<'_> {
     /// The events of the adds of a member that stand, ascending.
     ///
     /// # Errors
-    /// The disk, the database or its content.
+    /// [`ReadError::Pruned`] where the cut needs bodies that are gone; the disk, the database or its content.
     pub fn member_adds(&self, key: &str, member: &[u8]) -> Result<Vec<EventId>, ReadError> {
+        self.check_kept()?;
         let standing = self.standing(&schema::state_key(Kind::Member, key, Some(member)))?;
         let adds = standing.into_iter().filter(|version| version.written == Written::Member);
         let mut ids = adds.map(|version| self.id_at(version.dot)).collect::<Result<Vec<_>, _>>()?;

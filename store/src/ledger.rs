@@ -302,6 +302,8 @@ pub struct Ledger {
     pub(crate) certifying: Certifying,
     /// Checkpoints that were derived lately.
     pub(crate) staged: StagedDerivations,
+    /// Held by whoever drops bodies, or brings them back.
+    pub(crate) pruning: Mutex<()>,
 }
 
 impl Ledger {
@@ -351,6 +353,7 @@ impl Ledger {
             blocks,
             certifying,
             staged: StagedDerivations::default(),
+            pruning: Mutex::new(()),
         };
         ledger.lock_writer().pool = pool;
         match ledger.admit_due().and_then(|_| ledger.count_pending()) {

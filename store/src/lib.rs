@@ -23,6 +23,7 @@
 mod author;
 mod backup;
 mod blocks;
+mod bodies;
 mod certify;
 mod collect;
 mod commit;

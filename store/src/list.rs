@@ -26,7 +26,7 @@ impl Snapshot<'_> {
     /// the list exists.
     ///
     /// # Errors
-    /// The disk, the database or its content.
+    /// [`ReadError::Pruned`] where the cut needs bodies that are gone; the disk, the database or its content.
     pub fn list(&self, key: &str, visit: impl FnMut(Element) -> bool) -> Result<bool, ReadError> {
         self.list_after(key, None, visit)
     }
@@ -35,13 +35,14 @@ impl Snapshot<'_> {
     /// would have added.
     ///
     /// # Errors
-    /// [`ReadError::NoSuchEvent`] where that event is not held.
+    /// [`ReadError::NoSuchEvent`] where that event is not held, and those of [`Self::list`].
     pub fn list_after(
         &self,
         key: &str,
         after: Option<(EventId, u16)>,
         mut visit: impl FnMut(Element) -> bool,
     ) -> Result<bool, ReadError> {
+        self.check_kept()?;
         let after = after.map(|(event, slot)| self.place_after(event, slot)).transpose()?;
         let mut reading = Reading {
             snapshot: self,

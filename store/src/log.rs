@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use quipu_merge::{AuthorKey, Clock, Dot, EventId, Lane, Micros, Seq};
+use quipu_merge::{AuthorKey, Clock, Dot, EventId, Height, Lane, Micros, Seq};
 
+use crate::bodies::pruned_to;
 use crate::db::Walk;
 use crate::error::{ReadError, StorageError};
 use crate::event::EventInfo;
@@ -29,6 +30,10 @@ pub struct LogFilter {
 impl<'l> Snapshot<'l> {
     /// The events of the cut that match, the latest in the total order first unless asked otherwise.
     ///
+    /// Which events work on a key cannot be told where bodies have been pruned. Those that are found
+    /// are given all the same, and [`ReadError::Pruned`] with them: before the first, or after the
+    /// last where that comes first.
+    ///
     /// # Errors
     /// [`ReadError::NoSuchEvent`] where the event after which they are to come is not held. The disk, the database or its content.
     pub fn log(&self, filter: LogFilter) -> Result<Log<'_, 'l>, ReadError> {
@@ -39,12 +44,12 @@ impl<'l> Snapshot<'l> {
         if !filter.ascending {
             parts.make_contiguous().reverse();
         }
-        let positions = match &filter.key {
-            Some(key) => Some(self.positions_of_key(key)?),
-            None => None,
+        let (positions, pruned) = match &filter.key {
+            Some(key) => (Some(self.positions_of_key(key)?), pruned_to(self.reader())?),
+            None => (None, None),
         };
         let (batch, bounds) = (Vec::new(), BTreeMap::new());
-        Ok(Log { snapshot: self, parts, filter, positions, batch, bounds })
+        Ok(Log { snapshot: self, parts, filter, positions, batch, bounds, pruned })
     }
 
     /// Where an event stands in the total order.
@@ -165,6 +170,8 @@ pub struct Log<'s, 'l> {
     /// Events that come next, the last of them first.
     batch: Vec<EventInfo>,
     bounds: BTreeMap<Lane, u64>,
+    /// Where events that work on the wanted key may have lost their operations.
+    pruned: Option<Height>,
 }
 
 impl Log<'_, '_> {
@@ -224,7 +231,15 @@ impl Iterator for Log<'_, '_> {
     type Item = Result<EventInfo, ReadError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.advance().transpose()
+        if !self.filter.ascending
+            && let Some(next) = self.advance().transpose()
+        {
+            return Some(next);
+        }
+        match self.pruned.take() {
+            Some(height) => Some(Err(ReadError::Pruned(height))),
+            None => self.advance().transpose(),
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use quipu_merge::{Ancestor, AuthorKey, Body, Clock, Dot, EventId, Micros, ParsedEvent, Seq};
 
+use crate::bodies::Kept;
 use crate::db::Reader;
 use crate::error::StorageError;
 use crate::record::{self, EventRecord, SharedClock, StoredClock};
@@ -87,9 +88,14 @@ impl<'a> Stored<'a> {
         ParsedEvent::decode(self.record()?.event).map_err(|_| damaged(self.dot))
     }
 
-    /// The body.
+    /// The body, where it must be here.
     pub fn body(&self) -> Result<Body, StorageError> {
-        Body::decode(self.record()?.body).map_err(|_| damaged(self.dot))
+        self.kept()?.whole().ok_or_else(|| damaged(self.dot))
+    }
+
+    /// What is kept of the body.
+    pub fn kept(&self) -> Result<Kept, StorageError> {
+        Kept::decode(self.record()?.body).ok_or_else(|| damaged(self.dot))
     }
 }
 

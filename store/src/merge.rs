@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use quipu_merge::{Cut, Dot, EventId, Height, Lane, OpeningId, Refusal, Seq};
+use quipu_merge::{BodyId, Cut, Dot, EventId, Height, Lane, OpeningId, Refusal, Seq};
 
 use crate::blocks::{self, BlockSink};
+use crate::bodies::is_gone;
 use crate::db::Walk;
 use crate::error::{MergeError, OpenError, StorageError};
 use crate::incoming::{Checked, Incoming, check_all};
@@ -25,8 +26,9 @@ impl Ledger {
     /// its certified checkpoints.
     ///
     /// # Errors
-    /// [`MergeError::OtherLedger`], and [`MergeError::Refused`] where the source holds an event
-    /// that no replica may hold: what precedes it has been taken in.
+    /// [`MergeError::OtherLedger`]; [`MergeError::Refused`] where the source holds an event
+    /// that no replica may hold, and [`MergeError::Source`] where it has pruned the body of one: what
+    /// precedes it has been taken in.
     pub fn merge(&self, source: &Self, progress: Progress<'_>) -> Result<MergeReport, MergeError> {
         self.merge_with(source, MergeOptions::default(), progress)
     }
@@ -92,7 +94,7 @@ impl Ledger {
             done += count;
             progress(done, total);
         }
-        report.new_values += self.fill(&mut OtherReplica(from), options)?;
+        self.fill(&mut OtherReplica(from), options, &mut report)?;
         self.take_certified(from)?;
         self.sync_if_durable()?;
         Ok(self.report_since(&before, report)?)
@@ -239,6 +241,9 @@ impl<'s> Reading<'s, '_> {
         to: &mut BlockSink<'_>,
     ) -> Result<Incoming, MergeError> {
         let record = stored.record()?;
+        if is_gone(record.body) {
+            self.from.check_history().map_err(|why| MergeError::Source(Box::new(why)))?;
+        }
         let openings = read_openings(self.from, openings, dot, usize::MAX)?;
         for (_, opening) in &openings {
             OtherReplica(self.from).copy_blocks(to, opening)?;
@@ -284,6 +289,12 @@ pub(crate) fn read_openings(
 struct OtherReplica<'s, 'l>(&'s Snapshot<'l>);
 
 impl ValueSource for OtherReplica<'_, '_> {
+    fn body(&mut self, event: EventId, id: BodyId) -> Result<Option<Vec<u8>>, MergeError> {
+        let Some(dot) = lookup::dot_of(self.0.reader(), event)? else { return Ok(None) };
+        let body = Stored::read(self.0.reader(), dot)?.record()?.body.to_vec();
+        Ok(Some(body).filter(|body| BodyId::of(body) == id))
+    }
+
     fn opening(
         &mut self,
         event: EventId,

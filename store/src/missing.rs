@@ -1,12 +1,12 @@
 //! Values that are not whole here: their opening has not come along with their event, or blocks
 //! of theirs have not. They are marked, so that they can be asked for without looking for them.
 
-use quipu_merge::{Body, Dot, EventId, OpeningId, Operation};
+use quipu_merge::{Body, BodyId, Dot, EventId, OpeningId, Operation};
 
 use crate::blocks::{self, BlockSink};
 use crate::db::Reader;
 use crate::error::{MergeError, StorageError};
-use crate::ingest::{BATCH, MergeOptions};
+use crate::ingest::{BATCH, MergeOptions, MergeReport};
 use crate::ledger::Ledger;
 use crate::lookup::Stored;
 use crate::opening;
@@ -15,6 +15,9 @@ use crate::schema::{Family, meta};
 
 /// Where values can be had.
 pub trait ValueSource {
+    /// The body of an event, which is what its id says.
+    fn body(&mut self, event: EventId, id: BodyId) -> Result<Option<Vec<u8>>, MergeError>;
+
     /// The opening of a value, which is what its id says.
     fn opening(
         &mut self,
@@ -75,14 +78,20 @@ impl Ledger {
     }
 
     /// Looks in `source` for the values that are not whole here, and for those that have been
-    /// pruned where `options` say so. Tells how many it had.
+    /// pruned where `options` say so, with their bodies. Adds how many it had to `report`.
     pub(crate) fn fill(
         &self,
         source: &mut impl ValueSource,
         options: MergeOptions,
-    ) -> Result<u64, MergeError> {
-        let refilled = if options.refill { self.refill(source)? } else { 0 };
-        Ok(refilled + self.fill_missing(source)?)
+        report: &mut MergeReport,
+    ) -> Result<(), MergeError> {
+        if options.refill {
+            let (bodies, values) = self.refill(source)?;
+            report.refilled_bodies += bodies;
+            report.new_values += values;
+        }
+        report.new_values += self.fill_missing(source)?;
+        Ok(())
     }
 
     pub(crate) fn fill_missing(&self, source: &mut impl ValueSource) -> Result<u64, MergeError> {

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use quipu_merge::Dot;
 
+use crate::bodies::Kept;
 use crate::db::Table;
 use crate::error::StorageError;
 use crate::judge::key_of;
@@ -107,8 +108,13 @@ impl Ledger {
         let (mut openings, mut keys) = (Ranges::new(), Ranges::new());
         for &dot in events {
             openings.insert(prefixed(&schema::dot_key(dot)));
-            let body = Stored::read(self.latest(), dot)?.body()?;
-            keys.extend(body.data().iter().map(|operation| prefixed(&key_of(operation))));
+            match Stored::read(self.latest(), dot)?.kept()? {
+                Kept::Whole(body) => {
+                    keys.extend(body.data().iter().map(|operation| prefixed(&key_of(operation))));
+                }
+                // Nothing tells any more which they were.
+                Kept::Values(_) => drop(keys.insert((Vec::new(), vec![u8::MAX]))),
+            }
         }
         Ok([(Family::Openings, openings), (Family::State, keys.clone()), (Family::Versions, keys)])
     }

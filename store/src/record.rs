@@ -74,7 +74,7 @@ pub struct EventRecord<'a> {
     pub time: Micros,
     /// Its encoding.
     pub event: &'a [u8],
-    /// The encoding of its body.
+    /// The encoding of its body, or what stands in its place: see [`crate::bodies`].
     pub body: &'a [u8],
 }
 

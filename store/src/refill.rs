@@ -1,10 +1,13 @@
 //! Getting back what was pruned, from a replica or a file that still has it.
 
+mod bodies;
+
 use std::collections::BTreeMap;
 
-use quipu_merge::{Dot, Operation};
+use quipu_merge::Dot;
 
 use crate::blocks::BlockSink;
+use crate::bodies::Kept;
 use crate::error::{MergeError, StorageError};
 use crate::ingest::BATCH;
 use crate::ledger::Ledger;
@@ -22,19 +25,22 @@ struct Found {
 }
 
 impl Ledger {
-    /// Looks in `source` for the values that have been pruned here. Those that it has as a whole,
-    /// and that are not erased, are at hand again. Tells how many that were.
-    pub(crate) fn refill(&self, source: &mut impl ValueSource) -> Result<u64, MergeError> {
+    /// Looks in `source` for the bodies and the values that have been pruned here. Values that it has
+    /// as a whole, and that are not erased, are at hand again, unless their event still lacks its
+    /// body. Tells how many bodies and values that were.
+    pub(crate) fn refill(&self, source: &mut impl ValueSource) -> Result<(u64, u64), MergeError> {
+        let bodies = self.refill_bodies(source)?;
         let (mut from, mut refilled) = (None, 0);
         loop {
             let wanted = self.pruned_from(from)?;
-            let Some(&(dot, slot)) = wanted.last() else { return Ok(refilled) };
+            let Some(&(dot, slot)) = wanted.last() else { return Ok((bodies, refilled)) };
             from = Some((dot, slot));
             let (mut found, mut sink) = (Vec::new(), BlockSink::new(self));
             for (dot, slot) in wanted {
                 let event = Stored::read(self.latest(), dot)?;
-                let (event, body) = (event.event()?, event.body()?);
-                let id = body.data().get(usize::from(slot)).and_then(Operation::value);
+                let (event, kept) = (event.event()?, event.kept()?);
+                let Kept::Whole(_) = &kept else { continue };
+                let id = kept.value(slot);
                 let id = id.ok_or_else(|| StorageError::damaged("a pruned value that is none"))?;
                 if let Some(opening) = source.opening(event.id(), slot, id)? {
                     source.copy_blocks(&mut sink, &opening)?;
@@ -75,6 +81,10 @@ impl Ledger {
             let mut refilled = 0;
             for of_event in found.chunk_by(|a, b| a.dot == b.dot) {
                 let Some(Found { dot, .. }) = of_event.first() else { continue };
+                // Its body may have been pruned since.
+                if let Kept::Values(_) = Stored::read(self.latest(), *dot)?.kept()? {
+                    continue;
+                }
                 let mut pruned = Pruned::of(self.latest(), *dot)?;
                 let mut openings = BTreeMap::new();
                 for Found { slot, stored, .. } in of_event {

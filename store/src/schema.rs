@@ -192,6 +192,13 @@ pub mod meta {
         Some((parse_dot(dot)?, u16::from_be_bytes(*slot)))
     }
 
+    /// Up to which checkpoint bodies may be gone: see [`crate::bodies`].
+    pub const BODIES: &[u8] = b"bodies";
+
+    /// There where the tree over the certified state was derived while bodies were gone: other
+    /// heights may have brought its nodes in.
+    pub const REGROWN: &[u8] = b"regrown";
+
     /// What the records of pruned values begin with.
     pub const PRUNED: &[u8] = b"P";
 

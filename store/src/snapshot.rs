@@ -5,8 +5,8 @@ use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use quipu_merge::{
-    Act, AuthorKey, BlockId, Content, ContentReadError, ControlEvent, Cut, Dot, EventId, Lane,
-    Link, Opening, Subject, Verdicts, read_content_range,
+    Act, AuthorKey, BlockId, Content, ContentReadError, ControlEvent, Cut, Dot, EventId, Height,
+    Lane, Link, Opening, Subject, Verdicts, read_content_range,
 };
 
 use crate::blocks::{self, Ahead};
@@ -32,6 +32,8 @@ pub struct Snapshot<'l> {
     extent: Extent,
     verdicts: OnceLock<Arc<Verdicts>>,
     has_erased: OnceLock<bool>,
+    /// The checkpoint up to which bodies may be gone that the state of the cut needs.
+    pub(crate) lacks_below: OnceLock<Option<Height>>,
 }
 
 /// What can be told of a value.
@@ -87,6 +89,7 @@ impl Ledger {
                     extent: Extent::Everything,
                     verdicts: OnceLock::new(),
                     has_erased: OnceLock::new(),
+                    lacks_below: OnceLock::new(),
                 });
             }
             // Whoever was to publish it may be gone. What came before that is seen by looking again.
@@ -112,7 +115,7 @@ impl<'l> Snapshot<'l> {
     /// [`ReadError::NoSuchEvent`] where the cut names an event that is not held.
     pub fn at(mut self, cut: &Cut) -> Result<Self, ReadError> {
         self.extent = self.resolve(cut)?;
-        self.verdicts = OnceLock::new();
+        self.forget();
         Ok(self)
     }
 
@@ -125,7 +128,7 @@ impl<'l> Snapshot<'l> {
             return None;
         }
         self.extent = Extent::Frontier { clock: certified.latest().clone(), heads: Vec::new() };
-        self.verdicts = OnceLock::new();
+        self.forget();
         Some(self)
     }
 
@@ -133,8 +136,14 @@ impl<'l> Snapshot<'l> {
     /// earlier time come.
     pub(crate) fn at_frontier(mut self) -> Result<Self, StorageError> {
         self.extent = Extent::Frontier { clock: self.frontier()?, heads: Vec::new() };
-        self.verdicts = OnceLock::new();
+        self.forget();
         Ok(self)
+    }
+
+    /// Forgets what was found out about another cut.
+    fn forget(&mut self) {
+        self.verdicts = OnceLock::new();
+        self.lacks_below = OnceLock::new();
     }
 
     /// The ledger's id.

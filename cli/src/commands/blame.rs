@@ -51,7 +51,7 @@ pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
     let mut any = false;
     for event in snapshot.log(LogFilter { key: Some(args.key.clone()), ..LogFilter::default() })? {
         let event = event?;
-        for index in (0..event.body.data().len()).rev() {
+        for index in (0..event.operations().len()).rev() {
             any |= blame.print(&event, index, &mut context.out)?;
         }
     }
@@ -72,7 +72,7 @@ struct Blame<'s, 'l> {
 impl Blame<'_, '_> {
     /// Prints an operation, if it is one on the key.
     fn print(&self, event: &EventInfo, index: usize, out: &mut Output) -> Result<bool, Failure> {
-        let Some(operation) = event.body.data().get(index) else { return Ok(false) };
+        let Some(operation) = event.operations().get(index) else { return Ok(false) };
         let wanted = self.args.kind.map(KeyKind::from);
         if operation.key().as_str() != self.args.key
             || wanted.is_some_and(|wanted| wanted != kind_of(operation))
@@ -119,7 +119,7 @@ impl Blame<'_, '_> {
         index: usize,
         operation: &Operation,
     ) -> Result<bool, Failure> {
-        let later = event.body.data().get(index + 1..).unwrap_or_default();
+        let later = event.operations().get(index + 1..).unwrap_or_default();
         Ok(match operation {
             Operation::Put { key, .. } => {
                 let again = |other: &Operation| {

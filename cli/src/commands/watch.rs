@@ -102,8 +102,9 @@ fn print(
     Ok(out.flush()?)
 }
 
-/// Whether an event works on a key that begins so.
+/// Whether an event works on a key that begins so, or may have: that cannot be told where its
+/// operations have been pruned.
 fn concerns(event: &EventInfo, prefix: Option<&str>) -> bool {
-    let Some(prefix) = prefix else { return true };
-    event.body.data().iter().any(|operation| operation.key().as_str().starts_with(prefix))
+    let Some(prefix) = prefix.filter(|_| event.body.is_some()) else { return true };
+    event.operations().iter().any(|operation| operation.key().as_str().starts_with(prefix))
 }

@@ -24,6 +24,8 @@ const FETCHED: &str = "run `quipu serve`, which fetches it from peers when it is
 const NO_PEERS: &str = "no peer is connected that it could be fetched from: see `quipu peers`";
 const NOBODY_HAS: &str = "no peer that is connected has it: connect one that does with `quipu peer add`, or import an export of it";
 
+const OTHER_SOURCE: &str = "take another replica, which still has these operations; `quipu merge --refill` brings them back there from one";
+
 const NO_ROOM: &str = "nothing was written, and reading goes on: make room, and try again";
 const POISONED: &str = "look at the disk, and run the command again";
 
@@ -52,7 +54,10 @@ impl Failure {
             | Self::Merge(MergeError::Storage(error)) => storage_hint(error),
             Self::Backup(error) => backup_hint(error),
             Self::Pin(PinError::NotPinned(_)) => Some("`quipu pin list` tells what is pinned"),
-            Self::Unavailable { why: "pruned", .. } => {
+            Self::Merge(MergeError::Source(error)) if matches!(**error, ReadError::Pruned(_)) => {
+                Some(OTHER_SOURCE)
+            }
+            Self::Unavailable { why: "pruned", .. } | Self::Read(ReadError::Pruned(_)) => {
                 Some("`quipu merge --refill` from a replica that still has it brings it back")
             }
             Self::NotFinal(why) => Some(why.hint()),

@@ -249,7 +249,7 @@ fn check_log(
         assert_eq!(event.void, void.contains(&event.id), "{} of {what}", event.id);
         let same = snapshot.event(event.id).unwrap();
         assert_eq!(format!("{same:?}"), format!("{event:?}"), "{what}");
-        keys.extend(event.body.data().iter().map(|operation| operation.key().to_string()));
+        keys.extend(event.operations().iter().map(|operation| operation.key().to_string()));
         authors.insert(event.author);
     }
     for author in authors {
@@ -259,13 +259,13 @@ fn check_log(
     }
     for key in keys {
         let of_key = |o: &&Operation| o.key().as_str() == key;
-        let on = |event: &&EventInfo| event.body.data().iter().any(|o| of_key(&o));
+        let on = |event: &&EventInfo| event.operations().iter().any(|o| of_key(&o));
         let want = all.iter().filter(on).collect::<Vec<_>>();
         let got = log(LogFilter { key: Some(key.clone()), ..LogFilter::default() });
         assert_eq!(ids(&got.iter().collect::<Vec<_>>()), ids(&want), "log of {key:?} of {what}");
         let writes = |o: &Operation| matches!(o, Operation::Put { .. } | Operation::Del { .. });
         let written =
-            |event: &&EventInfo| event.body.data().iter().any(|o| of_key(&o) && writes(o));
+            |event: &&EventInfo| event.operations().iter().any(|o| of_key(&o) && writes(o));
         let want = all.iter().filter(written).map(|event| event.id).collect::<Vec<EventId>>();
         let history = snapshot.register_history(&key).unwrap();
         let got = history.iter().map(|write| write.event).collect::<Vec<EventId>>();

@@ -107,7 +107,7 @@ fn check_gone(ledger: &Ledger, what: &str) {
         }
     }
     for event in now.log(LogFilter::default()).unwrap().map(Result::unwrap) {
-        for (index, operation) in event.body.data().iter().enumerate() {
+        for (index, operation) in event.operations().iter().enumerate() {
             let Some(value) = event.value(&now, index).unwrap() else { continue };
             let is_shown = shown.contains(&(operation.key().to_string(), event.id));
             let gone = matches!(value, Value::Pruned | Value::Erased);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use quipu_store::LogFilter;
+use quipu_store::{LogFilter, ReadError};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -81,13 +81,20 @@ pub async fn events(
         let filter = LogFilter { key: query.key, author, ascending, after };
         let (mut events, mut left, mut last, mut more) = (Vec::new(), SHOWN_TOGETHER, None, false);
         for event in snapshot.log(filter)? {
-            let event = event?;
+            let event = match event {
+                // Which of the others work on the key cannot be told: the next page says so.
+                Err(ReadError::Pruned(_)) if !events.is_empty() => {
+                    more = true;
+                    break;
+                }
+                event => event?,
+            };
             if events.len() == limit || left == 0 {
                 more = true;
                 break;
             }
             let shown = EventOut::new(&snapshot, &event, 0, SHOWN.min(left), |_| true)?;
-            left = left.saturating_sub(event.body.data().len().clamp(1, SHOWN));
+            left = left.saturating_sub(event.operations().len().clamp(1, SHOWN));
             last = Some(event.id.to_string());
             events.push(shown);
         }

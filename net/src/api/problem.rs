@@ -156,6 +156,7 @@ impl From<ReadError> for Problem {
             ReadError::Storage(error) => error.into(),
             ReadError::NoSuchEvent(_) => Self::new(NOT_FOUND, error.to_string()),
             ReadError::Cut(error) => error.into(),
+            ReadError::Pruned(_) => Self::new(GONE, error.to_string()),
             other => Self::internal(&other),
         }
     }

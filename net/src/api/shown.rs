@@ -65,7 +65,7 @@ impl CommittedOut {
 pub struct EventOut {
     #[serde(flatten)]
     about: AboutEvent,
-    /// How many operations it has.
+    /// How many operations it has, as far as they are here.
     operations: usize,
     /// Some of them: as many as a page takes.
     ops: Vec<OperationOut>,
@@ -84,9 +84,9 @@ impl EventOut {
         wanted: impl Fn(&Operation) -> bool,
     ) -> Result<Self, ReadError> {
         let (mut ops, mut next) = (Vec::new(), None);
-        let operations = shown::operations(&event.body);
+        let operations = event.body.as_ref().map_or(0, shown::operations);
         for index in from..operations {
-            if event.body.data().get(index).is_some_and(|operation| !wanted(operation)) {
+            if event.operations().get(index).is_some_and(|operation| !wanted(operation)) {
                 continue;
             }
             if ops.len() >= limit {

@@ -119,8 +119,9 @@ struct Wanted {
 impl Wanted {
     fn has(&self, event: &EventInfo) -> bool {
         let of_key = match (&self.prefix, &event.body) {
-            (None, _) => true,
-            (Some(prefix), Content::Data(operations)) => {
+            // What was pruned may have worked on any key.
+            (None, _) | (_, None) => true,
+            (Some(prefix), Some(Content::Data(operations))) => {
                 operations.iter().any(|operation| operation.key().as_str().starts_with(prefix))
             }
             _ => false,

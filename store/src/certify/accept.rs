@@ -1,9 +1,10 @@
 //! Accepting certified checkpoints: from the own certification, from peers, from files.
 
-use quipu_merge::{Chain, ChainError, CheckpointId, EventId, Height};
+use quipu_merge::{Chain, ChainError, Checkpoint, CheckpointId, EventId, Height};
 
 use super::pending::State;
 use super::{AcceptError, Acceptance, CertifiedCheckpoint, DeriveError, Divergence, records};
+use crate::bodies::pruned_to;
 use crate::commit::Exclusive;
 use crate::error::StorageError;
 use crate::ingest::MergeReport;
@@ -114,7 +115,7 @@ impl Ledger {
     /// Derives the same checkpoint and lets it count, where it is the same.
     fn count(&self, certified: &CertifiedCheckpoint) -> Result<Counting, StorageError> {
         let derived = match self.derive_staged(certified.cut.heads()) {
-            Ok(staged) if staged.derivation.checkpoint == certified.checkpoint => {
+            Ok(staged) if self.agrees(&staged.derivation.checkpoint, &certified.checkpoint)? => {
                 self.exclusively(|hold| {
                     let writer = hold.writer();
                     let counted = writer.certify(&self.db, &staged, certified);
@@ -133,6 +134,15 @@ impl Ledger {
         let certified = Box::new(certified.clone());
         self.diverge(Divergence::Derived { certified, derived })?;
         Ok(Counting::Diverged)
+    }
+
+    /// Whether a derived checkpoint is the certified one. Where bodies have been pruned, a repair
+    /// derives anew what counted before: what they wrote stands in no state from the checkpoint on up
+    /// to which they are gone, but did in earlier ones.
+    fn agrees(&self, derived: &Checkpoint, certified: &Checkpoint) -> Result<bool, StorageError> {
+        let pruned = pruned_to(self.latest())?.is_some_and(|height| derived.height < height);
+        let state = if pruned { certified.state } else { derived.state };
+        Ok(Checkpoint { state, ..derived.clone() } == *certified)
     }
 
     /// A checkpoint of a height that is held: the same one, or another that is certified too.

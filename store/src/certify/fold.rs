@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use quipu_merge::{
-    Body, Clock, CutNumber, Dot, EventId, Key, Member, Micros, OpeningId, Operation, Seq, Subject,
+    Clock, CutNumber, Dot, EventId, Key, Member, Micros, OpeningId, Operation, Seq, Subject,
     Verdicts, list_entry_hash,
 };
 use rayon::prelude::*;
 
 use super::source::FinalRecords;
 use super::state::{Cell, CertifiedPut};
+use crate::bodies::Kept;
 use crate::db::Reader;
 use crate::error::StorageError;
 use crate::judge::key_of;
@@ -53,7 +54,8 @@ pub struct FinalEvent {
     pub dot: Dot,
     pub time: Micros,
     pub id: EventId,
-    pub body: Body,
+    /// Its operations: all of them, unless a checkpoint is derived again.
+    pub kept: Kept,
     clock: StoredClock,
 }
 
@@ -87,8 +89,8 @@ pub fn read_between(
         };
         let record = EventRecord::decode(&bytes).ok_or_else(damaged)?;
         let (time, id) = (record.time, EventId::of(record.event));
-        let body = Body::decode(record.body).map_err(|_| damaged())?;
-        Ok(FinalEvent { dot, time, id, body, clock: record.clock })
+        let kept = Kept::decode(record.body).ok_or_else(damaged)?;
+        Ok(FinalEvent { dot, time, id, kept, clock: record.clock })
     };
     let mut events = records.into_par_iter().map(read).collect::<Result<Vec<_>, StorageError>>()?;
     events.par_sort_unstable_by_key(|event| (event.time, event.id));
@@ -116,8 +118,10 @@ impl Cells {
 
     fn load(records: &dyn FinalRecords, events: &[FinalEvent]) -> Result<Self, StorageError> {
         let damaged = || StorageError::damaged("a record of the certified state");
-        let state_keys: BTreeSet<_> =
-            events.par_iter().flat_map_iter(|event| event.body.data().iter().map(key_of)).collect();
+        let state_keys: BTreeSet<_> = events
+            .par_iter()
+            .flat_map_iter(|event| event.kept.operations().iter().map(key_of))
+            .collect();
         let state_keys: Vec<_> = state_keys.into_iter().collect();
         let mut cells = BTreeMap::new();
         for together in state_keys.chunks(TOGETHER) {
@@ -188,7 +192,7 @@ impl<'f> Fold<'f> {
         let void = self.is_void(event)?;
         let mut writes = BTreeMap::<&Key, Option<OpeningId>>::new();
         let mut members = BTreeMap::<(&Key, &Member), bool>::new();
-        for (slot, operation) in (0_u16..).zip(event.body.data()) {
+        for (slot, operation) in (0_u16..).zip(event.kept.operations()) {
             match operation {
                 Operation::Append { key, value } => self.append(event, slot, key, *value, void),
                 _ if void => {}

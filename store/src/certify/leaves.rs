@@ -92,6 +92,18 @@ pub fn value(
     Ok(leaf_of(&key, &cell).map(|leaf| leaf.value))
 }
 
+/// The leaf that a record of the certified state belongs to, by its kind and name.
+pub fn name(record_key: &[u8]) -> Option<(LeafKind, Vec<u8>)> {
+    match record_key.split_first()? {
+        (&certified::STATE, state_key) => {
+            let (kind, key, _) = schema::parse_state_key(state_key)?;
+            Some((leaf_kind(kind), key.into_bytes()))
+        }
+        (&certified::ROLES, author) => Some((LeafKind::Member, author.to_vec())),
+        _ => None,
+    }
+}
+
 fn member_value(
     records: &dyn FinalRecords,
     author: &[u8],

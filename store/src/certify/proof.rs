@@ -1,11 +1,12 @@
 //! What the certified state holds of a key, with the way to its root.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use quipu_merge::{Height, LeafKind, StateNodes, StateProof, prove_state, update_state};
 
 use super::derive::TreeNodes;
-use super::{KEPT_TREES, leaves};
+use super::source::FinalRecords;
+use super::{KEPT_TREES, leaves, records};
 use crate::error::{ReadError, StorageError};
 use crate::snapshot::Snapshot;
 
@@ -77,6 +78,28 @@ impl Snapshot<'_> {
             Ok(ProvenState { value, proof })
         });
         proven.collect::<Result<_, ReadError>>().map(Some)
+    }
+
+    /// How many of the keys of these records of a certified state its tree, which is that of the last
+    /// checkpoint that counts, does not have as they are.
+    pub(crate) fn leaves_not_in_tree<'k>(
+        &self,
+        height: Height,
+        records: &dyn FinalRecords,
+        keys: impl Iterator<Item = &'k [u8]>,
+    ) -> Result<u64, StorageError> {
+        let root = records::checkpoint(self.reader(), height)?.state;
+        let nodes = TreeNodes(self.reader());
+        let names: BTreeSet<_> = keys.filter_map(leaves::name).collect();
+        let mut wrong = 0;
+        for (kind, name) in names {
+            let key_hash = kind.key_hash(&name);
+            let value = leaves::value(records, kind, &name)?;
+            let shown = prove(&nodes, height, key_hash)
+                .is_ok_and(|proof| proof.check(root, key_hash, value.as_deref()).is_ok());
+            wrong += u64::from(!shown);
+        }
+        Ok(wrong)
     }
 
     /// The leaves of the certified state of a height, folded from its events.

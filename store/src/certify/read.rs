@@ -1,8 +1,8 @@
 //! Reading checkpoints, and what they say of an event.
 
 use quipu_merge::{
-    AuthorKey, Certificate, Checkpoint, CheckpointId, CutBlock, Dot, EventId, Height, LogHash,
-    StoredHashes, ValidatorsBlock,
+    AuthorKey, Certificate, Checkpoint, CheckpointId, Clock, CutBlock, Dot, EventId, Height,
+    LogHash, StoredHashes, ValidatorsBlock,
 };
 
 use super::CertifiedCheckpoint;
@@ -95,6 +95,12 @@ impl<'l> Snapshot<'l> {
             if within { low = middle } else { high = middle }
         }
         Ok(Some(Height(low)).filter(|height| *height >= Height::FIRST))
+    }
+
+    /// Whether a checkpoint counts whose cut is within a frontier.
+    pub(crate) fn is_within(&self, height: Height, frontier: &Clock) -> Result<bool, ReadError> {
+        let Some(cut) = self.checkpoint_cut(height)? else { return Ok(false) };
+        Ok(self.clock_of_heads(cut.heads())?.within(frontier))
     }
 
     /// The keys that certify a height, if the one before counts.

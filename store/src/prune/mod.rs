@@ -1,4 +1,5 @@
-//! Pruning: dropping the values below a cut that no state from that cut on shows.
+//! Pruning: dropping the values below a cut that no state from that cut on shows, and the bodies
+//! below a certified checkpoint of which none needs an operation.
 //!
 //! A value written within the cut goes where a later write of its key, also within the cut and not
 //! void by now, follows it; where another of the same event takes its place; or where its event is
@@ -10,11 +11,13 @@
 //! are dropped while nobody writes, with the record that says so. Blocks are left to
 //! [`Ledger::gc`].
 
+mod bodies;
 mod shown;
 mod unit;
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::PoisonError;
 
 use quipu_merge::{BlockId, Clock, Cut, Dot, Lane, Seq};
 
@@ -56,13 +59,22 @@ pub struct PruneReport {
     pub block_bytes: u64,
     /// Values that only pins keep.
     pub pinned: u64,
+    /// Bodies that were dropped, or would be.
+    pub bodies: u64,
+    /// Their length, in bytes.
+    pub body_bytes: u64,
 }
 
 impl Ledger {
     /// Drops the values written within a cut that no state from that cut on shows, with what only
     /// they refer to. From then on they are [`crate::Value::Pruned`], until they are refilled: see
     /// [`crate::MergeOptions`]. Everything else stays as it is: events, order, states, roots.
-    /// Others may read and write meanwhile. Memory grows with the blocks that become garbage, not
+    /// Others may read and write meanwhile.
+    ///
+    /// Where the cut contains that of a certified checkpoint, bodies up to the last such checkpoint go
+    /// too, if no state from there on needs one of their operations. Reading a state that does not
+    /// contain that checkpoint's cut is [`ReadError::Pruned`] from the first of them on. Counters and
+    /// lists keep the bodies that add to them. Memory grows with the blocks that become garbage, not
     /// with the history.
     ///
     /// # Errors
@@ -76,6 +88,9 @@ impl Ledger {
         progress: &mut dyn Pace,
     ) -> Result<PruneReport, ReadError> {
         let snapshot = self.at(cut)?.at_frontier()?;
+        let certified = snapshot.certified_within()?;
+        // Bodies are not to be brought back meanwhile.
+        let _alone = self.pruning.lock().unwrap_or_else(PoisonError::into_inner);
         let mut pruning = Pruning {
             ledger: self,
             snapshot: &snapshot,
@@ -89,12 +104,17 @@ impl Ledger {
         let total = snapshot.len()?;
         let pruned = pruning.openings(total, progress);
         let pruned = pruned.and_then(|()| pruning.missing(total, progress));
-        if !options.dry_run && matches!(pruned, Ok(()) | Err(StorageError::Stopped)) {
+        let (blocks, block_bytes) = (pruning.cascade.blocks, pruning.cascade.bytes);
+        let report = match (pruned, certified) {
+            (Ok(()), Some(height)) => self.prune_bodies(pruning, height, progress),
+            (pruned, _) => pruned.map(|()| pruning.report).map_err(ReadError::from),
+        };
+        if !options.dry_run
+            && matches!(report, Ok(_) | Err(ReadError::Storage(StorageError::Stopped)))
+        {
             self.sync_if_durable()?;
         }
-        pruned?;
-        let Pruning { cascade, report, .. } = pruning;
-        Ok(PruneReport { blocks: cascade.blocks, block_bytes: cascade.bytes, ..report })
+        Ok(PruneReport { blocks, block_bytes, ..report? })
     }
 }
 

@@ -29,10 +29,12 @@ pub struct Target {
     pub dot: Dot,
     /// When it says that it was written.
     pub time: Micros,
-    body: Body,
+    /// Its body.
+    pub body: Body,
     /// Whether it is void over the cut.
-    void: bool,
-    pinned: bool,
+    pub void: bool,
+    /// Whether its values are pinned.
+    pub pinned: bool,
     /// The slot of its last write of each register.
     last: BTreeMap<Vec<u8>, u16>,
 }
@@ -88,7 +90,7 @@ impl Pruning<'_, '_> {
     }
 
     /// Whether another write of a register follows this one that is within the cut and not void.
-    fn is_followed(&mut self, state_key: &[u8], dot: Dot) -> Result<bool, StorageError> {
+    pub fn is_followed(&mut self, state_key: &[u8], dot: Dot) -> Result<bool, StorageError> {
         if !self.last_valid.contains_key(state_key) {
             if self.last_valid.len() >= KEPT_KEYS {
                 self.last_valid.clear();
@@ -119,7 +121,7 @@ impl Pruning<'_, '_> {
     }
 
     /// Whether a block of a long value is pinned. Without its value, a redact would not find it.
-    fn holds_pinned(&self, link: Option<Link>) -> Result<bool, StorageError> {
+    pub fn holds_pinned(&self, link: Option<Link>) -> Result<bool, StorageError> {
         let Some(link) = link.filter(|_| !self.pinned_blocks.is_empty()) else { return Ok(false) };
         let mut holds = false;
         blocks::for_each(link, |id| {

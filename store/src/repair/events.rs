@@ -9,8 +9,10 @@ use quipu_merge::{
 };
 use unsigned_varint::decode;
 
+use super::kept;
 use super::values::Values;
 use crate::blocks::BlockSink;
+use crate::bodies::Kept;
 use crate::db::Salvage;
 use crate::error::{MergeError, StorageError};
 use crate::incoming::{Checked, Incoming, check_all};
@@ -37,6 +39,16 @@ pub struct Events<'s> {
 
 /// Events that are not held, with who wrote them and their numbers in that author's chain.
 pub type NotHeld = BTreeMap<EventId, (AuthorKey, Seq)>;
+
+/// An event that has been found.
+struct Found {
+    event: Incoming,
+    /// What stands in the place of its body, where that is gone.
+    left: Option<Vec<u8>>,
+}
+
+/// What stands in the place of the bodies of events that have lost them to pruning.
+type Gone = BTreeMap<EventId, Vec<u8>>;
 
 /// What has become of events that were offered.
 #[derive(Default)]
@@ -128,13 +140,19 @@ impl<'s> Events<'s> {
     ) -> Result<(), MergeError> {
         let mut values = Values::new(self.salvage);
         offered.bad += self.bad;
+        let may_be_gone = kept::bodies_pruned_to(self.salvage).is_some();
         let mut done = 0;
         for batch in self.places.chunks(BATCH) {
             let mut sink = BlockSink::new(ledger);
             let mut incoming = Vec::with_capacity(batch.len());
+            let mut gone = Gone::new();
             for (_, dot) in batch {
                 match self.incoming(*dot, &mut values, &mut sink)? {
-                    Some(event) => {
+                    Some(Found { event, left: Some(left) }) if may_be_gone => {
+                        gone.insert(EventId::of(&event.event), left);
+                        incoming.push(event);
+                    }
+                    Some(Found { event, .. }) => {
                         offered.bad += u64::from(event.body.is_none());
                         incoming.push(event);
                     }
@@ -142,14 +160,14 @@ impl<'s> Events<'s> {
                 }
             }
             sink.commit()?;
-            let late = offered.take_in(ledger, incoming)?;
+            let late = offered.take_in(ledger, incoming, gone)?;
             offered.unplaced.extend(late);
             fail::fail_point!("between-repaired-batches");
             done += batch.len() as u64;
             progress(done, self.len());
         }
         // Those that waited before are where they were.
-        offered.take_in(ledger, self.waiting())?;
+        offered.take_in(ledger, self.waiting(), Gone::new())?;
         ledger.fill_missing(&mut values)?;
         Ok(())
     }
@@ -159,10 +177,14 @@ impl<'s> Events<'s> {
         dot: Dot,
         values: &mut Values<'_>,
         sink: &mut BlockSink<'_>,
-    ) -> Result<Option<Incoming>, MergeError> {
+    ) -> Result<Option<Found>, MergeError> {
         let Some(Raw { event, bytes, body }) = Raw::read(self.salvage, dot) else {
             return Ok(None);
         };
+        if let Some(Kept::Values(_)) = Kept::decode(&body) {
+            let event = Incoming { event: bytes, ..Incoming::default() };
+            return Ok(Some(Found { event, left: Some(body) }));
+        }
         // An event whose body is damaged waits for the right one.
         let named = BodyId::of(&body) == event.event().body;
         let mut openings = Vec::new();
@@ -172,7 +194,8 @@ impl<'s> Events<'s> {
                 values.copy_blocks(sink, opening)?;
             }
         }
-        Ok(Some(Incoming { event: bytes, body: named.then_some(body), openings }))
+        let event = Incoming { event: bytes, body: named.then_some(body), openings };
+        Ok(Some(Found { event, left: None }))
     }
 
     /// The events that were waiting.
@@ -205,8 +228,20 @@ impl<'s> Events<'s> {
 
 impl Offered {
     /// Takes in what is sound. Tells what cannot be placed yet.
-    fn take_in(&mut self, ledger: &Ledger, incoming: Vec<Incoming>) -> Result<NotHeld, MergeError> {
-        let checked = check_all(incoming);
+    fn take_in(
+        &mut self,
+        ledger: &Ledger,
+        incoming: Vec<Incoming>,
+        mut gone: Gone,
+    ) -> Result<NotHeld, MergeError> {
+        let mut checked = check_all(incoming);
+        for event in checked.iter_mut().flatten() {
+            // It was admitted with its body, and nothing that is kept needs an operation of it.
+            if let Some(left) = gone.remove(&event.event.id()) {
+                event.body = Some(Ok(Body::Data(Vec::new())));
+                event.body_bytes = Some(left);
+            }
+        }
         self.bad += checked.iter().filter(|checked| checked.is_err()).count() as u64;
         let about = |checked: &Checked| {
             let content = checked.event.event();

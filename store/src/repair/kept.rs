@@ -1,13 +1,14 @@
-//! What the replica had decided to keep, or not to: its pins, and which values were pruned.
+//! What the replica had decided to keep, or not to: its pins, and which values and bodies were pruned.
 
 use std::collections::BTreeSet;
 
-use quipu_merge::Link;
+use quipu_merge::{Height, Link};
 
 use super::error::RepairError;
 use super::events::Raw;
 use super::values::Values;
 use crate::blocks::{self, BlockSink};
+use crate::bodies;
 use crate::db::Salvage;
 use crate::error::StorageError;
 use crate::ingest::BATCH;
@@ -17,6 +18,22 @@ use crate::opening;
 use crate::pins::{Pin, PinError};
 use crate::pruned::Pruned;
 use crate::schema::{self, Family, meta};
+
+/// Up to which checkpoint bodies may be gone from a damaged database.
+pub fn bodies_pruned_to(salvage: &Salvage) -> Option<Height> {
+    bodies::decode_height(&salvage.get(Family::Meta, meta::BODIES)?)
+}
+
+/// Records anew up to which checkpoint bodies may be gone: before there are events without them.
+pub fn take_over_bodies(salvages: &[Salvage], ledger: &Ledger) -> Result<(), StorageError> {
+    let Some(height) = salvages.iter().filter_map(bodies_pruned_to).max() else { return Ok(()) };
+    ledger.in_bulk(|hold| {
+        let (writer, db) = (hold.writer(), &ledger.db);
+        writer.put(db, Family::Meta, meta::BODIES, &height.0.to_be_bytes())?;
+        // Without them, the states in between are derived as they never were.
+        writer.put(db, Family::Meta, meta::REGROWN, &[])
+    })
+}
 
 /// Records anew which values were pruned, of events that are here: they are not missing, and are not
 /// to be fetched.

@@ -194,6 +194,7 @@ impl Rebuild<'_> {
         }
         let events: Vec<_> = self.salvages.iter().map(Events::find).collect();
         let ledger = self.found(&events, sources)?;
+        kept::take_over_bodies(self.salvages, &ledger)?;
         let mut offered = Offered::default();
         for (events, salvage) in events.iter().zip(self.salvages) {
             events.offer(&ledger, &mut offered, progress)?;

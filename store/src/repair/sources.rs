@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use quipu_merge::{ParsedEvent, SignedEvent};
 
 use super::error::RepairError;
-use crate::error::MergeError;
+use crate::error::{MergeError, ReadError};
 use crate::import;
 use crate::ledger::{Ledger, Options, is_store};
 use crate::load;
@@ -40,17 +40,21 @@ impl Sources {
         source.genesis().map(Some).map_err(failed(path))
     }
 
-    /// Has the store take in what it lacks.
+    /// Has the store take in what it lacks, as far as the sources have not pruned it.
     pub fn bring(&mut self, to: &Ledger, progress: Progress<'_>) -> Result<(), RepairError> {
         for (path, source) in &mut self.0 {
-            match source {
+            let brought = match source {
                 Source::Replica(replica) => to.merge(replica, progress),
                 Source::File(file) => {
                     let file = file.try_clone().map_err(MergeError::Input);
                     file.and_then(|file| to.import(file, progress))
                 }
+            };
+            match brought {
+                // What could be had of it has been taken in.
+                Err(MergeError::Source(why)) if matches!(*why, ReadError::Pruned(_)) => {}
+                brought => drop(brought.map_err(failed(path))?),
             }
-            .map_err(failed(path))?;
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap};
 
-use quipu_merge::{AuthorKey, BlockId, Body, Dot, EventId, OpeningId, Operation};
+use quipu_merge::{AuthorKey, BlockId, Body, BodyId, Dot, EventId, OpeningId, Operation};
 
 use super::events::Raw;
 use crate::blocks::{self, BlockSink, Entry};
@@ -60,6 +60,13 @@ impl<'s> Values<'s> {
             .or_else(|| self.numbered(*self.numbers().get(&id)?, id))
     }
 
+    /// The event with this id, as far as the index by id tells where it is.
+    fn raw(&self, event: EventId) -> Option<(Dot, Raw)> {
+        let place = self.salvage.get(Family::Ids, &event.0)?;
+        let dot = record::Reader(&place).dot()?;
+        Some((dot, Raw::read(self.salvage, dot)?))
+    }
+
     fn numbered(&self, number: u64, id: BlockId) -> Option<Vec<u8>> {
         let record = self.salvage.get(Family::Blocks, &number.to_be_bytes())?;
         let (_, bytes) = blocks::decode(&record)?;
@@ -82,17 +89,18 @@ impl<'s> Values<'s> {
 }
 
 impl ValueSource for Values<'_> {
+    fn body(&mut self, event: EventId, id: BodyId) -> Result<Option<Vec<u8>>, MergeError> {
+        let found = self.raw(event).map(|(_, found)| found.body);
+        Ok(found.filter(|body| BodyId::of(body) == id))
+    }
+
     fn opening(
         &mut self,
         event: EventId,
         slot: u16,
         id: OpeningId,
     ) -> Result<Option<Vec<u8>>, MergeError> {
-        let place = self.salvage.get(Family::Ids, &event.0);
-        let Some(dot) = place.and_then(|place| record::Reader(&place).dot()) else {
-            return Ok(None);
-        };
-        let Some(found) = Raw::read(self.salvage, dot) else { return Ok(None) };
+        let Some((dot, found)) = self.raw(event) else { return Ok(None) };
         let Ok(body) = Body::decode(&found.body) else { return Ok(None) };
         if body.data().get(usize::from(slot)).and_then(Operation::value) != Some(id) {
             return Ok(None);

@@ -31,7 +31,7 @@ pub struct Feed {
 /// Some events of a feed.
 #[derive(Clone, Debug, Default)]
 pub struct Portion {
-    /// The events, with bodies and openings.
+    /// The events, with openings and bodies, except those that have been pruned.
     pub events: Vec<Incoming>,
     /// Whether they are the last.
     pub last: bool,

@@ -2,6 +2,7 @@
 
 use quipu_merge::{Dot, EventId};
 
+use crate::bodies::is_gone;
 use crate::db::Walk;
 use crate::error::{ReadError, StorageError};
 use crate::incoming::Incoming;
@@ -24,7 +25,8 @@ impl Ledger {
         Ok(self.snapshot()?.lacks(events)?)
     }
 
-    /// Those of these events that are held, in their order, with bodies and openings up to
+    /// Those of these events that are held, in their order, with their bodies, except those that have
+    /// been pruned, and openings up to
     /// [`MAX_OPENINGS_LEN`] each; up to the first one that would make them more than `max_len` bytes.
     ///
     /// # Errors
@@ -46,7 +48,7 @@ impl Ledger {
 }
 
 impl Snapshot<'_> {
-    /// An event with its body and its openings, as far as they may be sent. `openings` is a cursor as
+    /// An event with its openings, as far as they may be sent, and its body, unless that is gone. `openings` is a cursor as
     /// [`read_openings`] wants it.
     pub(super) fn travelling(
         &self,
@@ -56,6 +58,7 @@ impl Snapshot<'_> {
     ) -> Result<Incoming, StorageError> {
         let record = stored.record()?;
         let openings = read_openings(self, openings, dot, MAX_OPENINGS_LEN)?;
-        Ok(Incoming { event: record.event.to_vec(), body: Some(record.body.to_vec()), openings })
+        let body = (!is_gone(record.body)).then(|| record.body.to_vec());
+        Ok(Incoming { event: record.event.to_vec(), body, openings })
     }
 }

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use quipu_merge::{AuthorKey, BlockId, Body, Dot, EventId, MAX_BLOCK_LEN, OpeningId, Operation};
+use quipu_merge::{AuthorKey, BlockId, Dot, EventId, MAX_BLOCK_LEN, OpeningId};
 
 use crate::blocks::{self, BlockSink, Parent};
+use crate::bodies::Kept;
 use crate::error::StorageError;
 use crate::ledger::Ledger;
 use crate::lookup::{self, Stored};
@@ -34,7 +35,7 @@ struct Target {
     id: EventId,
     dot: Dot,
     author: AuthorKey,
-    body: Body,
+    kept: Kept,
 }
 
 impl Ledger {
@@ -64,7 +65,7 @@ impl ValueSink<'_> {
         opening: &[u8],
     ) -> Result<bool, StorageError> {
         let Some(target) = self.target(event)? else { return Ok(false) };
-        let named = target.body.data().get(usize::from(slot)).and_then(Operation::value);
+        let named = target.kept.value(slot);
         if opening.len() > MAX_BLOCK_LEN || named != Some(OpeningId::of(opening)) {
             return Ok(false);
         }
@@ -145,8 +146,8 @@ impl ValueSink<'_> {
             let reader = self.ledger.latest();
             if let Some(dot) = lookup::dot_of(reader, event)? {
                 let stored = Stored::read(reader, dot)?;
-                let (author, body) = (stored.event()?.event().author, stored.body()?);
-                self.event = Some(Target { id: event, dot, author, body });
+                let (author, kept) = (stored.event()?.event().author, stored.kept()?);
+                self.event = Some(Target { id: event, dot, author, kept });
             }
         }
         Ok(self.event.as_ref())

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use quipu_merge::{
-    AuthorKey, Authority, Body, Clock, Dot, Effect, EventId, Lanes, Micros, OpeningId, Operation,
-    Place, State, Subject, UNCERTIFIED, Verdicts,
+    AuthorKey, Authority, Clock, Dot, Effect, EventId, Lanes, Micros, OpeningId, Operation, Place,
+    State, Subject, UNCERTIFIED, Verdicts,
 };
 
 use super::expected::Expected;
 use super::{Check, order};
+use crate::bodies::Kept;
 use crate::error::StorageError;
 use crate::judge::{key_of, redacted};
 use crate::lookup::{self, Stored};
@@ -27,9 +28,9 @@ pub fn check(
     let verdicts = Verdicts::new(authority, lanes.table(), &within, certified);
     let mut openings = BTreeMap::new();
     for ((author, _, dot), drop) in redacted(authority, &verdicts) {
-        let body = Stored::read(check.reader(), dot).and_then(|stored| stored.body());
-        if let Some(body) = check.sound("a redacted event", body)? {
-            for value in body.data().iter().filter_map(Operation::value) {
+        let kept = Stored::read(check.reader(), dot).and_then(|stored| stored.kept());
+        if let Some(kept) = check.sound("a redacted event", kept)? {
+            for (_, value) in kept.values() {
                 *openings.entry((author, value)).or_default() |= drop;
             }
         }
@@ -81,7 +82,7 @@ impl Derived<'_> {
         stored: &Stored<'_>,
     ) -> Result<(), StorageError> {
         // What cannot be read has been found already.
-        let (Ok(record), Ok(event), Ok(body)) = (stored.record(), stored.event(), stored.body())
+        let (Ok(record), Ok(event), Ok(kept)) = (stored.record(), stored.event(), stored.kept())
         else {
             return Ok(());
         };
@@ -99,9 +100,9 @@ impl Derived<'_> {
                 if void { "" } else { "not " }
             ));
         }
-        self.erasures(check, dot, id, author, &body)?;
+        self.erasures(check, dot, id, author, &kept)?;
         let mut writer = Keys { check, expected: &mut self.expected };
-        writer.event(dot, content.time, &clock, void, &body)?;
+        writer.event(dot, content.time, &clock, void, kept.operations())?;
         if !void {
             let place = Place { number: UNCERTIFIED, time: content.time, id };
             self.state.apply(&Effect {
@@ -109,7 +110,7 @@ impl Derived<'_> {
                 author,
                 dot,
                 clock: &clock,
-                operations: body.data(),
+                operations: kept.operations(),
             });
         }
         Ok(())
@@ -121,13 +122,12 @@ impl Derived<'_> {
         dot: Dot,
         id: EventId,
         author: AuthorKey,
-        body: &Body,
+        kept: &Kept,
     ) -> Result<(), StorageError> {
         if self.openings.is_empty() {
             return Ok(());
         }
-        for (slot, operation) in (0_u16..).zip(body.data()) {
-            let Some(value) = operation.value() else { continue };
+        for (slot, value) in kept.values() {
             let drop = self.openings.get(&(author, value)).copied();
             let erased = drop.is_some();
             self.erased += u64::from(erased);
@@ -160,11 +160,11 @@ impl Keys<'_, '_, '_, '_> {
         time: Micros,
         clock: &Clock,
         void: bool,
-        body: &Body,
+        operations: &[Operation],
     ) -> Result<(), StorageError> {
         let mut last = BTreeMap::new();
         let mut amounts = BTreeMap::<_, i128>::new();
-        for (slot, operation) in (0_u16..).zip(body.data()) {
+        for (slot, operation) in (0_u16..).zip(operations) {
             let state_key = key_of(operation);
             let written = match operation {
                 Operation::Put { .. } => Written::Value { slot, beside: None },

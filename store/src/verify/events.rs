@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use quipu_merge::{
-    AuthorKey, Dot, EventId, Lane, LaneInfo, Lanes, OpeningId, Operation, ParsedEvent, Refusal, Seq,
+    AuthorKey, Dot, EventId, Lane, LaneInfo, Lanes, OpeningId, ParsedEvent, Refusal, Seq,
 };
 
 use super::{Check, at};
+use crate::bodies::{Kept, is_gone};
 use crate::db::Walk;
 use crate::error::StorageError;
 use crate::incoming::{Checked, Incoming, check_all};
@@ -31,12 +32,15 @@ pub fn check(check: &mut Check<'_, '_, '_>) -> Result<Lanes, StorageError> {
             return Ok(());
         };
         let record = EventRecord::decode(value);
-        let incoming = record.map(|r| Incoming {
-            event: r.event.to_vec(),
-            body: Some(r.body.to_vec()),
-            openings: Vec::new(),
+        let event = record.map(|r| Event {
+            gone: is_gone(r.body).then(|| Kept::decode(r.body)),
+            incoming: Incoming {
+                event: r.event.to_vec(),
+                body: (!is_gone(r.body)).then(|| r.body.to_vec()),
+                openings: Vec::new(),
+            },
         });
-        raw.batch.push((dot, incoming));
+        raw.batch.push((dot, event));
         if raw.batch.len() >= BATCH { raw.settle(check) } else { Ok(()) }
     })?;
     raw.settle(check)?;
@@ -50,10 +54,18 @@ pub fn check(check: &mut Check<'_, '_, '_>) -> Result<Lanes, StorageError> {
     Ok(Lanes::restore(raw.lanes))
 }
 
+/// A raw event.
+struct Event {
+    /// The event, with its body unless that is gone.
+    incoming: Incoming,
+    /// What stands in the place of a body that is gone.
+    gone: Option<Option<Kept>>,
+}
+
 /// The walk over the raw events, with that over the openings beside it.
 struct Raw<'s> {
     openings: Walk<'s>,
-    batch: Vec<(Dot, Option<Incoming>)>,
+    batch: Vec<(Dot, Option<Event>)>,
     lanes: Vec<(LaneInfo, Seq)>,
     /// The event before, as far as it could be read.
     last: Option<(Dot, EventId)>,
@@ -67,13 +79,16 @@ impl Raw<'_> {
     /// Checks the events of a batch, their signatures on all cores.
     fn settle(&mut self, check: &mut Check<'_, '_, '_>) -> Result<(), StorageError> {
         let batch = std::mem::take(&mut self.batch);
-        let dots: Vec<_> = batch.iter().map(|(dot, incoming)| (*dot, incoming.is_some())).collect();
-        let mut checked =
-            check_all(batch.into_iter().filter_map(|(_, incoming)| incoming).collect()).into_iter();
-        for (dot, decoded) in dots {
+        let (mut places, mut incoming) = (Vec::new(), Vec::new());
+        for (dot, event) in batch {
+            places.push((dot, event.as_ref().map(|event| event.gone.clone())));
+            incoming.extend(event.map(|event| event.incoming));
+        }
+        let mut checked = check_all(incoming).into_iter();
+        for (dot, gone) in places {
             check.step();
-            let found = if decoded { checked.next() } else { None };
-            self.event(check, dot, found)?;
+            let found = if gone.is_some() { checked.next() } else { None };
+            self.event(check, dot, found, gone.flatten())?;
         }
         Ok(())
     }
@@ -83,6 +98,7 @@ impl Raw<'_> {
         check: &mut Check<'_, '_, '_>,
         dot: Dot,
         found: Option<Result<Checked, Refusal>>,
+        gone: Option<Option<Kept>>,
     ) -> Result<(), StorageError> {
         let checked = match found {
             Some(Ok(checked)) => Some(checked),
@@ -97,16 +113,23 @@ impl Raw<'_> {
         };
         self.place(check, dot, checked.as_ref())?;
         self.last = checked.as_ref().map(|checked| (dot, checked.event.id()));
-        let mut operations = None;
-        if let Some(checked) = &checked {
-            indexed(check, dot, checked)?;
-            match &checked.body {
-                Some(Ok(body)) => operations = Some((checked.event.event().author, body.data())),
-                Some(Err(refusal)) => check.find(refusal.to_string()),
-                None => check.find(format!("{}: it has no body", at(dot))),
+        let mut values = None;
+        if let Some(checked) = checked {
+            indexed(check, dot, &checked)?;
+            let author = checked.event.event().author;
+            match (checked.body, gone) {
+                (Some(Ok(body)), _) => values = Some((author, Kept::Whole(body).values())),
+                (Some(Err(refusal)), _) => check.find(refusal.to_string()),
+                (None, Some(Some(left))) => {
+                    if check.gone.as_ref().is_none_or(|(_, cut)| !cut.covers(dot)) {
+                        check.find(format!("{}: its body is gone, and may not be", at(dot)));
+                    }
+                    values = Some((author, left.values()));
+                }
+                (None, _) => check.find(format!("{}: it has no body", at(dot))),
             }
         }
-        self.openings(check, dot, operations)
+        self.openings(check, dot, values)
     }
 
     /// An event continues the one before it on its lane, or starts the next lane.
@@ -167,7 +190,7 @@ impl Raw<'_> {
         &mut self,
         check: &mut Check<'_, '_, '_>,
         dot: Dot,
-        operations: Option<(AuthorKey, &[Operation])>,
+        values: Option<(AuthorKey, Vec<(u16, OpeningId)>)>,
     ) -> Result<(), StorageError> {
         while self.stray(check, Some(dot))? {}
         let prefix = schema::dot_key(dot);
@@ -181,11 +204,12 @@ impl Raw<'_> {
                 page.first().map(|(first, _)| *first) == slot.map(u16::from_be_bytes)
                     && page.is_sorted_by(|a, b| a.0 < b.0)
             });
-            let sound = operations.zip(page.as_ref()).is_none_or(|((author, all), page)| {
+            let sound = values.as_ref().zip(page.as_ref()).is_none_or(|((author, all), page)| {
                 page.iter().all(|(slot, stored)| {
-                    let named = all.get(usize::from(*slot)).and_then(Operation::value);
-                    let block = opening::unpack(author, stored);
-                    named.is_some() && named == block.map(|block| OpeningId::of(&block))
+                    let block = opening::unpack(*author, stored);
+                    block.is_some_and(|block| {
+                        all.binary_search(&(*slot, OpeningId::of(&block))).is_ok()
+                    })
                 })
             });
             if !sound || page.is_none() {
@@ -206,8 +230,7 @@ impl Raw<'_> {
             let moved = self.openings.next();
             check.sound("column family openings", moved)?;
         }
-        let values = (0_u16..).zip(operations.map_or(&[][..], |(_, operations)| operations));
-        for (slot, _) in values.filter(|(_, operation)| operation.value().is_some()) {
+        for (slot, _) in values.into_iter().flat_map(|(_, values)| values) {
             if !whole.contains(&slot) {
                 self.not_whole(check, dot, slot, here.contains(&slot))?;
             }

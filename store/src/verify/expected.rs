@@ -258,17 +258,17 @@ impl Expected {
         {
             return Ok(true);
         }
-        let body = Stored::read(check.reader(), dot).and_then(|stored| stored.body());
+        let kept = Stored::read(check.reader(), dot).and_then(|stored| stored.kept());
         let time =
             Stored::read(check.reader(), dot).and_then(|stored| Ok(stored.event()?.event().time));
         let at = match tail {
             14 => schema::parse_element(0, place).map(|(time, ..)| time),
             _ => schema::parse_version(0, place).map(|(_, time)| time),
         };
-        Ok(match (body, time) {
-            (Ok(body), Ok(time)) => {
+        Ok(match (kept, time) {
+            (Ok(kept), Ok(time)) => {
                 at != Some(time)
-                    || !body.data().iter().any(|operation| key_of(operation) == state_key)
+                    || !kept.operations().iter().any(|operation| key_of(operation) == state_key)
             }
             _ => true,
         })
@@ -281,9 +281,14 @@ fn stands(
     mut expected: Writes,
     mut found: Standing,
 ) -> Result<bool, StorageError> {
+    // Lanes stay listed whose versions went with their bodies.
+    let gone = check.gone.is_some();
     let older = match &found.older {
+        OlderLanes::Few(lanes) if gone => {
+            expected.older.iter().all(|lane| lanes.binary_search(lane).is_ok())
+        }
         OlderLanes::Few(lanes) => expected.older.iter().eq(lanes),
-        OlderLanes::Many => expected.older.len() > MAX_LANES,
+        OlderLanes::Many => gone || expected.older.len() > MAX_LANES,
     };
     if !older || expected.standing.len() != found.writes.len() {
         return Ok(false);

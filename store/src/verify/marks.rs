@@ -4,6 +4,7 @@ use quipu_merge::ParsedEvent;
 
 use super::{Check, hex};
 use crate::author;
+use crate::bodies::decode_height;
 use crate::error::StorageError;
 use crate::pruned::Pruned;
 use crate::receipts;
@@ -27,6 +28,8 @@ pub fn check(check: &mut Check<'_, '_, '_>) -> Result<(), StorageError> {
 fn is_sound(key: &[u8], value: &[u8]) -> bool {
     match key {
         meta::FORMAT | meta::LEDGER | meta::HEADS | meta::PLACE | meta::NUMBERS => true,
+        meta::BODIES => decode_height(value).is_some(),
+        meta::REGROWN => value.is_empty(),
         meta::AUTHOR => author::decode(value).is_some(),
         [b'W', id @ ..] => {
             let record = WaitingRecord::decode(value);

@@ -8,7 +8,7 @@ mod expected;
 mod marks;
 mod order;
 
-use quipu_merge::{Dot, Height};
+use quipu_merge::{Clock, Dot, Height};
 use rocksdb::DBPinnableSlice;
 
 use crate::db::Reader;
@@ -63,7 +63,9 @@ impl std::fmt::Display for Finding {
 }
 
 impl Ledger {
-    /// Checks every hash, signature, link, index and derived value, as of now. Others may write
+    /// Checks every hash, signature, link, index and derived value, as of now. Where bodies have been
+    /// pruned, what is left of their events is checked, and the certified states from the checkpoint on
+    /// up to which they are gone. Others may write
     /// meanwhile. Memory grows with the current and the certified state, and with what one checkpoint
     /// certifies, not with the history.
     ///
@@ -81,6 +83,7 @@ impl Ledger {
             progress,
             done: 0,
             total,
+            gone: snapshot.pruned_bodies()?,
         };
         if let Some(loss) = self.loss() {
             check.find(loss.to_string());
@@ -113,6 +116,7 @@ impl Ledger {
             progress: &mut |_, _| {},
             done: 0,
             total: 0,
+            gone: snapshot.pruned_bodies()?,
         };
         check.report.events = certified::check_up_to(&mut check, up_to)?;
         Ok(check.report)
@@ -126,6 +130,8 @@ struct Check<'s, 'l, 'p> {
     progress: &'p mut dyn Pace,
     done: u64,
     total: u64,
+    /// The checkpoint up to which bodies may be gone, and how far its cut goes on each lane.
+    gone: Option<(Height, Clock)>,
 }
 
 impl<'s> Check<'s, '_, '_> {

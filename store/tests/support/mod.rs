@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that panics has done its work")]
 
+pub mod certified;
 pub mod values;
 
 use std::fs;

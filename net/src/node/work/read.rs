@@ -65,6 +65,12 @@ pub fn run(shared: &Shared, readings: &Receiver<Reading>) {
 
 fn next(shared: &Shared, feed: &mut Feed, max_len: usize) -> Result<Answer, ReadError> {
     let portion = feed.read(&shared.ledger, max_len)?;
+    if portion.events.iter().any(|event| event.body.is_none()) {
+        // Without its body nobody can admit it, nor what follows: the peer is told that this is not
+        // all, and asks others.
+        tracing::debug!("a peer wants operations that have been pruned here");
+        return Ok(Answer::Failed);
+    }
     Ok(Answer::Read { packets: packets(portion.events), last: portion.last })
 }
 
