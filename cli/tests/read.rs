@@ -43,7 +43,7 @@ fn the_json_of_an_event_is_the_same_to_the_byte() {
     let [author, time, micros, prev] = ["author", "time", "micros", "prev"].map(|name| &json[name]);
     let ops = batch.map(|line| line.trim().to_owned()).join(",");
     let about = format!(
-        r#"{{"event":"{event}","author":{author},"seq":2,"time":{time},"micros":{micros},"prev":{prev},"parents":[],"void":false"#
+        r#"{{"event":"{event}","author":{author},"seq":2,"time":{time},"micros":{micros},"prev":{prev},"parents":[],"void":false,"certified":null"#
     );
     assert_eq!(printed, format!("{about},\"ops\":[{ops}]}}\n"));
 }

@@ -216,13 +216,13 @@ fn run(seed: u64, shape: Shape) {
         let at = dice.below(2);
         let what = format!("seed {seed}, step {step}, store {at}");
         if dice.chance(50) {
-            let (other, more) = {
+            if dice.chance(30) {
                 let other = &replicas[1 - at];
-                (dice.chance(30), other.held.clone())
-            };
-            if other {
-                merge(&replicas[at].ledger, &replicas[1 - at].ledger);
+                merge(&replicas[at].ledger, &other.ledger);
+                // What counts there comes along.
+                let (more, counted) = (other.held.clone(), run.counted(other).len());
                 replicas[at].held.extend(more);
+                replicas[at].accepted = replicas[at].accepted.max(counted);
             } else {
                 let (heads, events) = run.archive.some_events(&mut dice);
                 import(&replicas[at].ledger, run.archive.car(&heads, &events, &mut dice)).unwrap();
