@@ -23,7 +23,7 @@ NIGHTLY ?= nightly
 CARGO_FUZZ_VERSION := 0.13.2
 FUZZ_TARGET_DIR ?= $(HOME)/.cache/quipu/fuzz-target
 FUZZ_SECONDS ?= 10
-FUZZ_PURE := event body car cut history peer proof certificate note
+FUZZ_PURE := event body car cut history peer proof certificate note consensus
 FUZZ_STORE := store_ops
 
 .PHONY: help deps build test demo bench fmt lint lint-deploy doc fuzz-deps fuzz-smoke fuzz-store soak clean
