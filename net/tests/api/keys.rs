@@ -206,7 +206,7 @@ async fn the_json_of_an_event_is_the_same_to_the_byte() {
     let json = reply.good();
     let [author, time, micros, prev] = ["author", "time", "micros", "prev"].map(|name| &json[name]);
     let about = format!(
-        r#"{{"event":"{event}","author":{author},"seq":2,"time":{time},"micros":{micros},"prev":{prev},"parents":[],"void":false"#
+        r#"{{"event":"{event}","author":{author},"seq":2,"time":{time},"micros":{micros},"prev":{prev},"parents":[],"void":false,"certified":null"#
     );
     let ops = operations[..2].join(",");
     assert_eq!(reply.text(), format!(r#"{about},"operations":3,"ops":[{ops}],"next":2}}"#));
