@@ -11,6 +11,7 @@
     reason = "a benchmark that panics says what is wrong"
 )]
 
+mod certify;
 mod copying;
 mod crowd;
 #[path = "../../../store/benches/ratios/figure.rs"]
@@ -28,13 +29,15 @@ use figure::Figure;
 
 type Bench = fn() -> Vec<Figure>;
 
-const BENCHES: [(&str, Bench); 6] = [
+const BENCHES: [(&str, Bench); 8] = [
     ("copy", copying::cold),
     ("wire", wire::one_percent),
     ("equal", wire::equal),
     ("latency", latency::puts),
     ("load", load::offered),
     ("memory", crowd::memory),
+    ("certify", certify::beside),
+    ("checkpoint", certify::checkpoints),
 ];
 
 fn main() {

@@ -1,0 +1,198 @@
+//! What certifying costs: writers beside it, and the time of a checkpoint.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use quipu_merge::{EventId, Height, Role};
+use quipu_net::{Node, NodeOptions};
+use quipu_store::{Acceptance, Durability, Ledger, NewLedger, Options};
+
+use crate::figure::{Figure, timed};
+use crate::stores::{address, put, runtime, until};
+
+const NODES: usize = 4;
+const ROUNDS: usize = 3;
+/// How long is written in a round, beside several checkpoints.
+const WRITING: Duration = Duration::from_secs(6);
+/// New events of a checkpoint.
+const EVENTS: usize = 10_000;
+/// Between two checkpoints that are measured: time enough to bring their events to all.
+const INTERVAL: Duration = Duration::from_secs(10);
+
+/// Numbers of keys, so that each is written once.
+static NEXT: AtomicUsize = AtomicUsize::new(0);
+
+/// Replicas of one ledger that may all write; all certify, or nobody does.
+fn replicas(dir: &Path, certify: bool) -> Vec<Arc<Ledger>> {
+    let validators = (!certify).then(Vec::new);
+    let new = NewLedger { validators, ..NewLedger::default() };
+    let first = Arc::new(Ledger::create(dir.join("0"), &new).unwrap());
+    let others: Vec<_> = (1..NODES)
+        .map(|at| {
+            let (dir, role) =
+                (dir.join(at.to_string()), if certify { Role::Validator } else { Role::Writer });
+            let cloned = Options::new().clone_granted(dir, &first, role, &mut |_, _| {});
+            let replica = cloned.unwrap().0;
+            if certify {
+                first.grant(replica.author(), Role::Writer).unwrap();
+            }
+            Arc::new(replica)
+        })
+        .collect();
+    std::iter::once(first).chain(others).collect()
+}
+
+/// Nodes that all join the first, once they know who certifies.
+async fn start(ledgers: &[Arc<Ledger>], interval: Duration, validators: usize) -> Vec<Node> {
+    let mut nodes: Vec<Node> = Vec::new();
+    for ledger in ledgers {
+        let mut options = NodeOptions::new("127.0.0.1:0".parse().unwrap());
+        options.join = nodes.first().map(address).into_iter().collect();
+        options.interval = interval;
+        nodes.push(Node::start(ledger.clone(), options).await.unwrap());
+    }
+    let known = |node: &Node| node.status().certification.validators.len() == validators;
+    until(|| nodes.iter().all(known)).await;
+    nodes
+}
+
+async fn stop(nodes: Vec<Node>) {
+    for node in nodes {
+        node.stop().await;
+    }
+}
+
+/// Puts at one of four validators, against one of four nodes of a ledger without validators.
+pub fn beside() -> Vec<Figure> {
+    let dir = tempfile::tempdir().unwrap();
+    let with = replicas(&dir.path().join("with"), true);
+    let without = replicas(&dir.path().join("without"), false);
+    let (mut rounds, heights) = runtime().block_on(async {
+        let interval = NodeOptions::new("127.0.0.1:0".parse().unwrap()).interval;
+        let certifying = start(&with, interval, NODES).await;
+        let plain = start(&without, interval, 0).await;
+        until(|| equal(&with) && equal(&without)).await;
+        let before = with[0].certification().height.unwrap();
+        let mut rounds = Vec::new();
+        for _ in 0..ROUNDS {
+            // One after the other, and each is at rest while the other is measured.
+            let (off, _) = write(&without).await;
+            until(|| equal(&without)).await;
+            let (on, last) = write(&with).await;
+            certifying[0].wait_final(last, None).await.unwrap();
+            until(|| equal(&with)).await;
+            rounds.push((on / off, on, off));
+        }
+        let heights = with[0].certification().height.unwrap().0 - before.0;
+        stop(certifying).await;
+        stop(plain).await;
+        (rounds, heights)
+    });
+    rounds.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let (ratio, on, off) = rounds[ROUNDS / 2];
+    let detail = format!(
+        "median of {ROUNDS} rounds of {} s each: {on:.0} a second with certification (every two seconds at most, \
+         {heights} checkpoints in all), {off:.0} in a ledger without validators",
+        WRITING.as_secs()
+    );
+    vec![Figure::at_least(
+        "durable puts at one of four validators, against the same without validators",
+        0.9,
+        ratio,
+        detail,
+    )]
+}
+
+fn equal(ledgers: &[Arc<Ledger>]) -> bool {
+    let first = ledgers[0].frontier().unwrap();
+    ledgers[1..].iter().all(|ledger| ledger.frontier().unwrap() == first)
+}
+
+/// Writes at the first for a while. Tells how many a second, and the last event.
+async fn write(ledgers: &[Arc<Ledger>]) -> (f64, EventId) {
+    let ledger = ledgers[0].clone();
+    let writing = move || {
+        let (start, mut count) = (Instant::now(), 0_u32);
+        while start.elapsed() < WRITING {
+            put(&ledger, NEXT.fetch_add(1, Ordering::Relaxed));
+            count += 1;
+        }
+        let rate = f64::from(count) / start.elapsed().as_secs_f64();
+        let heads = ledger.snapshot().unwrap().heads().unwrap();
+        (rate, heads[0])
+    };
+    tokio::task::spawn_blocking(writing).await.unwrap()
+}
+
+/// The time of a checkpoint of many new events that all hold, against deriving it alone as often as there
+/// are validators, on all cores.
+pub fn checkpoints() -> Vec<Figure> {
+    let dir = tempfile::tempdir().unwrap();
+    let ledgers = replicas(&dir.path().join("nodes"), true);
+    let options = Options::new().durability(Durability::Relaxed);
+    let author = dir.path().join("author");
+    let cloned = options.clone_granted(author, &ledgers[0], Role::Writer, &mut |_, _| {});
+    let author = cloned.unwrap().0;
+    let cores = std::thread::available_parallelism().unwrap().get();
+    let mut rounds = runtime().block_on(async {
+        let nodes = start(&ledgers, INTERVAL, NODES).await;
+        let mut rounds = Vec::new();
+        for _ in 0..ROUNDS {
+            rounds.push(checkpoint(&ledgers, &author, cores).await);
+        }
+        stop(nodes).await;
+        rounds
+    });
+    rounds.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let (ratio, took, alone) = rounds[ROUNDS / 2];
+    let detail = format!(
+        "median of {ROUNDS} rounds: {took:.0?} from when the next may begin until it counts at all {NODES}; deriving \
+         alone {alone:.0?}, on {cores} cores"
+    );
+    vec![Figure::at_most(
+        "a checkpoint of 10,000 events by four validators, against validators × deriving ÷ cores",
+        1.5,
+        ratio,
+        detail,
+    )]
+}
+
+/// One round: the ratio, the time of the checkpoint, and of deriving it alone.
+async fn checkpoint(
+    ledgers: &[Arc<Ledger>],
+    author: &Ledger,
+    cores: usize,
+) -> (f64, Duration, Duration) {
+    // What is held now comes first, so that the next checkpoint holds the new events alone.
+    let height = |ledger: &Ledger| ledger.certification().height;
+    let next = |height: Option<Height>| height.and_then(Height::next).unwrap_or(Height::FIRST);
+    let mark = ledgers[0].snapshot().unwrap().len().unwrap();
+    put(&ledgers[0], NEXT.fetch_add(1, Ordering::Relaxed));
+    until(|| ledgers.iter().any(|ledger| ledger.certification().events > mark)).await;
+    let begins = Instant::now() + INTERVAL;
+    until(|| ledgers.iter().all(|ledger| ledger.certification().events > mark)).await;
+    let before = height(&ledgers[0]);
+    author.merge(&ledgers[0], &mut |_, _| {}).unwrap();
+    let snapshot = ledgers[0].snapshot().unwrap();
+    let mut wanted = next(height(author));
+    while let Some(certified) = snapshot.checkpoint(wanted).unwrap() {
+        let _: Acceptance = author.accept(certified).unwrap();
+        wanted = next(Some(wanted));
+    }
+    (0..EVENTS).for_each(|_| put(author, NEXT.fetch_add(1, Ordering::Relaxed)));
+    for ledger in ledgers {
+        ledger.merge(author, &mut |_, _| {}).unwrap();
+    }
+    let heads = author.snapshot().unwrap().heads().unwrap();
+    let alone = timed(|| drop(author.derive(&heads).unwrap()));
+    assert!(Instant::now() + Duration::from_secs(1) < begins, "the events come too late");
+    assert_eq!(height(&ledgers[0]), before);
+    until(|| ledgers.iter().all(|ledger| height(ledger) > before)).await;
+    let took = Instant::now().saturating_duration_since(begins);
+    let all = ledgers[0].snapshot().unwrap().len().unwrap();
+    assert_eq!(ledgers[0].certification().events, all, "one checkpoint holds them all");
+    let share = alone.as_secs_f64() * NODES as f64 / cores as f64;
+    (took.as_secs_f64() / share, took, alone)
+}
