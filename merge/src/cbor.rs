@@ -64,6 +64,12 @@ pub fn key(d: &mut Decoder<'_>, name: &'static str) -> Read<()> {
     }
 }
 
+/// Expects the key `v` and under it 1, the only version of anything.
+pub fn version(d: &mut Decoder<'_>) -> Read<()> {
+    key(d, "v")?;
+    if d.u64().map_err(malformed)? == 1 { Ok(()) } else { Err("v is not 1".into()) }
+}
+
 /// Expects bytes of exactly `N`.
 pub fn array<const N: usize>(d: &mut Decoder<'_>) -> Read<[u8; N]> {
     let bytes = d.bytes().map_err(malformed)?;

@@ -18,6 +18,11 @@ const DOMAIN: &[u8] = b"quipu/vote/v1\0";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Round(pub u32);
 
+/// How many of `validators` are more than two thirds of them: so many certify.
+pub const fn quorum(validators: usize) -> usize {
+    validators - validators.div_ceil(3) + 1
+}
+
 /// The two kinds of votes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum VoteType {
@@ -160,10 +165,7 @@ impl Certificate {
         }
         let d = &mut Decoder::new(bytes);
         cbor::map(d, 5)?;
-        cbor::key(d, "v")?;
-        if d.u64().map_err(cbor::malformed)? != 1 {
-            return Err("v is not 1".into());
-        }
+        cbor::version(d)?;
         cbor::key(d, "sigs")?;
         let count = cbor::list(d)?;
         let signatures = (0..count).map(|_| read_signature(d)).collect::<Read<Vec<_>>>()?;
@@ -242,8 +244,7 @@ impl Certificate {
             return Err(CertificateError::NotValidator(stranger));
         }
         let (signed, validators) = (self.signatures.len(), validators.len());
-        // Saturation could only refuse, and neither number comes near.
-        if signed.saturating_mul(3) <= validators.saturating_mul(2) {
+        if signed < quorum(validators) {
             return Err(CertificateError::TooFew { signed, validators });
         }
         let vote = Vote {

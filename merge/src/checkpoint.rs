@@ -73,10 +73,7 @@ impl Checkpoint {
     pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let d = &mut Decoder::new(bytes);
         cbor::map(d, FIELDS)?;
-        cbor::key(d, "v")?;
-        if d.u64().map_err(cbor::malformed)? != 1 {
-            return Err("v is not 1".into());
-        }
+        cbor::version(d)?;
         cbor::key(d, "cut")?;
         let cut = cbor::link_to(d, list_block)?;
         cbor::key(d, "prev")?;

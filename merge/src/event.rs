@@ -203,10 +203,7 @@ fn parse(bytes: &[u8]) -> Read<ParsedEvent> {
     }
     let d = &mut Decoder::new(bytes);
     cbor::map(d, FIELDS)?;
-    cbor::key(d, "v")?;
-    if d.u64().map_err(cbor::malformed)? != 1 {
-        return Err("v is not 1".into());
-    }
+    cbor::version(d)?;
     cbor::key(d, "seq")?;
     let seq = Seq(d.u64().map_err(cbor::malformed)?);
     cbor::key(d, "sig")?;

@@ -47,7 +47,8 @@ pub use car::{
 };
 pub use cbor::Malformed;
 pub use certificate::{
-    Certificate, CertificateError, MAX_CERTIFICATE_LEN, MAX_ROUND, Round, Vote, VoteError, VoteType,
+    Certificate, CertificateError, MAX_CERTIFICATE_LEN, MAX_ROUND, Round, Vote, VoteError,
+    VoteType, quorum,
 };
 pub use certified::{CertifiedCuts, CutNumber, UNCERTIFIED};
 pub use chain::{Chain, ChainError};

@@ -165,10 +165,7 @@ fn read(bytes: &[u8]) -> Read<Proof> {
     }
     let d = &mut Decoder::new(bytes);
     cbor::map(d, 5)?;
-    cbor::key(d, "v")?;
-    if d.u64().map_err(cbor::malformed)? != 1 {
-        return Err("v is not 1".into());
-    }
+    cbor::version(d)?;
     cbor::key(d, "type")?;
     let word = d.str().map_err(cbor::malformed)?;
     cbor::key(d, "claim")?;

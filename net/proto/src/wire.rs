@@ -2,8 +2,16 @@
 
 use minicbor::bytes::ByteArray;
 use minicbor::decode::{self, Decoder};
-use minicbor::encode::{self, Encoder, Write};
+use minicbor::encode::{self, Encode, Encoder, Write};
 use quipu_merge::AuthorKey;
+
+/// Writes something that is sent or kept.
+pub fn to_bytes(what: &impl Encode<()>) -> Vec<u8> {
+    let mut out = Vec::new();
+    // A vector takes everything.
+    let Ok(()) = minicbor::encode(what, &mut out) else { return Vec::new() };
+    out
+}
 
 pub mod bytes32 {
     use super::*;

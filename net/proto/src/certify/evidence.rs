@@ -93,10 +93,7 @@ impl Evidence {
 
     /// Writes it.
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::new();
-        // A vector takes everything.
-        let Ok(()) = minicbor::encode(self, &mut out) else { return Vec::new() };
-        out
+        wire::to_bytes(self)
     }
 
     /// Reads it, and checks that it proves what it says of a ledger.

@@ -68,10 +68,7 @@ pub struct TimedOut {
 
 impl Entry {
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::new();
-        // A vector takes everything.
-        let Ok(()) = minicbor::encode(self, &mut out) else { return Vec::new() };
-        out
+        wire::to_bytes(self)
     }
 
     pub fn decode(bytes: &[u8]) -> Option<Self> {
@@ -97,10 +94,7 @@ pub struct Mark {
 impl Mark {
     /// Writes it.
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::new();
-        // A vector takes everything.
-        let Ok(()) = minicbor::encode(self, &mut out) else { return Vec::new() };
-        out
+        wire::to_bytes(self)
     }
 
     /// Reads it; `None` where it is none.

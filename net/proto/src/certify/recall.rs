@@ -10,7 +10,7 @@
 
 use std::collections::BTreeMap;
 
-use quipu_merge::{AuthorKey, Height};
+use quipu_merge::{AuthorKey, Height, quorum};
 
 use crate::time::Moment;
 
@@ -24,16 +24,6 @@ pub struct Recall {
     /// Where the others stood when they answered first, after the start.
     claims: BTreeMap<AuthorKey, Height>,
     asked: Option<Moment>,
-}
-
-/// Whether so many are more than two thirds.
-pub const fn is_quorum(count: usize, of: usize) -> bool {
-    count.saturating_mul(3) > of.saturating_mul(2)
-}
-
-/// How many are more than two thirds.
-pub const fn quorum(of: usize) -> usize {
-    of.saturating_mul(2) / 3 + 1
 }
 
 impl Recall {
@@ -55,7 +45,7 @@ impl Recall {
 
     /// Whether enough of these have answered by now.
     pub fn is_done(&mut self, me: AuthorKey, validators: &[AuthorKey]) -> bool {
-        self.done = self.done || is_quorum(self.answers(me, validators), validators.len());
+        self.done = self.done || self.answers(me, validators) >= quorum(validators.len());
         self.done
     }
 
@@ -65,7 +55,7 @@ impl Recall {
             let claim = self.claims.get(key).filter(|_| **key != me);
             claim.is_some_and(|claim| claim.0.saturating_add(2) <= height.0)
         };
-        height.0 > 2 && is_quorum(before.iter().filter(behind).count(), before.len())
+        height.0 > 2 && before.iter().filter(behind).count() >= quorum(before.len())
     }
 
     /// Whether there is somebody to ask, and when.

@@ -1,7 +1,7 @@
 //! A height from its beginning to its end.
 
 use arc_malachitebft_core_types::{CommitCertificate, Timeout, TimeoutKind};
-use quipu_merge::{AuthorKey, Certificate, Chain, CheckpointId, Height, Round};
+use quipu_merge::{AuthorKey, Certificate, Chain, CheckpointId, Height, Round, quorum};
 
 use super::certifier::{Certifier, Keeping, Purpose};
 use super::context::Ctx;
@@ -12,7 +12,6 @@ use super::limits::MAX_RECENT;
 use super::log::{Entry, Judged, Mark, What};
 use super::message::{AskProposal, CertifyMessage, Proposed};
 use super::parts::{Certified, Parts};
-use super::recall::quorum;
 use super::signed::SignedProposal;
 use super::status::Stopped;
 use super::task::CertifyTask;

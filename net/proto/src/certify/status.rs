@@ -1,11 +1,10 @@
 //! Where certification stands, for people.
 
-use quipu_merge::{AuthorKey, Checkpoint, Height};
+use quipu_merge::{AuthorKey, Checkpoint, Height, quorum};
 
 use super::certifier::Certifier;
 use super::engine::{Engine, Fault, Step};
 use super::parts::Certified;
-use super::recall::{is_quorum, quorum};
 
 /// Where certification stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,7 +116,7 @@ impl Certifier {
             CertifyState::NoValidators
         } else if !self.is_validator() {
             CertifyState::Follows
-        } else if !is_quorum(there, validators.len()) {
+        } else if there < needed {
             CertifyState::NoQuorum(there, needed)
         } else if self.recall.lost {
             CertifyState::Abstains

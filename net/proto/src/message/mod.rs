@@ -22,6 +22,7 @@ pub use value::{Ask, Given, Got, Item};
 use crate::certify::CertifyMessage;
 use crate::channel::Channel;
 use crate::limits::{MAX_ASKED, MAX_IDS, MAX_LANES, MAX_MARKED, MAX_RECONCILE};
+use crate::wire;
 
 /// A message that cannot be understood.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -124,10 +125,7 @@ impl Message {
 
     /// Writes the message.
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::new();
-        // A vector takes everything.
-        let Ok(()) = minicbor::encode(self, &mut out) else { return Vec::new() };
-        out
+        wire::to_bytes(self)
     }
 
     /// Reads a message. `None` where it is of a kind that is not known.
