@@ -304,7 +304,7 @@ pub async fn validators(State(app): State<Arc<App>>) -> Answer<Json<ValidatorsOu
         });
         Ok(Json(ValidatorsOut {
             validators: validators.collect(),
-            quorum: if keys.is_empty() { 0 } else { keys.len() * 2 / 3 + 1 },
+            quorum: if keys.is_empty() { 0 } else { quipu_merge::quorum(keys.len()) },
             certification: status.as_ref().map(Into::into),
             evidence: kept
                 .iter()

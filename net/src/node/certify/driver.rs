@@ -172,7 +172,7 @@ impl Driver {
             height: status.height,
             round: status.round,
             missing: status.missing,
-            quorum: validators.len() * 2 / 3 + 1,
+            quorum: quipu_merge::quorum(validators.len()),
             is_validator: validators.binary_search(&self.me).is_ok(),
             validators,
             checkpoints: self.checkpoints,
