@@ -163,14 +163,15 @@ impl NoteSignature {
             .and_then(|rest| rest.split_once(' '))
             .ok_or_else(malformed)?;
         let bytes = BASE64.decode(base64.as_bytes()).map_err(|_| malformed())?;
-        match bytes.split_first_chunk() {
-            Some((id, signature))
-                if is_name(name) && (1..=MAX_SIGNATURE_LEN).contains(&signature.len()) =>
-            {
-                Ok(Self { name: name.to_owned(), id: *id, signature: signature.to_vec() })
-            }
-            _ => Err(malformed()),
-        }
+        let (id, signature) = bytes.split_first_chunk().ok_or_else(malformed)?;
+        let signature = Self { name: name.to_owned(), id: *id, signature: signature.to_vec() };
+        let fits = is_name(name) && (1..=MAX_SIGNATURE_LEN).contains(&signature.signature.len());
+        // The decoder also takes padded pieces in a row, but one line has one spelling.
+        if fits && signature.base64() == base64 { Ok(signature) } else { Err(malformed()) }
+    }
+
+    fn base64(&self) -> String {
+        BASE64.encode(&[&self.id[..], &self.signature].concat())
     }
 
     /// Checks that `key` has signed `text` by this, and tells when it says that it has.
@@ -192,8 +193,7 @@ impl NoteSignature {
 
 impl fmt::Display for NoteSignature {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let base64 = BASE64.encode(&[&self.id[..], &self.signature].concat());
-        write!(f, "\u{2014} {} {base64}", self.name)
+        write!(f, "\u{2014} {} {}", self.name, self.base64())
     }
 }
 

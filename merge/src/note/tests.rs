@@ -168,6 +168,7 @@ fn malformed_notes_and_keys_are_refused() {
         good.replace("quipu/validator/", "quipu\u{2003}validator/"),
         good.replace('=', ""),
         format!("{text}\n\u{2014} name AAAAAA==\n"),
+        format!("{text}\n\u{2014} name AAAAAA==AAAAAA==\n"),
         format!("{text}\n\u{2014} name\n"),
         format!("{good}\n"),
         format!("{text}\n{many}"),
