@@ -5,17 +5,18 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use quipu_merge::{Control, MAX_OPERATIONS};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::app::App;
-use super::caller::Written;
 use super::input::{self, Params, Part, Payload, page};
 use super::problem::{self, Answer, Problem};
 use super::shown::CommittedOut;
 use super::tokens::{TokenError, TokenInfo};
+use super::waiting::WaitQuery;
+use super::write::answer;
 use crate::node::{PeerState, PeerStatus};
 
 /// A page of something that has ids.
@@ -232,30 +233,28 @@ impl ControlOperation {
 }
 
 /// Grants and revokes roles, and erases values, as one event. It takes no idempotency key.
-#[utoipa::path(post, path = "/v1/control", tag = "admin", request_body = ControlIn, responses(
-    (status = 201, description = "It is written.", body = CommittedOut),
+#[utoipa::path(post, path = "/v1/control", tag = "admin", params(WaitQuery), request_body = ControlIn, responses(
+    (status = 201, description = "It is written, and certified if that was waited for.", body = CommittedOut),
+    (status = 202, description = "It is written, and was not certified in time.", body = CommittedOut),
     (status = "default", description = "Why not.", body = Problem,
         content_type = "application/problem+json"),
 ))]
 pub async fn control(
     State(app): State<Arc<App>>,
+    Params(query): Params<WaitQuery>,
     headers: HeaderMap,
     Payload { content, .. }: Payload<ControlIn>,
 ) -> Answer<Response> {
+    let wait = query.check(&app)?;
     if headers.contains_key("idempotency-key") {
         return Err(Problem::bad("control operations take no idempotency key"));
     }
     if !(1..=MAX_OPERATIONS).contains(&content.operations.len()) {
         return Err(Problem::bad(format!("1 to {MAX_OPERATIONS} operations")));
     }
-    app.work(move |app| {
+    let written = app.work(move |app| {
         let operations = content.operations.iter().map(ControlOperation::parse);
-        let committed = app.ledger.control(operations.collect::<Answer<_>>()?)?;
-        let out = CommittedOut::new(&committed, None);
-        let event = out.event.clone();
-        let mut response = (StatusCode::CREATED, Json(out)).into_response();
-        response.extensions_mut().insert(Written(event));
-        Ok(response)
-    })
-    .await
+        Ok(app.ledger.control(operations.collect::<Answer<_>>()?)?)
+    });
+    Ok(answer(&app, &written.await?, wait).await)
 }

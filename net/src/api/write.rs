@@ -159,27 +159,33 @@ impl Write {
     }
 }
 
+/// What is said of an event that has been written, once it is certified if that is waited for.
+pub async fn answer(app: &Arc<App>, committed: &Committed, wait: Wait) -> Response {
+    let certified = wait.until_final(app, committed.event).await;
+    let out = CommittedOut::new(committed, certified);
+    let event = out.event.clone();
+    let location = HeaderValue::from_str(&format!("/v1/events/{event}"));
+    let in_time = !wait.is_some() || certified.is_some();
+    let status = if in_time { StatusCode::CREATED } else { StatusCode::ACCEPTED };
+    let mut response = (status, Json(out)).into_response();
+    location.into_iter().for_each(|location| {
+        response.headers_mut().insert(header::LOCATION, location);
+    });
+    response.extensions_mut().insert(Written(event));
+    response
+}
+
 impl Manner {
     async fn answer(self, app: &Arc<App>, done: Done) -> Response {
         let Done { committed, len, is_repeat } = done;
-        let certified = self.wait.until_final(app, committed.event).await;
-        let out = CommittedOut::new(&committed, certified);
-        let event = out.event.clone();
-        let location = HeaderValue::from_str(&format!("/v1/events/{event}"));
-        let in_time = !self.wait.is_some() || certified.is_some();
-        let status = if in_time { StatusCode::CREATED } else { StatusCode::ACCEPTED };
-        let mut response = (status, Json(out)).into_response();
+        let mut response = answer(app, &committed, self.wait).await;
         let headers = response.headers_mut();
-        location.into_iter().for_each(|location| {
-            headers.insert(header::LOCATION, location);
-        });
         if self.tagged {
-            headers.insert(header::ETAG, tag_header(&format!("\"{event}\"")));
+            headers.insert(header::ETAG, tag_header(&format!("\"{}\"", committed.event)));
         }
         if is_repeat {
             headers.insert("idempotency-replayed", HeaderValue::from_static("true"));
         }
-        response.extensions_mut().insert(Written(event));
         response.extensions_mut().insert(BodyLen(len));
         response
     }

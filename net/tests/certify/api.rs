@@ -73,6 +73,11 @@ async fn what_is_certified_is_shown_and_waited_for() {
     let (status, written) = served.json("PUT", wait, "one").await;
     assert_eq!(status, 201, "{written}");
     let height = written["checkpoint"].as_u64().unwrap();
+    let grant =
+        json!({"operations": [{"op": "grant", "role": "writer", "author": "01".repeat(32)}]});
+    let granting = "/v1/control?wait=final&timeout=20";
+    let (status, granted) = served.json("POST", granting, &grant.to_string()).await;
+    assert_eq!((status, granted["checkpoint"].is_u64()), (201, true), "{granted}");
     node.stop().await;
     // Nobody certifies this one.
     assert_eq!(served.json("PUT", "/v1/registers/k/value", "two").await.0, 201);
