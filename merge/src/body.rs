@@ -267,8 +267,17 @@ pub struct Genesis {
     pub forks: ForkPolicy,
     /// Admins beside the author, strictly ascending.
     pub admins: Vec<AuthorKey>,
-    /// The first validators, none twice.
+    /// The first validators, none twice, in any order.
     pub validators: Vec<AuthorKey>,
+}
+
+impl Genesis {
+    /// The keys that certify the first height, ascending, as a block lists them.
+    pub fn first_validators(&self) -> Vec<AuthorKey> {
+        let mut validators = self.validators.clone();
+        validators.sort_unstable();
+        validators
+    }
 }
 
 /// The content of a body. Data and control never mix; genesis and merge stand alone.

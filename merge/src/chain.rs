@@ -62,7 +62,7 @@ impl Chain {
     /// The chain of the ledger with the genesis event `ledger`, before its first checkpoint. A
     /// ledger whose genesis names no validators never gets one.
     pub fn new(ledger: EventId, genesis: &Genesis) -> Self {
-        Self { ledger, validators: genesis.validators.clone(), tip: None }
+        Self { ledger, validators: genesis.first_validators(), tip: None }
     }
 
     /// The chain from a checkpoint that is trusted as it is, with the validators it names.

@@ -82,6 +82,17 @@ fn genesis() -> (EventId, Genesis) {
 }
 
 #[test]
+fn the_order_of_validators_in_genesis_means_nothing() {
+    let (ledger, genesis) = genesis();
+    let mut other = genesis.clone();
+    other.validators.reverse();
+    assert_ne!(other.validators, genesis.validators);
+    let (one, other) = (Chain::new(ledger, &genesis), Chain::new(ledger, &other));
+    assert_eq!(one.validators(), other.validators());
+    assert!(ValidatorsBlock::new(one.validators().to_vec()).is_ok());
+}
+
+#[test]
 fn encodings_are_those_of_the_vectors() {
     let json = checkpoints();
     for (link, raw) in links().iter().zip(json["chain"].as_array().unwrap()) {

@@ -32,7 +32,7 @@ pub fn proof_steps<E>(
     let (mut height, mut validators) = match start {
         ProofStart::Genesis { body, .. } => {
             let genesis = genesis_of(body);
-            (0, genesis.and_then(|genesis| validators_id(&genesis.validators)))
+            (0, genesis.and_then(|genesis| validators_id(genesis.first_validators())))
         }
         ProofStart::Checkpoint { checkpoint, .. } => {
             (checkpoint.height.0, Some(checkpoint.validators))
@@ -105,8 +105,9 @@ fn from_genesis(event: &[u8], body: &[u8], trust: Trust) -> Result<Known, ProofE
     }
     let genesis = genesis_of(body);
     let genesis = genesis.ok_or_else(|| ProofError::Start("not the body of a genesis".into()))?;
-    let validators_id = validators_id(&genesis.validators).ok_or(ProofError::NoValidators)?;
-    Ok(Known { ledger, validators: genesis.validators, validators_id, shown: Vec::new() })
+    let validators = genesis.first_validators();
+    let validators_id = validators_id(validators.clone()).ok_or(ProofError::NoValidators)?;
+    Ok(Known { ledger, validators, validators_id, shown: Vec::new() })
 }
 
 fn from_checkpoint(
@@ -135,8 +136,8 @@ fn genesis_of(body: &[u8]) -> Option<Genesis> {
     }
 }
 
-fn validators_id(validators: &[AuthorKey]) -> Option<BlockId> {
-    ValidatorsBlock::new(validators.to_vec()).ok().map(|block| block.seal().0)
+fn validators_id(validators: Vec<AuthorKey>) -> Option<BlockId> {
+    ValidatorsBlock::new(validators).ok().map(|block| block.seal().0)
 }
 
 impl Known {

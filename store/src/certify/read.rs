@@ -109,7 +109,7 @@ impl<'l> Snapshot<'l> {
     /// The disk, the database or its content.
     pub fn validators_of(&self, height: Height) -> Result<Option<Vec<AuthorKey>>, ReadError> {
         if height == Height::FIRST {
-            return Ok(Some(self.published().authority.genesis().validators.clone()));
+            return Ok(Some(self.published().authority.genesis().first_validators()));
         }
         let before = Height(height.0.saturating_sub(1));
         let block =
