@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use quipu_merge::{AuthorKey, BlockId};
 
 use crate::limits::{
-    LIST_EVERY, MAX_ASKED, MAX_TAKING_LEN, MAX_VALUE_LEN, MAX_WANTED, PATIENCE, PEACE, RETRY_EVERY,
+    LIST_EVERY, MAX_ASKED, MAX_LEFT, MAX_TAKING_LEN, MAX_VALUE_LEN, MAX_WANTED, PATIENCE, PEACE,
+    RETRY_EVERY,
 };
 use crate::message::{Ask, Given, Item, Message};
 use crate::score::Misbehaviour;
@@ -69,6 +70,15 @@ struct Wanted {
     asked: bool,
     /// Those that do not have it.
     without: BTreeSet<AuthorKey>,
+    /// Those that have gone without an answer: others are asked before them, so that nobody keeps it from
+    /// others by coming and going.
+    left_by: BTreeSet<AuthorKey>,
+}
+
+impl Wanted {
+    fn may_be_asked_of(&self, peer: AuthorKey) -> bool {
+        !self.asked && !self.without.contains(&peer) && !self.left_by.contains(&peer)
+    }
 }
 
 /// What a peer is being asked for.
@@ -174,7 +184,7 @@ impl Values {
                 continue;
             }
             let open = self.wanted.iter_mut();
-            let open = open.filter(|(_, wanted)| !wanted.asked && !wanted.without.contains(&peer));
+            let open = open.filter(|(_, wanted)| wanted.may_be_asked_of(peer));
             let mut items: Vec<_> = Vec::new();
             for (item, wanted) in open.take(MAX_ASKED) {
                 if self.len + item.max_len() > MAX_TAKING_LEN {
@@ -287,11 +297,19 @@ impl Values {
         self.look_at.add(peer);
     }
 
-    /// A peer is gone.
+    /// A peer is gone. What it did not have may be had of it when it is back: it no longer says so.
     pub fn leave(&mut self, peer: AuthorKey) {
         self.late.remove(&peer);
+        for wanted in self.wanted.values_mut() {
+            wanted.without.remove(&peer);
+        }
         for item in self.asked.remove(&peer).into_iter().flat_map(|asked| asked.left) {
             self.len -= item.max_len();
+            if let Some(wanted) = self.wanted.get_mut(&item)
+                && wanted.left_by.len() < MAX_LEFT
+            {
+                wanted.left_by.insert(peer);
+            }
             self.set_free(item);
         }
         if matches!(self.look_at, LookAt::One(one) if one == peer) {
@@ -331,6 +349,7 @@ impl Values {
             self.retry_at = None;
             // Somebody may have got it meanwhile, or it may no longer be lacking.
             self.wanted.retain(|_, wanted| wanted.asked);
+            self.wanted.values_mut().for_each(|wanted| wanted.without.clear());
             self.look();
         }
     }

@@ -94,3 +94,81 @@ fn what_nobody_here_has_is_settled_and_lacking() {
     values.look();
     assert!(!values.are_settled([PEER].into_iter()));
 }
+
+const PEERS: [AuthorKey; 3] = [AuthorKey([1; 32]), AuthorKey([2; 32]), AuthorKey([3; 32])];
+
+/// One value that nobody here has.
+fn wanting() -> Values {
+    let mut values = Values::default();
+    values.listed(vec![Item::Opening { event: EventId([1; 32]), slot: 0 }], None);
+    values
+}
+
+/// Asks peers, of whom one at most has not been asked. Tells who is.
+fn asked(values: &mut Values, peers: &[AuthorKey], now: Moment) -> Option<AuthorKey> {
+    let asks = values.ask(peers.iter().copied(), now);
+    assert!(asks.len() <= 1, "{asks:?}");
+    asks.first().map(|(peer, _)| *peer)
+}
+
+fn has_not(values: &mut Values, peer: AuthorKey, now: Moment) {
+    let given = Given { request: values.requests, bytes: None };
+    assert_eq!(values.given(peer, given, now), Ok(None));
+}
+
+/// Whoever owes word of what it gets since forgets that with the connection.
+#[test]
+fn who_is_back_is_asked_for_what_it_did_not_have() {
+    let (mut values, now) = (wanting(), Moment(0));
+    assert_eq!(asked(&mut values, &PEERS[..1], now), Some(PEERS[0]));
+    has_not(&mut values, PEERS[0], now);
+    values.join(PEERS[1]);
+    assert_eq!(asked(&mut values, &PEERS[..2], now), Some(PEERS[1]));
+    values.leave(PEERS[0]);
+    values.join(PEERS[0]);
+    assert_eq!(asked(&mut values, &PEERS[..2], now), None);
+    values.leave(PEERS[1]);
+    assert_eq!(asked(&mut values, &PEERS[..1], now), Some(PEERS[0]));
+}
+
+#[test]
+fn nobody_keeps_a_value_from_being_asked_for_by_coming_and_going() {
+    let (mut values, now) = (wanting(), Moment(0));
+    for peer in [PEERS[0], PEERS[1], PEERS[2]] {
+        assert_eq!(asked(&mut values, &PEERS, now), Some(peer));
+        if peer != PEERS[2] {
+            values.leave(peer);
+            values.join(peer);
+        }
+    }
+    // Who has gone may have it, and is asked when others have been.
+    has_not(&mut values, PEERS[2], now);
+    assert_eq!(asked(&mut values, &PEERS, now), None);
+    assert!(!values.are_settled(PEERS.into_iter()));
+    let later = now.after(RETRY_EVERY);
+    values.give_up(later);
+    values.listed(vec![Item::Opening { event: EventId([1; 32]), slot: 0 }], None);
+    assert_eq!(asked(&mut values, &PEERS, later), Some(PEERS[0]));
+    values.leave(PEERS[0]);
+    // So many are remembered.
+    for number in 0..10_000_u64 {
+        let peer = AuthorKey(*blake3::hash(&number.to_be_bytes()).as_bytes());
+        values.ask([peer].into_iter(), later);
+        values.leave(peer);
+    }
+    assert!(values.wanted.values().all(|wanted| wanted.left_by.len() <= MAX_LEFT));
+}
+
+/// An opening that comes with its event is nothing that others are told of.
+#[test]
+fn what_is_being_asked_for_is_asked_of_all_once_more() {
+    let (mut values, now) = (wanting(), Moment(0));
+    assert_eq!(asked(&mut values, &PEERS[1..2], now), Some(PEERS[1]));
+    has_not(&mut values, PEERS[1], now);
+    values.join(PEERS[0]);
+    assert_eq!(asked(&mut values, &PEERS[..2], now), Some(PEERS[0]));
+    values.give_up(now.after(RETRY_EVERY));
+    let late = now.after(PATIENCE);
+    values.give_up(late);
+    assert_eq!(asked(&mut values, &PEERS[..2], late), Some(PEERS[1]));
+}
