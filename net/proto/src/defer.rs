@@ -16,6 +16,7 @@ use crate::quota::{Meter, Quota};
 use crate::shelf::{Shelf, Shelved};
 use crate::task::{Outcome, Ticket};
 use crate::time::Moment;
+use crate::wire::{only_alike, shortened};
 
 /// What is put off, and of whom.
 #[derive(Debug)]
@@ -263,11 +264,13 @@ impl Deferring {
         self.held_up.get(&(peer, author)).is_some_and(|until| *until > now)
     }
 
-    /// Whether a peer is to be asked for nothing of an author now.
+    /// Whether a peer is to be asked for nothing of an author now. Where nothing of the author is held, the
+    /// peer may have told the first bytes of its key alone.
     pub fn leaves_out(&mut self, peer: AuthorKey, author: AuthorKey, now: Moment) -> bool {
         if !self.meter.is_on() {
             return false;
         }
+        let author = self.in_full(peer, author);
         let put_off = self.shelf.has_of(author)
             || !self.meter.is_open(author, now)
             // It would take up the room that is left, and come once more if there is none.
@@ -276,6 +279,20 @@ impl Deferring {
             self.likely_until = now.after(HELD_UP);
         }
         put_off || self.is_held_up(peer, author, now)
+    }
+
+    /// The author that is meant, where only the first bytes have been told.
+    fn in_full(&self, peer: AuthorKey, author: AuthorKey) -> AuthorKey {
+        if shortened(author) != author {
+            return author;
+        }
+        let held_up = || {
+            let of_peer =
+                self.held_up.range((peer, author)..).take_while(|((of, _), _)| *of == peer);
+            only_alike(author, of_peer.map(|((_, author), _)| author))
+        };
+        let like = self.meter.author_like(author).or_else(|| self.shelf.author_like(author));
+        like.or_else(held_up).unwrap_or(author)
     }
 
     /// A peer is gone. What it has brought was not checked, and others have it if it is any good.

@@ -156,11 +156,8 @@ impl Frontier {
         if wire::shortened(author) != author {
             return author;
         }
-        let mut alike = self.starting_with(author);
-        match (alike.next(), alike.next()) {
-            (Some(one), None) => one,
-            _ => author,
-        }
+        let alike = self.lanes.range(author..).map(|(author, _)| author);
+        wire::only_alike(author, alike).unwrap_or(author)
     }
 
     fn starting_with(&self, short: AuthorKey) -> impl Iterator<Item = AuthorKey> + '_ {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use quipu_merge::AuthorKey;
 
 use crate::time::Moment;
+use crate::wire::only_alike;
 
 /// So many authors are kept account of before those that owe nothing any more are forgotten.
 const FEW: usize = 1 << 10;
@@ -97,6 +98,13 @@ impl Meter {
 
     fn account(&self, author: AuthorKey) -> Option<&Accounts> {
         self.accounts.as_ref().filter(|_| self.concerns(author))
+    }
+
+    /// The author that holds a role, or has an account, and whose key starts so.
+    pub fn author_like(&self, short: AuthorKey) -> Option<AuthorKey> {
+        let with_role = self.with_role.iter().flat_map(|with_role| with_role.range(short..));
+        let known = self.accounts.iter().flat_map(|accounts| accounts.authors.range(short..));
+        only_alike(short, with_role).or_else(|| only_alike(short, known.map(|(author, _)| author)))
     }
 
     /// Whether another event of an author may be taken now.

@@ -6,6 +6,7 @@ use quipu_merge::{AuthorKey, EventId};
 
 use crate::limits::{MAX_SHELVED, MAX_SHELVED_LEN};
 use crate::message::Packet;
+use crate::wire::only_alike;
 
 /// An event, and what it says of itself.
 #[derive(Debug)]
@@ -119,6 +120,11 @@ impl Shelf {
     /// Whether events of an author are on it.
     pub fn has_of(&self, author: AuthorKey) -> bool {
         self.authors.contains_key(&author)
+    }
+
+    /// The author with events on it whose key starts so.
+    pub fn author_like(&self, short: AuthorKey) -> Option<AuthorKey> {
+        only_alike(short, self.authors.range(short..).map(|(author, _)| author))
     }
 
     /// How many events there are.

@@ -80,6 +80,16 @@ pub fn shortened(author: AuthorKey) -> AuthorKey {
     AuthorKey(short)
 }
 
+/// The one of some keys, ascending from what is left of a key, that starts alike; nothing where there is none,
+/// or several.
+pub fn only_alike<'a>(
+    short: AuthorKey,
+    mut from_short: impl Iterator<Item = &'a AuthorKey>,
+) -> Option<AuthorKey> {
+    let one = from_short.next().filter(|key| shortened(**key) == short)?;
+    from_short.next().is_none_or(|next| shortened(*next) != short).then_some(*one)
+}
+
 /// The key of an author, or its first bytes.
 pub mod short_author {
     use super::*;

@@ -125,3 +125,30 @@ fn who_sends_what_waits_for_others_is_not_asked_for_it_again_at_once() {
     deferring.leave(PEERS[0]);
     assert!(deferring.held_up.is_empty() && deferring.waiting() == 0);
 }
+
+/// Of an author of whom nothing is held, peers may tell the first bytes alone.
+#[test]
+fn an_author_is_known_by_the_first_bytes_of_its_key() {
+    let mut deferring = deferring();
+    let (author, packets) = chain(5, 15, &[EventId([3; 32])]);
+    deferring.sort(PEERS[0], packets, NOW);
+    // In debt, and then with events on the shelf alone.
+    assert!(deferring.leaves_out(PEERS[1], shortened(author), NOW));
+    deferring.meter.give_back(author, 10 << 20);
+    assert!(deferring.leaves_out(PEERS[1], shortened(author), NOW));
+    deferring.leave(PEERS[0]);
+    assert!(!deferring.leaves_out(PEERS[1], shortened(author), NOW));
+    // Nothing is known of it, but that what it has written waits for others.
+    let (other, _) = chain(6, 0, &[]);
+    deferring.hold_up(PEERS[0], other, NOW);
+    assert!(deferring.leaves_out(PEERS[0], shortened(other), NOW));
+    assert!(!deferring.leaves_out(PEERS[1], shortened(other), NOW));
+    // All together are in debt, which does not concern who holds a role.
+    for author in 10..25 {
+        deferring.sort(PEERS[0], chain(author, 10, &[]).1, NOW);
+    }
+    let (admin, _) = chain(7, 0, &[]);
+    assert!(deferring.leaves_out(PEERS[0], shortened(admin), NOW));
+    deferring.meter.set_roles(Some(BTreeSet::from([admin])));
+    assert!(!deferring.leaves_out(PEERS[0], shortened(admin), NOW));
+}

@@ -195,6 +195,26 @@ fn what_follows_a_flood_comes_after_it() {
     assert!(holds(&world, 2, follower.last.unwrap()));
 }
 
+/// Nothing is held of the other author until the flood has come: nodes know it by the first bytes of its key.
+#[test]
+fn what_waits_for_a_flood_is_not_sent_again_and_again() {
+    let mut world = ring();
+    let (before, start) = (world.bytes, world.now);
+    let mut flood = Chain::new(FLOODER, 7_000);
+    let mut events = flood.take(&world, 1_500);
+    world.hold(SOURCE, &events);
+    world.run_until(start + 2 * SECOND);
+    let mut follower = Chain::new(902, 7_000);
+    events.push(follower.next(&world, flood.last.unwrap()));
+    events.extend(follower.take(&world, 500));
+    world.hold(SOURCE, &events[1_500..]);
+    world.run_until(start + 150 * SECOND);
+    assert_converged(&world);
+    let (sent, all) = (world.bytes - before, len(&events));
+    println!("{sent} bytes for {all} of events that three nodes lacked");
+    assert!(sent < 4 * all, "{sent} bytes for {all} of events");
+}
+
 #[test]
 fn many_authors_have_a_quota_together() {
     let mut world = ring();
