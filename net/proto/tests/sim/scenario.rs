@@ -16,6 +16,11 @@ const FAULTS_END: u64 = 20_000_000;
 /// All honest nodes agree by then, in microseconds.
 const AGREED: u64 = FAULTS_END + 60_000_000;
 
+/// All honest nodes have, after so long, what one of them has of values, in microseconds. Before that, nobody can:
+/// who is dishonest may give a value that it alone has to one of them at the last moment, while another waits for
+/// its answer, for 20 seconds; and then, it may be, for that of a second one.
+const SPREAD: u64 = 40_000_000;
+
 #[derive(Clone, Debug)]
 pub struct Scenario {
     pub seed: u64,
@@ -144,12 +149,24 @@ impl Scenario {
         }
         world.run_until(FAULTS_END);
         world.mend();
+        world.run_until(AGREED - SPREAD);
+        let had = self.values(&world);
         world.run_until(AGREED);
-        self.check(&world)?;
+        self.check(&world, &had)?;
         Ok(world.transcript.finalize())
     }
 
-    fn check(&self, world: &World) -> Result<(), String> {
+    fn honest<'a>(&self, world: &'a World) -> impl Iterator<Item = usize> + 'a {
+        (0..self.count).filter(|at| world.is_honest(*at))
+    }
+
+    /// What honest nodes have of values.
+    fn values(&self, world: &World) -> BTreeSet<Item> {
+        let stores = self.honest(world).map(|at| &world.members[at].store);
+        stores.flat_map(|store| store.values.here()).collect()
+    }
+
+    fn check(&self, world: &World, had: &BTreeSet<Item>) -> Result<(), String> {
         if let Some((one, other, what)) = world.wronged.first() {
             return Err(format!("node {one} takes honest node {other} for dishonest: {what:?}"));
         }
@@ -164,7 +181,7 @@ impl Scenario {
                 return Err(format!("node {at} never noticed that it has all of {peer}"));
             }
         }
-        let honest: Vec<_> = (0..self.count).filter(|at| world.is_honest(*at)).collect();
+        let honest: Vec<_> = self.honest(world).collect();
         let states: Vec<_> = honest.iter().map(|at| state(world, *at)).collect();
         for (at, state) in honest.iter().zip(&states).skip(1) {
             if state != &states[0] {
@@ -178,11 +195,10 @@ impl Scenario {
                 ));
             }
         }
-        // So is every value that an honest node has.
-        let stores = || honest.iter().map(|at| &world.members[*at].store);
-        for (at, store) in honest.iter().zip(stores()) {
-            let had = |item: &Item| stores().any(|store| store.values.get(*item).is_some());
-            if let Some(item) = store.values.lacking().iter().find(|item| had(item)) {
+        // So is every value that an honest node has had for long enough.
+        for at in &honest {
+            let lacking = world.members[*at].store.values.lacking();
+            if let Some(item) = lacking.iter().find(|item| had.contains(item)) {
                 return Err(format!("node {at} lacks {item:?}, and others have it"));
             }
         }

@@ -42,6 +42,11 @@ impl Values {
         self.here.get(&item)
     }
 
+    /// What is here.
+    pub fn here(&self) -> impl Iterator<Item = Item> + '_ {
+        self.here.keys().copied()
+    }
+
     /// Takes something in, if it is what it ought to be.
     pub fn take(&mut self, item: Item, bytes: Vec<u8>) -> bool {
         let sound = match item {
