@@ -16,10 +16,12 @@ const FAULTS_END: u64 = 20_000_000;
 /// All honest nodes agree by then, in microseconds.
 const AGREED: u64 = FAULTS_END + 60_000_000;
 
-/// All honest nodes have, after so long, what one of them has of values, in microseconds. Before that, nobody can:
-/// who is dishonest may give a value that it alone has to one of them at the last moment, while another waits for
-/// its answer, for 20 seconds; and then, it may be, for that of a second one.
+/// What one honest node has, all of them have after so long, in microseconds. A shorter time would be too short:
+/// who is dishonest may give what it alone has to one of them at any moment, while another waits for its answer, for
+/// 20 seconds; and then, it may be, for that of a second one.
 const SPREAD: u64 = 40_000_000;
+/// Dishonest nodes are gone by then, and what they have given in the end has reached all, in microseconds.
+const SETTLED: u64 = AGREED + 60_000_000;
 
 #[derive(Clone, Debug)]
 pub struct Scenario {
@@ -150,29 +152,35 @@ impl Scenario {
         world.run_until(FAULTS_END);
         world.mend();
         world.run_until(AGREED - SPREAD);
-        let had = self.values(&world);
+        let had = self.had(&world);
         world.run_until(AGREED);
-        self.check(&world, &had)?;
+        self.check_spread(&world, &had)?;
+        for at in self.byzantine.keys() {
+            world.crash(*at, SETTLED);
+        }
+        world.run_until(SETTLED);
+        self.check(&world)?;
         Ok(world.transcript.finalize())
     }
 
-    fn honest<'a>(&self, world: &'a World) -> impl Iterator<Item = usize> + 'a {
+    fn honest<'a>(&self, world: &'a World) -> impl Iterator<Item = usize> + Clone + 'a {
         (0..self.count).filter(|at| world.is_honest(*at))
     }
 
-    /// What honest nodes have of values.
-    fn values(&self, world: &World) -> BTreeSet<Item> {
+    /// What honest nodes have of events and values.
+    fn had(&self, world: &World) -> (BTreeSet<EventId>, BTreeSet<Item>) {
         let stores = self.honest(world).map(|at| &world.members[at].store);
-        stores.flat_map(|store| store.values.here()).collect()
+        let events = stores.clone().flat_map(|store| store.history.iter().map(|(id, _)| id));
+        (events.collect(), stores.flat_map(|store| store.values.here()).collect())
     }
 
-    fn check(&self, world: &World, had: &BTreeSet<Item>) -> Result<(), String> {
-        if let Some((one, other, what)) = world.wronged.first() {
-            return Err(format!("node {one} takes honest node {other} for dishonest: {what:?}"));
-        }
-        if let Some((one, other)) = world.levels.wrong.first() {
-            return Err(format!("node {one} has not all that {other} had, and thinks so"));
-        }
+    /// All honest nodes have what one of them had, in spite of the others, and know it.
+    fn check_spread(
+        &self,
+        world: &World,
+        (events, values): &(BTreeSet<EventId>, BTreeSet<Item>),
+    ) -> Result<(), String> {
+        check_levels(world)?;
         for (one, other) in world.honest_links() {
             let ends = [(one, other), (other, one)];
             if let Some((at, peer)) =
@@ -181,6 +189,21 @@ impl Scenario {
                 return Err(format!("node {at} never noticed that it has all of {peer}"));
             }
         }
+        for at in self.honest(world) {
+            let store = &world.members[at].store;
+            if let Some(id) = events.iter().find(|id| store.history.get(**id).is_none()) {
+                return Err(format!("node {at} lacks {id}, and another has had it for long"));
+            }
+            let mut lacking = store.values.lacking().iter();
+            if let Some(item) = lacking.find(|item| values.contains(item)) {
+                return Err(format!("node {at} lacks {item:?}, and another has had it for long"));
+            }
+        }
+        Ok(())
+    }
+
+    fn check(&self, world: &World) -> Result<(), String> {
+        check_levels(world)?;
         let honest: Vec<_> = self.honest(world).collect();
         let states: Vec<_> = honest.iter().map(|at| state(world, *at)).collect();
         for (at, state) in honest.iter().zip(&states).skip(1) {
@@ -195,7 +218,8 @@ impl Scenario {
                 ));
             }
         }
-        // So is every value that an honest node has had for long enough.
+        // So is every value that an honest node has.
+        let (_, had) = self.had(world);
         for at in &honest {
             let lacking = world.members[*at].store.values.lacking();
             if let Some(item) = lacking.iter().find(|item| had.contains(item)) {
@@ -216,6 +240,17 @@ impl Scenario {
         }
         Ok(())
     }
+}
+
+/// Nobody thinks of others what is not so.
+fn check_levels(world: &World) -> Result<(), String> {
+    if let Some((one, other, what)) = world.wronged.first() {
+        return Err(format!("node {one} takes honest node {other} for dishonest: {what:?}"));
+    }
+    if let Some((one, other)) = world.levels.wrong.first() {
+        return Err(format!("node {one} has not all that {other} had, and thinks so"));
+    }
+    Ok(())
 }
 
 /// Events, heads and the whole state of a node.
