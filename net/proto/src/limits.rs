@@ -118,6 +118,10 @@ pub const PROBE_EVERY: Duration = Duration::from_secs(5);
 pub const COMPARE_EVERY: Duration = Duration::from_millis(500);
 /// What a comparison, or the next batch of events, may take. Then it starts anew.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+/// When nothing has come for so long of what a peer was asked for, others are asked as well.
+pub const SILENCE: Duration = Duration::from_secs(5);
+/// Peers of which it is known that they have gone without sending what they were asked for.
+pub const MAX_STALLED: usize = 4096;
 /// How often a peer may say `Compare`: an honest one starts no oftener than [`COMPARE_EVERY`], and
 /// answers to who does no oftener either. This is twice that, and leaves room for what has been held
 /// up on its way.

@@ -10,7 +10,7 @@ use quipu_merge::{AuthorKey, EventId};
 
 use crate::frontier::{LaneTips, Tip};
 use crate::limits::{
-    MAX_LANES, MAX_OFFERED, MAX_PLANNED, MAX_PULL_LEN, MAX_SYNC_FRAME, PATIENCE, WINDOW,
+    MAX_LANES, MAX_OFFERED, MAX_PLANNED, MAX_PULL_LEN, MAX_SYNC_FRAME, PATIENCE, SILENCE, WINDOW,
 };
 use crate::message::{Batch, Credit, End, Message, Pull, Want};
 use crate::score::Misbehaviour;
@@ -26,6 +26,8 @@ pub struct Pulling {
     state: State,
     last: u64,
     deadline: Moment,
+    /// Whether nothing has come since one was given up because nothing came, or the peer went before it.
+    stalled: bool,
     /// So many bytes may still come of pulls that were given up.
     late: u64,
 }
@@ -50,6 +52,8 @@ struct Running {
     /// Length of what of that is not being admitted for now, in bytes: the peer gets no credit for it.
     deferred: u64,
     admitting: BTreeMap<Ticket, u64>,
+    /// Whether nothing has come yet.
+    silent: bool,
     ended: bool,
     /// Whether the peer says that it has sent all.
     whole: bool,
@@ -166,6 +170,7 @@ impl Pulling {
             pending: 0,
             deferred: 0,
             admitting: BTreeMap::new(),
+            silent: true,
             ended: false,
             whole: false,
         });
@@ -185,10 +190,22 @@ impl Pulling {
         }
     }
 
-    /// What the peer is being asked for.
-    pub fn promised(&self) -> impl Iterator<Item = EventId> + '_ {
+    /// Whether the peer was asked for something and has sent nothing since.
+    pub const fn is_stalled(&self) -> bool {
+        self.stalled || matches!(&self.state, State::Running(running) if running.silent)
+    }
+
+    /// The peer did not send what it was asked for before it went.
+    pub const fn went_before(&mut self) {
+        self.stalled = true;
+    }
+
+    /// What the peer is being asked for, where it sends something: nobody keeps others from being asked for
+    /// it by saying nothing.
+    pub fn promised(&self, now: Moment) -> impl Iterator<Item = EventId> + '_ {
+        let sends = !self.stalled && now.after(PATIENCE) < self.deadline.after(SILENCE);
         let running = match &self.state {
-            State::Running(running) => Some(running),
+            State::Running(running) if sends || !running.admitting.is_empty() => Some(running),
             _ => None,
         };
         running.into_iter().flat_map(|running| running.promised.iter().copied())
@@ -217,10 +234,12 @@ impl Pulling {
         let ticket = ticket();
         running.pending += len;
         running.admitting.insert(ticket, len);
+        running.silent = false;
         for packet in &batch.events {
             running.promised.remove(&packet.id());
         }
         self.deadline = now.after(PATIENCE);
+        self.stalled = false;
         Ok(Some(Task::Admit { ticket, packets: batch.events }))
     }
 
@@ -241,6 +260,7 @@ impl Pulling {
             && running.pull == end.pull
         {
             running.ended = true;
+            running.silent = false;
             running.whole = end.whole;
         }
         self.finish()
@@ -284,6 +304,7 @@ impl Pulling {
     pub fn give_up(&mut self, now: Moment) -> bool {
         let stalled = match &self.state {
             State::Running(running) => {
+                self.stalled |= running.admitting.is_empty() && now >= self.deadline;
                 let ends = now >= self.deadline || running.deferred >= WINDOW;
                 running.admitting.is_empty() && ends
             }
@@ -323,79 +344,4 @@ fn count_that_fits(wants: &[Want]) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn tips(count: u64) -> Vec<Tip> {
-        let id = |number: u64| EventId(*blake3::hash(&number.to_be_bytes()).as_bytes());
-        (0..count).map(|number| Tip { seq: quipu_merge::Seq(number), id: id(number) }).collect()
-    }
-
-    /// The own branches of many authors are named as well: together they are too much for a message.
-    #[test]
-    fn what_is_too_much_for_a_message_is_asked_for_later() {
-        let held = tips(1024);
-        let offered = tips(60_000);
-        let mut pulling = Pulling::default();
-        let lanes = offered.chunks(400).zip(0..).map(|(tips, author)| LaneTips {
-            author: AuthorKey([author; 32]),
-            tips: tips.to_vec(),
-        });
-        assert!(pulling.offer(lanes.collect()));
-        let (mut asked, mut pulls) = (BTreeSet::new(), 0);
-        while let Some(Task::Plan { ticket, offered }) = pulling.plan(|| Ticket(pulls)) {
-            assert!(offered.iter().map(|lane| lane.tips.len()).sum::<usize>() <= MAX_PLANNED);
-            let want = |lane: &LaneTips| Want {
-                up_to: lane.tips.iter().map(|tip| tip.id).collect(),
-                held: held.clone(),
-            };
-            let wants = offered.iter().map(want).collect();
-            let (pull, all) = pulling.planned(ticket, wants, &BTreeSet::new(), Moment(0));
-            let pull = pull.unwrap();
-            assert!(all);
-            let ids = pull.wants.iter().flat_map(|want| want.up_to.iter().copied());
-            asked.extend(ids);
-            pulls += 1;
-            let len = Message::Pull(pull).encode().len();
-            assert!(len <= MAX_PULL_LEN + 16, "{len} bytes");
-            pulling.ended(End { pull: pulls, whole: true });
-        }
-        assert_eq!((asked.len(), pulling.branches, pulling.is_idle()), (60_000, 0, true));
-        assert!((5..20).contains(&pulls), "{pulls} pulls");
-    }
-
-    #[test]
-    fn what_is_on_offer_is_bounded() {
-        let mut pulling = Pulling::default();
-        let lane = |author, tips| vec![LaneTips { author: AuthorKey([author; 32]), tips }];
-        let most = tips(MAX_OFFERED as u64 + 1);
-        assert!(pulling.offer(lane(1, most[1..].to_vec())));
-        // The same once more needs no room.
-        assert!(pulling.offer(lane(1, most[1..].to_vec())));
-        assert!(!pulling.offer(lane(1, most[..1].to_vec())));
-        assert!(!pulling.offer(lane(2, most[..1].to_vec())));
-        assert_eq!((pulling.branches, pulling.offered.len()), (MAX_OFFERED, 1));
-    }
-
-    #[test]
-    fn what_comes_of_a_pull_that_was_given_up_is_bounded() {
-        let mut pulling = Pulling::default();
-        let lane = LaneTips { author: AuthorKey([1; 32]), tips: tips(1) };
-        pulling.offer(vec![lane]);
-        assert!(pulling.plan(|| Ticket(1)).is_some());
-        let want = Want { up_to: vec![EventId([5; 32])], held: Vec::new() };
-        let (pull, all) = pulling.planned(Ticket(1), vec![want], &BTreeSet::new(), Moment(0));
-        assert!(pull.is_some() && all);
-        let late = Moment(0).after(PATIENCE);
-        assert!(pulling.give_up(late));
-        let packet =
-            crate::Packet { event: vec![0; 1 << 20], body: Vec::new(), openings: Vec::new() };
-        let batch = || Batch { pull: 1, events: vec![packet.clone()] };
-        let mut dropped = 0;
-        while pulling.came(batch(), || Ticket(2), late) == Ok(None) {
-            dropped += packet.len() as u64;
-        }
-        assert!((WINDOW..=WINDOW + u64::from(MAX_SYNC_FRAME)).contains(&dropped), "{dropped}");
-        assert_eq!(pulling.came(batch(), || Ticket(2), late), Err(Misbehaviour::Unasked));
-    }
-}
+mod tests;

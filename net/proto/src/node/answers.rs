@@ -94,7 +94,7 @@ impl Node {
     fn planned(&mut self, key: AuthorKey, ticket: Ticket, wants: Vec<Want>, now: Moment) {
         let others = self.peers.iter().filter(|(peer, _)| **peer != key);
         let busy: BTreeSet<EventId> =
-            others.flat_map(|(_, peer)| peer.pulling.promised()).collect();
+            others.flat_map(|(_, peer)| peer.pulling.promised(now)).collect();
         let Some(peer) = self.peers.get_mut(&key) else { return };
         let (pull, all) = peer.pulling.planned(ticket, wants, &busy, now);
         if !all {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use quipu_merge::AuthorKey;
 
+use crate::limits::MAX_STALLED;
 use crate::peer::Peer;
 use crate::time::Moment;
 
@@ -16,6 +17,8 @@ pub struct Peers {
     /// When there is something to do for whom, and the same by key.
     due: BTreeSet<(Moment, AuthorKey)>,
     due_of: BTreeMap<AuthorKey, Moment>,
+    /// Those that were asked for events and have gone without sending any.
+    stalled: BTreeSet<AuthorKey>,
 }
 
 impl Peers {
@@ -50,15 +53,25 @@ impl Peers {
         self.peers.iter()
     }
 
-    pub fn insert(&mut self, key: AuthorKey, peer: Peer) {
+    pub fn insert(&mut self, key: AuthorKey, mut peer: Peer) {
         self.changed.insert(key);
+        if self.stalled.remove(&key) {
+            peer.pulling.went_before();
+        }
         self.peers.insert(key, peer);
     }
 
     pub fn remove(&mut self, key: &AuthorKey) -> Option<Peer> {
         self.changed.remove(key);
         self.unschedule(key);
-        self.peers.remove(key)
+        let peer = self.peers.remove(key)?;
+        if peer.pulling.is_stalled() {
+            if self.stalled.len() >= MAX_STALLED {
+                self.stalled.pop_first();
+            }
+            self.stalled.insert(*key);
+        }
+        Some(peer)
     }
 
     /// Whom to look at now, until all have been looked at.
@@ -88,5 +101,28 @@ impl Peers {
     /// When there is something to do for one of them.
     pub fn next(&self) -> Option<Moment> {
         self.due.first().map(|(due, _)| *due)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_gone_without_sending_is_remembered_for_a_while() {
+        let mut peers = Peers::default();
+        let me = AuthorKey([9; 32]);
+        for number in 0..10_000_u64 {
+            let key = AuthorKey(*blake3::hash(&number.to_be_bytes()).as_bytes());
+            let peer = || Peer::new(me, key, Moment(0));
+            peers.insert(key, peer());
+            assert!(!peers.get(&key).unwrap().pulling.is_stalled());
+            peers.get_mut(&key).unwrap().pulling.went_before();
+            peers.remove(&key);
+            peers.insert(key, peer());
+            assert!(peers.get(&key).unwrap().pulling.is_stalled());
+            peers.remove(&key);
+        }
+        assert_eq!(peers.stalled.len(), MAX_STALLED);
     }
 }

@@ -18,6 +18,8 @@ pub enum Byzantine {
     Lies,
     /// Sends what is no message.
     Garbles,
+    /// Answers nothing that it is asked for.
+    Stalls,
 }
 
 impl Byzantine {
@@ -62,6 +64,7 @@ impl Byzantine {
                 compare.frontier.0 = random.bytes32();
                 sent.push(Message::Compare(compare));
             }
+            (Self::Stalls, Message::Batch(_) | Message::End(_) | Message::Given(_)) => {}
             (_, message) => sent.push(message),
         }
         let mut sent: Vec<_> =

@@ -21,6 +21,7 @@ mod quota;
 mod random;
 mod scenario;
 mod seeds;
+mod stall;
 mod store;
 mod traffic;
 mod values;
