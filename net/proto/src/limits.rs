@@ -78,8 +78,8 @@ pub const MAX_HELD_UP: usize = 256;
 pub const MAX_WANTED: usize = 1024;
 /// Values that one peer is asked for at once, of up to a mebibyte each.
 pub const MAX_ASKED: usize = 8;
-/// Peers of which it is known, for one value, that they have gone without an answer.
-pub const MAX_LEFT: usize = 64;
+/// Peers of which it is known, for one value, that they have not answered.
+pub const MAX_SILENT: usize = 64;
 /// Length of a block, in bytes.
 pub const MAX_VALUE_LEN: usize = 1 << 20;
 /// Length of an opening, in bytes: content of 4,096 bytes, with a key, a salt and what frames them.

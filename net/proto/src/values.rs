@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use quipu_merge::{AuthorKey, BlockId};
 
 use crate::limits::{
-    LIST_EVERY, MAX_ASKED, MAX_LEFT, MAX_TAKING_LEN, MAX_VALUE_LEN, MAX_WANTED, PATIENCE, PEACE,
+    LIST_EVERY, MAX_ASKED, MAX_SILENT, MAX_TAKING_LEN, MAX_VALUE_LEN, MAX_WANTED, PATIENCE, PEACE,
     RETRY_EVERY,
 };
 use crate::message::{Ask, Given, Item, Message};
@@ -70,14 +70,14 @@ struct Wanted {
     asked: bool,
     /// Those that do not have it.
     without: BTreeSet<AuthorKey>,
-    /// Those that have gone without an answer: others are asked before them, so that nobody keeps it from
-    /// others by coming and going.
-    left_by: BTreeSet<AuthorKey>,
+    /// Those that have not answered, or have gone before: others are asked before them, so that nobody
+    /// keeps it to itself by coming and going.
+    silent: BTreeSet<AuthorKey>,
 }
 
 impl Wanted {
     fn may_be_asked_of(&self, peer: AuthorKey) -> bool {
-        !self.asked && !self.without.contains(&peer) && !self.left_by.contains(&peer)
+        !self.asked && !self.without.contains(&peer) && !self.silent.contains(&peer)
     }
 }
 
@@ -297,24 +297,30 @@ impl Values {
         self.look_at.add(peer);
     }
 
-    /// A peer is gone. What it did not have may be had of it when it is back: it no longer says so.
+    /// A peer is gone. What it did not have, or did not answer in time, may be had of it when it is back: of the
+    /// former it no longer says when it comes.
     pub fn leave(&mut self, peer: AuthorKey) {
         self.late.remove(&peer);
+        self.slow.remove(&peer);
         for wanted in self.wanted.values_mut() {
             wanted.without.remove(&peer);
         }
         for item in self.asked.remove(&peer).into_iter().flat_map(|asked| asked.left) {
-            self.len -= item.max_len();
-            if let Some(wanted) = self.wanted.get_mut(&item)
-                && wanted.left_by.len() < MAX_LEFT
-            {
-                wanted.left_by.insert(peer);
-            }
-            self.set_free(item);
+            self.is_not_answered(item, peer);
         }
         if matches!(self.look_at, LookAt::One(one) if one == peer) {
             self.look_at = LookAt::Nobody;
         }
+    }
+
+    fn is_not_answered(&mut self, item: Item, peer: AuthorKey) {
+        self.len -= item.max_len();
+        if let Some(wanted) = self.wanted.get_mut(&item)
+            && wanted.silent.len() < MAX_SILENT
+        {
+            wanted.silent.insert(peer);
+        }
+        self.set_free(item);
     }
 
     fn set_free(&mut self, item: Item) {
@@ -331,11 +337,7 @@ impl Values {
             let left = self.asked.remove(&peer).map(|asked| asked.left).unwrap_or_default();
             *self.late.entry(peer).or_default() += left.len();
             for item in left {
-                self.len -= item.max_len();
-                if let Some(wanted) = self.wanted.get_mut(&item) {
-                    wanted.without.insert(peer);
-                }
-                self.set_free(item);
+                self.is_not_answered(item, peer);
             }
             self.slow.insert(peer, now.after(PEACE));
         }

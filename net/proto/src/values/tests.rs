@@ -156,7 +156,21 @@ fn nobody_keeps_a_value_from_being_asked_for_by_coming_and_going() {
         values.ask([peer].into_iter(), later);
         values.leave(peer);
     }
-    assert!(values.wanted.values().all(|wanted| wanted.left_by.len() <= MAX_LEFT));
+    assert!(values.wanted.values().all(|wanted| wanted.silent.len() <= MAX_SILENT));
+}
+
+/// Its link was down, say.
+#[test]
+fn who_is_back_is_not_left_in_peace() {
+    let (mut values, now) = (wanting(), Moment(0));
+    assert_eq!(asked(&mut values, &PEERS[..1], now), Some(PEERS[0]));
+    let late = now.after(PATIENCE);
+    values.give_up(late);
+    values.listed(vec![Item::Opening { event: EventId([1; 32]), slot: 0 }], None);
+    assert_eq!(asked(&mut values, &PEERS[..1], late), None);
+    values.leave(PEERS[0]);
+    values.join(PEERS[0]);
+    assert_eq!(asked(&mut values, &PEERS[..1], late), Some(PEERS[0]));
 }
 
 /// An opening that comes with its event is nothing that others are told of.
