@@ -215,8 +215,8 @@ impl Deferring {
         }
     }
 
-    /// Events have been admitted, or could not be: then there are no outcomes. Of what was pulled it is
-    /// known that nothing by the same author is missing.
+    /// Events have been admitted, or could not be: then there are no outcomes. Of what was pulled from a peer it
+    /// is known that nothing by the same author is missing.
     pub fn admitted(
         &mut self,
         ticket: Ticket,

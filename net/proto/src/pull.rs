@@ -52,6 +52,9 @@ struct Running {
     /// Length of what of that is not being admitted for now, in bytes: the peer gets no credit for it.
     deferred: u64,
     admitting: BTreeMap<Ticket, u64>,
+    /// Whether it asks for some branches of an author without others, which are asked of somebody else, or
+    /// later.
+    part: bool,
     /// Whether nothing has come yet.
     silent: bool,
     ended: bool,
@@ -151,10 +154,13 @@ impl Pulling {
             return (None, true);
         };
         let mut all = true;
+        let mut part = offered.iter().any(|lane| self.offered.contains_key(&lane.author));
         for want in &mut wants {
             let before = want.up_to.len();
             want.up_to.retain(|id| !busy.contains(id));
-            all &= want.up_to.len() == before;
+            let fewer = want.up_to.len() < before;
+            all &= !fewer;
+            part |= fewer && !want.up_to.is_empty();
         }
         wants.retain(|want| !want.up_to.is_empty());
         let later = wants.split_off(count_that_fits(&wants));
@@ -170,6 +176,7 @@ impl Pulling {
             pending: 0,
             deferred: 0,
             admitting: BTreeMap::new(),
+            part,
             silent: true,
             ended: false,
             whole: false,
@@ -188,6 +195,13 @@ impl Pulling {
             // There was room for them before.
             self.offer(vec![lane]);
         }
+    }
+
+    /// Whether what is being admitted is of a pull that asks for all branches of each author that lack something:
+    /// what waits then does so for another author.
+    pub fn asks_for_all(&self, ticket: Ticket) -> bool {
+        let State::Running(running) = &self.state else { return false };
+        !running.part && running.admitting.contains_key(&ticket)
     }
 
     /// Whether the peer was asked for something and has sent nothing since.

@@ -22,7 +22,9 @@ impl Node {
         match (purpose, answer) {
             (Purpose::Plan(key), Answer::Plan(wants)) => self.planned(key, ticket, wants, now),
             (Purpose::Pulled(key), Answer::Admitted { outcomes, new }) => {
-                self.deferring.admitted(ticket, &outcomes, &new, Some(key), now);
+                let peer = self.peers.get(&key);
+                let all = peer.is_some_and(|peer| peer.pulling.asks_for_all(ticket));
+                self.deferring.admitted(ticket, &outcomes, &new, all.then_some(key), now);
                 self.count_in(key, new.len());
                 self.hold(&new, Some(key), now);
                 self.pull_admitted(key, ticket, &outcomes, now);

@@ -103,3 +103,34 @@ fn who_says_nothing_keeps_nobody_from_being_asked() {
     assert!(pulling.came(batch(2), || Ticket(4), late).unwrap().is_some());
     assert_eq!(promised(&pulling, late), 1);
 }
+
+/// Of one author two branches are on offer, and of another one.
+#[test]
+fn who_lacks_another_branch_of_the_same_author_may_wait_for_that() {
+    let all = tips(3);
+    let lane =
+        |author, tips: &[Tip]| LaneTips { author: AuthorKey([author; 32]), tips: tips.to_vec() };
+    let want = |tips: &[Tip]| Want { up_to: tips.iter().map(|tip| tip.id).collect(), held: vec![] };
+    for (busy, whole) in [(vec![], true), (vec![all[0].id], false), (vec![all[2].id], true)] {
+        let mut pulling = Pulling::default();
+        pulling.offer(vec![lane(1, &all[..2]), lane(2, &all[2..])]);
+        assert!(pulling.plan(|| Ticket(1)).is_some());
+        let wants = vec![want(&all[..2]), want(&all[2..])];
+        pulling.planned(Ticket(1), wants, &busy.into_iter().collect(), Moment(0));
+        let packet = crate::Packet { event: vec![0; 9], body: Vec::new(), openings: Vec::new() };
+        let batch = Batch { pull: 1, events: vec![packet] };
+        assert!(pulling.came(batch, || Ticket(2), Moment(0)).unwrap().is_some());
+        assert_eq!(pulling.asks_for_all(Ticket(2)), whole);
+        assert!(!pulling.asks_for_all(Ticket(1)));
+    }
+    // More branches than the store is asked about at once.
+    let most = tips(MAX_PLANNED as u64 + 1);
+    let mut pulling = Pulling::default();
+    pulling.offer(vec![lane(1, &most)]);
+    assert!(pulling.plan(|| Ticket(1)).is_some());
+    pulling.planned(Ticket(1), vec![want(&most[..1])], &BTreeSet::new(), Moment(0));
+    let packet = crate::Packet { event: vec![0; 9], body: Vec::new(), openings: Vec::new() };
+    let batch = Batch { pull: 1, events: vec![packet] };
+    assert!(pulling.came(batch, || Ticket(2), Moment(0)).unwrap().is_some());
+    assert!(!pulling.asks_for_all(Ticket(2)));
+}
