@@ -23,8 +23,8 @@ pub enum Byzantine {
 }
 
 impl Byzantine {
-    pub const ALL: [Self; 5] =
-        [Self::Withholds, Self::Floods, Self::Replays, Self::Lies, Self::Garbles];
+    pub const ALL: [Self; 6] =
+        [Self::Withholds, Self::Floods, Self::Replays, Self::Lies, Self::Garbles, Self::Stalls];
 
     /// What it sends where an honest peer would send this.
     pub fn twist(self, message: Message, random: &mut Random) -> Vec<(Channel, Vec<u8>)> {
