@@ -83,7 +83,7 @@ pub use note::{
 pub use proof::{
     Certified, CheckpointFacts, Claim, Fact, KeyEntry, KeyFacts, ListFacts, MAX_PROOF_FILE_LEN,
     MAX_PROOF_STEPS, Proof, ProofError, ProofStart, ProofStep, ProvedKey, ProvedWrite, Proven,
-    StepFault, Trust, proof_steps, register_writes,
+    StepFault, Trust, check_chain, proof_steps, register_writes,
 };
 pub use refusal::{Reason, Refusal};
 pub use state::{Counter, Effect, List, Place, Register, Set, State, ValueRef, Write};
@@ -92,7 +92,7 @@ pub use state_root::{
 };
 pub use state_tree::{
     MAX_STATE_PROOF_LEN, StateChange, StateNodes, StateProof, StateTreeError, StateUpdate,
-    prove_state, update_state,
+    extend_state, prove_state, update_state,
 };
 pub use tiles::{
     LogEntries, LogResource, MAX_LOG_PATH_LEN, TILE_WIDTH, Tile, TileError, UnknownResource,

@@ -18,7 +18,7 @@ use crate::id::{CheckpointId, EventId};
 use crate::refusal::Refusal;
 use crate::state_root::LeafKind;
 
-pub use chain::{Certified, proof_steps};
+pub use chain::{Certified, check_chain, proof_steps};
 pub use claim::{Claim, KeyEntry, ProvedKey, ProvedWrite};
 pub use leaf::register_writes;
 pub use proven::{CheckpointFacts, Fact, KeyFacts, ListFacts, Proven};

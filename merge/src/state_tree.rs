@@ -110,8 +110,40 @@ pub fn update_state<S: StateNodes>(
         let (height, base) = (height.0, base.map(|base| base.0));
         return Err(StateTreeError::Height { height, base });
     }
-    let changes: BTreeMap<_, _> =
+    let changes =
         changes.into_iter().map(|change| (KeyHash(change.key_hash), change.value)).collect();
+    build(stored, base, height, changes)
+}
+
+/// Builds the tree over the state of `height` piece by piece, where that is too much for one: adds
+/// leaves to what is stored of it from earlier calls (`begun`; else there is nothing yet). Nodes are to
+/// be stored before the next call, in the place of those with the same keys; none is ever stale. The tree
+/// is whole when all leaves have been added, in any order.
+///
+/// # Errors
+/// The height is no height, or what is stored is not whole.
+pub fn extend_state<S: StateNodes>(
+    stored: &S,
+    begun: bool,
+    height: Height,
+    leaves: impl IntoIterator<Item = Leaf>,
+) -> Result<StateUpdate, StateTreeError<S::Error>> {
+    if !height.is_valid() {
+        return Err(StateTreeError::Height { height: height.0, base: None });
+    }
+    let leaves =
+        leaves.into_iter().map(|leaf| (KeyHash(leaf.key_hash), Some(leaf.value))).collect();
+    // Whatever an added leaf replaces or moves has a new node in its place.
+    let update = build(stored, begun.then_some(height), height, leaves)?;
+    Ok(StateUpdate { stale: Vec::new(), ..update })
+}
+
+fn build<S: StateNodes>(
+    stored: &S,
+    base: Option<Height>,
+    height: Height,
+    changes: BTreeMap<KeyHash, Option<OwnedValue>>,
+) -> Result<StateUpdate, StateTreeError<S::Error>> {
     let reader = Reader { stored, base, before: height.0 - 1, failure: RefCell::new(None) };
     let tree = Sha256Jmt::new(&reader);
     // The way for many leaves visits each node once, but knows no removals.

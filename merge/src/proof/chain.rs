@@ -74,18 +74,34 @@ struct Known {
     shown: Vec<(CheckpointId, Checkpoint)>,
 }
 
+/// Checks what [`proof_steps`] has made: that certified checkpoints lead from what is trusted to the
+/// last of them. Tells of each step what is certified there.
+///
+/// # Errors
+/// The first reason why they do not.
+pub fn check_chain(
+    start: &ProofStart,
+    steps: &[ProofStep],
+    trust: Trust,
+) -> Result<Vec<Certified>, ProofError> {
+    let mut known = Known::start(start, trust)?;
+    let mut certified = Vec::with_capacity(steps.len());
+    for step in steps {
+        known.take(step)?;
+        certified.push(Certified {
+            checkpoint: step.checkpoint.clone(),
+            certificate: step.certificate.clone(),
+            validators: ValidatorsBlock::new(known.validators.clone())
+                .map_err(ProofError::Start)?,
+        });
+    }
+    if known.shown.is_empty() { Err(ProofError::NoCheckpoint) } else { Ok(certified) }
+}
+
 /// Checks that the chain of a proof leads from what is trusted to its last checkpoint.
 pub fn walk(proof: &Proof, trust: Trust) -> Result<Walked, ProofError> {
-    let mut known = match &proof.start {
-        ProofStart::Genesis { event, body } => from_genesis(event, body, trust)?,
-        ProofStart::Checkpoint { checkpoint, validators } => {
-            from_checkpoint(checkpoint, validators, trust)?
-        }
-    };
-    for step in &proof.steps {
-        let height = step.checkpoint.height;
-        known.follow(step).map_err(|fault| ProofError::Checkpoint { height, fault })?;
-    }
+    let mut known = Known::start(&proof.start, trust)?;
+    proof.steps.iter().try_for_each(|step| known.take(step))?;
     let Known { ledger, shown: mut earlier, .. } = known;
     let (id, last) = earlier.pop().ok_or(ProofError::NoCheckpoint)?;
     Ok(Walked { ledger, earlier, id, last })
@@ -141,6 +157,20 @@ fn validators_id(validators: Vec<AuthorKey>) -> Option<BlockId> {
 }
 
 impl Known {
+    fn start(start: &ProofStart, trust: Trust) -> Result<Self, ProofError> {
+        match start {
+            ProofStart::Genesis { event, body } => from_genesis(event, body, trust),
+            ProofStart::Checkpoint { checkpoint, validators } => {
+                from_checkpoint(checkpoint, validators, trust)
+            }
+        }
+    }
+
+    fn take(&mut self, step: &ProofStep) -> Result<(), ProofError> {
+        let height = step.checkpoint.height;
+        self.follow(step).map_err(|fault| ProofError::Checkpoint { height, fault })
+    }
+
     fn follow(&mut self, step: &ProofStep) -> Result<(), StepFault> {
         let checkpoint = &step.checkpoint;
         if checkpoint.ledger != self.ledger {

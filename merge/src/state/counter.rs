@@ -14,9 +14,16 @@ use crate::clock::Lane;
 pub struct Counter {
     low: PNCounter<Lane>,
     high: PNCounter<Lane>,
+    /// What it began with.
+    begun: i128,
 }
 
 impl Counter {
+    /// Begins with what others have added.
+    pub fn begin(&mut self, sum: i128) {
+        self.begun += sum;
+    }
+
     /// Adds `by` on behalf of `lane`.
     pub fn add(&mut self, lane: Lane, by: i64) {
         let amount = by.unsigned_abs();
@@ -34,6 +41,6 @@ impl Counter {
 
 impl fmt::Display for Counter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        ((self.high.read() << 32_u32) + self.low.read()).fmt(f)
+        ((self.high.read() << 32_u32) + self.low.read() + self.begun).fmt(f)
     }
 }

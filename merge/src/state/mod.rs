@@ -77,11 +77,21 @@ impl State {
 
     /// Applies one event. Everything that it follows must have been applied before.
     pub fn apply(&mut self, effect: &Effect<'_>) {
+        self.apply_some(effect, (0..).zip(effect.operations));
+    }
+
+    /// Applies some of the operations of an event, by their indexes in its body, in the place of those of
+    /// `effect`.
+    pub fn apply_some<'o>(
+        &mut self,
+        effect: &Effect<'_>,
+        operations: impl Iterator<Item = (u32, &'o Operation)>,
+    ) {
         let value =
             |slot, opening| ValueRef { dot: effect.dot, slot, author: effect.author, opening };
         let mut writes = BTreeMap::new();
         let mut members = BTreeMap::<_, BTreeMap<_, _>>::new();
-        for (index, operation) in (0_u32..).zip(effect.operations) {
+        for (index, operation) in operations {
             match operation {
                 Operation::Put { key, value: opening } => {
                     writes.insert(key, Some(value(index, *opening)));
@@ -110,6 +120,11 @@ impl State {
         for (key, members) in members {
             self.sets.entry(key.clone()).or_default().apply(effect, &members);
         }
+    }
+
+    /// Begins with what a counter has come to by events that are not applied.
+    pub fn begin_counter(&mut self, key: Key, sum: i128) {
+        self.counters.entry(key).or_default().begin(sum);
     }
 
     /// The registers that exist, by key.

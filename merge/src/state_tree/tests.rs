@@ -121,6 +121,26 @@ proptest! {
     }
 
     #[test]
+    fn piece_by_piece_is_as_all_at_once(
+        pieces in prop::collection::vec(prop::collection::vec(0..64_u16, 1..20), 1..8),
+    ) {
+        let (mut nodes, mut leaves) = (Nodes::new(), Leaves::new());
+        for (at, piece) in pieces.iter().enumerate() {
+            let value = vec![u8::try_from(at).unwrap()];
+            let leaf = |number: &u16| Leaf { key_hash: key_hash(*number), value: value.clone() };
+            let update = extend_state(&nodes, at > 0, Height(3), piece.iter().map(leaf)).unwrap();
+            leaves.extend(piece.iter().map(|number| (key_hash(*number), value.clone())));
+            prop_assert_eq!((update.root, update.stale.len()), (root_of(&leaves), 0));
+            nodes.extend(update.nodes);
+        }
+        // The same nodes, and no others.
+        let mut whole_nodes = Nodes::new();
+        step(&mut whole_nodes, None, 3, &whole(&leaves));
+        prop_assert_eq!(&nodes, &whole_nodes);
+        check_proofs(&nodes, 3, &leaves);
+    }
+
+    #[test]
     fn damaged_nodes_are_errors(
         place in any::<prop::sample::Index>(), at in any::<prop::sample::Index>(), bit in 0..8_u8,
     ) {
@@ -174,6 +194,11 @@ fn heights_ascend() {
         let refused = update_state(&nodes, base.map(Height), Height(height), []);
         assert_eq!(refused, Err(StateTreeError::Height { height, base }));
     }
+    let refused = extend_state(&nodes, false, Height(0), []);
+    assert_eq!(refused, Err(StateTreeError::Height { height: 0, base: None }));
+    let missing = StateTreeError::Missing(node::root_key(2));
+    let leaf = Leaf { key_hash: [1; 32], value: Vec::new() };
+    assert_eq!(extend_state(&nodes, true, Height(2), [leaf]), Err(missing));
 }
 
 #[test]

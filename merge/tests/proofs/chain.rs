@@ -2,7 +2,7 @@
 
 use quipu_merge::{
     CertificateError, Checkpoint, CheckpointId, Claim, EventId, Height, MAX_PROOF_STEPS, Micros,
-    Proof, ProofError, ProofStart, StepFault, Trust,
+    Proof, ProofError, ProofStart, StepFault, Trust, check_chain,
 };
 
 use super::world::World;
@@ -34,6 +34,27 @@ fn only_turning_points_are_needed() {
     let all = [(1, false, true), (2, false, false), (3, false, false), (4, false, true)];
     assert_eq!(heights(&proof), [&all[..], &[(5, false, false), (6, false, false)]].concat());
     show(&proof, trust).unwrap();
+}
+
+#[test]
+fn a_chain_tells_what_is_certified_on_the_way() {
+    let world = World::new(SETS);
+    for (start, through) in [(0, &[][..]), (0, &[2, 3, 5]), (2, &[3])] {
+        let (proof, trust) = world.proof(start, LAST, through, world.event_claim(0, LAST));
+        let chain = check_chain(&proof.start, &proof.steps, trust).unwrap();
+        let heights: Vec<_> = proof.steps.iter().map(|step| step.checkpoint.height.0).collect();
+        let expected: Vec<_> = heights.iter().map(|height| world.at(*height).clone()).collect();
+        assert_eq!(chain, expected);
+        // It fails as the proof does.
+        let mut short = proof.clone();
+        short.steps.remove(0);
+        let refused = check_chain(&short.start, &short.steps, trust);
+        assert_eq!(refused.err(), short.check(trust).err());
+    }
+    let (start, trust) = world.start(0);
+    assert_eq!(check_chain(&start, &[], trust), Err(ProofError::NoCheckpoint));
+    let other = check_chain(&start, &[], Trust::Genesis(EventId([1; 32])));
+    assert_eq!(other, Err(ProofError::OtherLedger(world.ledger())));
 }
 
 #[test]
