@@ -88,9 +88,15 @@ fn values_of(body: &Body) -> Vec<(u16, OpeningId)> {
 
 /// What is kept of a body that goes.
 pub fn remains(body: &Body) -> Vec<u8> {
+    pack_values(&values_of(body))
+}
+
+/// What stands in the place of a body that named these openings, ascending by the index of their
+/// operation.
+pub fn pack_values(values: &[(u16, OpeningId)]) -> Vec<u8> {
     let mut bytes = vec![PRUNED];
-    for (slot, opening) in values_of(body) {
-        put_number(&mut bytes, u64::from(slot));
+    for (slot, opening) in values {
+        put_number(&mut bytes, u64::from(*slot));
         bytes.extend_from_slice(&opening.0);
     }
     bytes
@@ -145,6 +151,9 @@ impl Snapshot<'_> {
     /// The checkpoint up to which bodies may be gone, and how far its cut goes on each lane.
     pub(crate) fn pruned_bodies(&self) -> Result<Option<(Height, Clock)>, ReadError> {
         let Some(height) = pruned_to(self.reader())? else { return Ok(None) };
+        if let Some(floor) = self.ledger_handle().floor.as_ref().filter(|f| f.height() == height) {
+            return Ok(Some((height, floor.shallow.floor.clone())));
+        }
         let clock = match self.checkpoint_cut(height)? {
             Some(cut) => self.clock_of_heads(cut.heads())?,
             None => Clock::new(),

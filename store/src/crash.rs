@@ -2,7 +2,7 @@
 
 /// The names of all places where tests end the process, to see what becomes of the store. They do
 /// nothing unless the `fail` crate is built with its feature `failpoints`.
-pub const CRASH_POINTS: [&str; 27] = [
+pub const CRASH_POINTS: [&str; 33] = [
     "before-write",
     "after-write",
     "after-key-saved",
@@ -26,8 +26,14 @@ pub const CRASH_POINTS: [&str; 27] = [
     "after-seals-removed",
     "after-files-restored",
     "between-repaired-batches",
-    "before-repair-ready",
-    "after-repair-ready",
+    "before-exchange-noted",
+    "after-exchange-noted",
     "after-database-set-aside",
     "after-database-replaced",
+    "before-filling-begun",
+    "between-filled",
+    "before-filling-whole",
+    "after-filling-whole",
+    "after-front-merged",
+    "after-front-taken-over",
 ];

@@ -9,6 +9,7 @@ use quipu_merge::{
 
 use crate::bodies::pruned_to;
 use crate::error::{ReadError, StorageError};
+use crate::floor_state::FloorState;
 use crate::lookup;
 use crate::snapshot::{Snapshot, Value};
 
@@ -36,6 +37,8 @@ impl Snapshot<'_> {
     ) -> Result<Dump, ReadError> {
         let ledger = self.ledger_handle();
         let certified = match certified {
+            // Which of other cuts first holds what, a shallow store cannot tell.
+            [_, ..] if let Some(floor) = &ledger.floor => return Err(floor.pruned()),
             [] => self.published().finality.cuts.clone(),
             certified => certified
                 .iter()
@@ -46,6 +49,7 @@ impl Snapshot<'_> {
         let verdicts = self.judge(&frontier, &certified);
         let erased = self.erased_with(&certified)?;
         let (state, void) = self.fold(&frontier, &verdicts)?;
+        self.check_void_known(&verdicts)?;
         let lanes = &self.published().lanes;
         let within = |lane| frontier.seq(lane);
         let overview = Overview {
@@ -75,7 +79,8 @@ impl Snapshot<'_> {
         Ok(dump.map_err(|error| StorageError::damaged(error.to_string()))?)
     }
 
-    /// Folds the events within a frontier, and tells the void ones.
+    /// Folds the events within a frontier, and tells the void ones: in a shallow store, those beyond where
+    /// it starts.
     ///
     /// # Errors
     /// [`ReadError::Pruned`] where that needs bodies that are gone.
@@ -90,10 +95,17 @@ impl Snapshot<'_> {
             return Err(ReadError::Pruned(height));
         }
         let lanes = &self.published().lanes;
-        let mut state = State::new();
-        let mut void = BTreeSet::new();
+        let (mut state, mut void) = (State::new(), BTreeSet::new());
+        let floor = self.ledger_handle().floor.as_ref();
+        if let Some(floor) = floor {
+            let start = FloorState::read(self.reader(), floor)?;
+            start.fold_into(self.reader(), verdicts.certified(), &mut state)?;
+        }
         // Any order that follows causality will do: places say which comes first.
         self.for_each_within(frontier, |dot, stored| {
+            if floor.is_some_and(|floor| floor.covers(dot)) {
+                return Ok(());
+            }
             let event = stored.event()?;
             let (id, content) = (event.id(), event.event());
             let clock = lookup::clock_of(self.reader(), dot, stored.record()?.clock)?;

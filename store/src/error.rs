@@ -6,6 +6,7 @@ use quipu_merge::{AuthorKey, ChainError, EventId, Height, Malformed, Refusal};
 
 use crate::cut::CutError;
 use crate::mark::Loss;
+use crate::start::StartError;
 
 /// The disk, the database or its content.
 #[derive(Debug, thiserror::Error)]
@@ -116,9 +117,21 @@ pub enum OpenError {
     /// What was to be copied cannot be taken in. Nothing is left of the new store.
     #[error(transparent)]
     Merge(Box<MergeError>),
+    /// Nothing can be started from the file. Nothing is left of the new store.
+    #[error(transparent)]
+    Start(Box<StartError>),
     /// The disk, the database or its content.
     #[error(transparent)]
     Storage(#[from] StorageError),
+}
+
+impl From<StartError> for OpenError {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Storage(error) => Self::Storage(error),
+            other => Self::Start(Box::new(other)),
+        }
+    }
 }
 
 impl From<MergeError> for OpenError {
@@ -192,8 +205,9 @@ pub enum ReadError {
     /// No event with this id is held.
     #[error("event {0} is not held")]
     NoSuchEvent(EventId),
-    /// It needs operations of events up to this checkpoint, which have been pruned here.
-    #[error("operations up to checkpoint {0} have been pruned here")]
+    /// It needs operations of events up to this checkpoint, which have been pruned here, or were never
+    /// here: see [`Ledger::shallow`](crate::Ledger::shallow).
+    #[error("operations up to checkpoint {0} are pruned here")]
     Pruned(Height),
     /// The disk, the database or its content.
     #[error(transparent)]
@@ -243,6 +257,12 @@ pub enum WriteError {
     /// The target of a redact is not held.
     #[error("event {0} is not held")]
     NoSuchEvent(EventId),
+    /// The store starts from a checkpoint whose cut has more heads than an event can follow: what it
+    /// would have seen cannot be told.
+    #[error(
+        "this store starts from checkpoint {0}, which has too many heads to be followed before what lies below is here"
+    )]
+    History(Height),
     /// Content could not be read from where it comes.
     #[error("the content cannot be read: {0}")]
     Content(#[source] std::io::Error),
@@ -293,6 +313,22 @@ pub enum MergeError {
     /// The file cannot be read.
     #[error("the file cannot be read: {0}")]
     Input(#[source] std::io::Error),
+    /// What was pruned is to be taken back, and this store starts from a checkpoint: what lies below is
+    /// to be brought in first, or the ledger cloned again. Nothing has changed.
+    #[error(
+        "this store starts from checkpoint {0}, and what lies below is not here: nothing of it can be taken back one by one"
+    )]
+    Shallow(Height),
+    /// This store starts from a checkpoint, of whose cut the source lacks an event. Nothing has changed.
+    #[error(
+        "this store starts from checkpoint {height}, and the source is behind it: it lacks event {event}"
+    )]
+    Behind {
+        /// The checkpoint.
+        height: Height,
+        /// A head of its cut.
+        event: EventId,
+    },
     /// The source cannot be read.
     #[error("the source: {0}")]
     Source(#[source] Box<ReadError>),

@@ -66,7 +66,8 @@ impl Ledger {
     /// them where there are more than a file can name.
     ///
     /// # Errors
-    /// [`ExportError`], with [`ReadError::Pruned`] where an event has lost its body here; what has been written to `output` is no whole file then.
+    /// [`ExportError`], with [`ReadError::Pruned`] where an event has lost its body here, or the store starts
+    /// from a checkpoint and no `since` contains that; what has been written to `output` is no whole file then.
     pub fn export(
         &self,
         output: impl Write,
@@ -80,7 +81,10 @@ impl Ledger {
                 let since = self.at(since)?;
                 (since.frontier()?, since.certified_within()?)
             }
-            None => (Clock::new(), None),
+            None => match &self.floor {
+                Some(floor) => return Err(floor.pruned().into()),
+                None => (Clock::new(), None),
+            },
         };
         let mut roots: Vec<_> = snapshot.heads()?.into_iter().map(BlockId::from).collect();
         let room = MAX_CAR_ROOTS.saturating_sub(roots.len());

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use quipu_merge::{AuthorKey, Clock, Cut, Dot, EventId, Lane, Micros, Seq};
+use quipu_merge::{AuthorKey, Clock, Cut, Dot, EventId, Lane, LaneInfo, Micros, Seq};
 
 use crate::error::{ReadError, StorageError};
 use crate::lookup::{self, Stored};
+use crate::shallow::Floor;
 use crate::snapshot::Snapshot;
 
 /// How far a snapshot goes.
@@ -50,10 +51,17 @@ impl Snapshot<'_> {
         }
     }
 
+    /// How far a cut goes. Of a shallow store, only cuts that contain that of the checkpoint that it
+    /// starts from can be told.
     pub(crate) fn resolve(&self, cut: &Cut) -> Result<Extent, ReadError> {
+        let floor = self.ledger_handle().floor.as_ref();
+        let pruned = |floor: &Floor| Err(floor.pruned());
         Ok(match cut {
             Cut::Everything => Extent::Everything,
-            Cut::Time(time) => Extent::Time(*time),
+            Cut::Time(time) => match floor.filter(|floor| *time < floor.time) {
+                Some(floor) => return pruned(floor),
+                None => Extent::Time(*time),
+            },
             Cut::Heads(heads) => {
                 let (mut clock, mut named) = (Clock::new(), Vec::with_capacity(heads.len()));
                 for &id in heads {
@@ -62,10 +70,29 @@ impl Snapshot<'_> {
                     named.push((place.dot, place.time));
                     clock.join(&place.clock());
                 }
-                Extent::Frontier { clock, heads: named }
+                let covers = |floor: &&Floor| {
+                    named.iter().any(|(dot, _)| !floor.covers(*dot))
+                        || floor.heads.iter().all(|head| heads.contains(head))
+                };
+                match floor.filter(|floor| !covers(floor)) {
+                    Some(floor) => return pruned(floor),
+                    None => Extent::Frontier { clock, heads: named },
+                }
             }
-            Cut::Clock(limit) => Extent::Frontier { clock: self.below(limit)?, heads: Vec::new() },
+            Cut::Clock(limit) => {
+                let covers = |(author, seq)| limit.get(author).is_some_and(|limit| limit >= seq);
+                match floor.filter(|floor| !floor.tops().iter().all(covers)) {
+                    Some(floor) => return pruned(floor),
+                    None => Extent::Frontier { clock: self.below(limit)?, heads: Vec::new() },
+                }
+            }
         })
+    }
+
+    /// The first position of a lane from which on it has no gaps.
+    pub(crate) fn first_held(&self, lane: Lane, info: &LaneInfo) -> Seq {
+        let (first, floor) = (info.first(), self.ledger_handle().floor.as_ref());
+        floor.map_or(first, |floor| floor.shallow.first_held(lane, first))
     }
 
     /// What these events and their ancestors cover.
@@ -93,14 +120,15 @@ impl Snapshot<'_> {
         let mut frontier = Clock::new();
         for (lane, info) in lanes.iter() {
             let Some(&max) = limit.get(&info.author) else { continue };
-            let (mut low, mut high) = (info.first().0, tips.seq(lane).min(max) + 1);
+            let first = self.first_held(lane, info);
+            let (mut low, mut high) = (first.0, tips.seq(lane).min(max) + 1);
             // Binary search for the first event that is not below.
             while low < high {
                 let middle = low.midpoint(high);
                 let dot = Dot { lane, seq: Seq(middle) };
                 if holds(dot)? { low = middle + 1 } else { high = middle }
             }
-            if low > info.first().0 {
+            if low > first.0 {
                 frontier.advance(Dot { lane, seq: Seq(low - 1) });
             }
         }
@@ -111,7 +139,8 @@ impl Snapshot<'_> {
     fn last_by(&self, lane: Lane, time: Micros) -> Result<Option<Dot>, StorageError> {
         let Some(info) = self.published().lanes.get(lane) else { return Ok(None) };
         let tip = self.published().heads.iter().map(|head| head.clock.seq(lane)).max().unwrap_or(0);
-        let (first, mut low, mut high) = (info.first().0, info.first().0, tip + 1);
+        let first = self.first_held(lane, info).0;
+        let (mut low, mut high) = (first, tip + 1);
         while low < high {
             let middle = low.midpoint(high);
             let dot = Dot { lane, seq: Seq(middle) };

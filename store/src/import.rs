@@ -53,6 +53,9 @@ impl Ledger {
         options: MergeOptions,
         progress: Progress<'_>,
     ) -> Result<MergeReport, MergeError> {
+        if let Some(floor) = self.floor.as_ref().filter(|_| options.refill) {
+            return Err(MergeError::Shallow(floor.height()));
+        }
         let mut source = FileSource::open(file)?;
         self.admit_due()?;
         let order = source.new_events(self)?;
@@ -133,6 +136,10 @@ impl Ledger {
                     {
                         targets.insert(*event, found);
                     }
+                }
+                if self.needs_history(&checked, &ancestors, &targets) {
+                    waiting += 1;
+                    continue;
                 }
                 let admission =
                     admit(event, body.as_ref(), &ancestors, &authority, &lanes, &targets)?;
@@ -316,7 +323,7 @@ impl FileSource {
             // What the file lacks may be missing: what follows it will wait.
             let Some(bytes) = self.block(id.block())? else { continue };
             let parsed = ParsedEvent::decode(&bytes)?;
-            if held {
+            if held || ledger.may_be_below(parsed.event())? {
                 self.held += 1;
             } else {
                 stack.push(Step::Leave(id));

@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use quipu_merge::{Ancestor, Ancestors, AuthorKey, MAX_AHEAD, Refusal, admit, check_follows};
+use quipu_merge::{
+    Admission, Ancestor, Ancestors, AuthorKey, Control, EventId, MAX_AHEAD, Refusal, admit,
+    check_follows,
+};
 
 use crate::commit::Exclusive;
 use crate::error::{MergeError, ReadError, StorageError};
@@ -21,7 +24,8 @@ pub const BATCH: usize = 512;
 pub enum Outcome {
     /// It is held from now on.
     Admitted,
-    /// It was held before.
+    /// It was held before; or the store starts from a checkpoint, and leaves it to what brings in the
+    /// events below.
     Known,
     /// It waits.
     Waits(WaitingReason),
@@ -222,13 +226,21 @@ impl Ledger {
             return Ok(Outcome::Known);
         }
         check_follows(event)?;
+        if self.is_left_below(hold, checked)? {
+            report.known_events += 1;
+            return Ok(Outcome::Known);
+        }
         let found = Ancestors::find(event.event(), |id| {
             Ok::<_, StorageError>(hold.writer().known(self.latest(), id)?.map(Ancestor::from))
         })?;
         let ancestors = match found {
             Ok(ancestors) => ancestors,
             Err(missing) => {
-                return self.let_wait(hold, checked, WaitingReason::Missing(missing), report);
+                let reason = match &self.floor {
+                    Some(floor) => floor.waits_for(event.event(), missing),
+                    None => WaitingReason::Missing(missing),
+                };
+                return self.let_wait(hold, checked, reason, report);
             }
         };
         let Some(body) = &checked.body else {
@@ -238,6 +250,9 @@ impl Ledger {
             Ok(body) => hold.writer().targets(self.latest(), body)?,
             Err(_) => BTreeMap::new(),
         };
+        if self.needs_history(checked, &ancestors, &targets) {
+            return self.let_wait(hold, checked, WaitingReason::History, report);
+        }
         let writer = hold.writer();
         let admission =
             admit(event, body.as_ref(), &ancestors, &writer.authority, &writer.lanes, &targets)?;
@@ -245,7 +260,19 @@ impl Ledger {
         if ahead && !hold.writer().certain.contains(&event.id()) {
             return self.let_wait(hold, checked, WaitingReason::Due(event.event().time), report);
         }
-        let (Ok(body), Some(body_bytes)) = (body, &checked.body_bytes) else {
+        self.take_admitted(hold, checked, &admission, report)
+    }
+
+    /// Takes in an event that is admitted.
+    fn take_admitted(
+        &self,
+        hold: &mut Exclusive<'_>,
+        checked: &Checked,
+        admission: &Admission,
+        report: &mut MergeReport,
+    ) -> Result<Outcome, MergeError> {
+        let event = &checked.event;
+        let (Some(Ok(body)), Some(body_bytes)) = (&checked.body, &checked.body_bytes) else {
             return Err(StorageError::damaged("an admitted event without a body").into());
         };
         if hold.writer().changes_others(&admission.acts, admission.placement.forks) {
@@ -265,7 +292,7 @@ impl Ledger {
             openings: &checked.openings,
             links: &links,
             incomplete: &incomplete,
-            admission: &admission,
+            admission,
             prev: prev.as_ref(),
         };
         let known = writer.take_in(&self.db, &new).inspect_err(|error| writer.poison(error))?;
@@ -279,6 +306,43 @@ impl Ledger {
         report.new_events += 1;
         report.new_values += checked.openings.len() as u64;
         Ok(Outcome::Admitted)
+    }
+
+    /// Whether an event that is not held is left to what brings in the events below the checkpoint
+    /// that the store starts from. What waits for it then waits for those.
+    fn is_left_below(
+        &self,
+        hold: &mut Exclusive<'_>,
+        checked: &Checked,
+    ) -> Result<bool, StorageError> {
+        let event = checked.event.event();
+        let Some(floor) = self.floor.as_ref().filter(|f| event.seq.0 <= f.top(event.author)) else {
+            return Ok(false);
+        };
+        let writer = hold.writer();
+        let prev = event.prev.map(|prev| writer.known(self.latest(), prev)).transpose()?;
+        if !floor.may_hold(event.author, event.seq, prev.flatten().map(|known| known.dot)) {
+            return Ok(false);
+        }
+        writer.stop_waiting(&self.db, checked.event.id())?;
+        writer.pool.is_below(checked.event.id());
+        Ok(true)
+    }
+
+    /// Whether an event can be placed only when the events below the checkpoint are here that the
+    /// store starts from.
+    pub(crate) fn needs_history(
+        &self,
+        checked: &Checked,
+        ancestors: &Ancestors,
+        targets: &BTreeMap<EventId, Ancestor>,
+    ) -> bool {
+        let Some(floor) = &self.floor else { return false };
+        let body = checked.body.iter().flatten();
+        let redacts_unknown = body.flat_map(|body| body.control()).any(
+            |operation| matches!(operation, Control::Redact { event } if !targets.contains_key(event)),
+        );
+        redacts_unknown || !floor.is_followed_by(checked.event.event(), ancestors)
     }
 
     fn let_wait(

@@ -15,6 +15,8 @@ use crate::commit::Commits;
 use crate::copied::{self, Place};
 use crate::db::{Db, Reader, Tuning};
 use crate::error::{OpenError, StorageError};
+use crate::exchange::{FILLING, REPAIR};
+use crate::fill;
 use crate::format;
 use crate::identity::{Identity, KEY_FILE, Passphrase};
 use crate::load;
@@ -25,6 +27,7 @@ use crate::pool::Pool;
 use crate::repair;
 use crate::replica::Followers;
 use crate::schema::FORMAT;
+use crate::shallow::{Floor, Shallow};
 use crate::signer::Signer;
 use crate::unfinished::{Unfinished, is_unfinished};
 use crate::writer::{Published, Writer};
@@ -186,15 +189,21 @@ impl Options {
             return Err(OpenError::NotFound(dir.to_owned()));
         }
         repair::settle(dir)?;
+        let put_off = fill::settle(self, dir)?;
         let db = format::open(&dir.join(DATABASE), self.tuning()).map_err(|error| match error {
             OpenError::Locked(_) => OpenError::Locked(dir.to_owned()),
             other => other,
         })?;
+        if fill::is_whole(dir) && !put_off {
+            // It has become whole since that was looked for, and nothing is written in between.
+            drop(db);
+            return self.open(dir);
+        }
         let loss = db.loss();
         self.open_database(dir, db).map_err(|error| loss::explain(error, loss))
     }
 
-    fn open_database(&self, dir: &Path, db: Db) -> Result<Ledger, OpenError> {
+    pub(crate) fn open_database(&self, dir: &Path, db: Db) -> Result<Ledger, OpenError> {
         format::check(db.latest())?;
         format::upgrade(&db)?;
         loss::settle(&db)?;
@@ -263,6 +272,12 @@ impl Options {
         Ledger::start(self, dir, db, Signer::new(identity), false)
     }
 
+    /// The options of a store whose database is set up like another.
+    pub(crate) const fn tuned(durability: Durability, tuning: Tuning) -> Self {
+        let Tuning { cache, write_buffer, min_free } = tuning;
+        Self { durability, passphrase: None, cache, write_buffer, min_free }
+    }
+
     pub(crate) const fn tuning(&self) -> Tuning {
         Tuning { cache: self.cache, write_buffer: self.write_buffer, min_free: self.min_free }
     }
@@ -273,7 +288,8 @@ impl Options {
 pub fn is_store(dir: &Path) -> bool {
     let database = dir.join(DATABASE);
     let left = dir.join(MARK_FILE).is_file()
-        || repair::is_ready(dir)
+        || REPAIR.is_ready(dir)
+        || FILLING.is_ready(dir)
         || (database.is_dir() && dir.join(KEY_FILE).is_file());
     (database.join("CURRENT").is_file() || left) && !is_unfinished(dir)
 }
@@ -285,6 +301,8 @@ pub struct Ledger {
     pub(crate) dir: PathBuf,
     pub(crate) db: Db,
     pub(crate) durability: Durability,
+    /// How the database is set up.
+    pub(crate) tuning: Tuning,
     pub(crate) signer: Signer,
     /// Whether the store looks like a copy of another.
     pub(crate) copied: AtomicBool,
@@ -304,6 +322,8 @@ pub struct Ledger {
     pub(crate) staged: StagedDerivations,
     /// Held by whoever drops bodies, or brings them back.
     pub(crate) pruning: Mutex<()>,
+    /// Where the store starts, if it is shallow.
+    pub(crate) floor: Option<Floor>,
 }
 
 impl Ledger {
@@ -334,15 +354,17 @@ impl Ledger {
         remove_staging(dir)?;
         let blocks = Blocks::load(db.latest())?;
         let (published, lanes) = load::published(db.latest())?;
+        let floor = Floor::load(db.latest(), lanes.table())?;
         let own = load::own_tip(db.latest(), &lanes, signer.author())?;
         db.start_mark(Tip::of(&published, own.as_ref()));
         let writer = Writer::new(&published, lanes, own);
-        let pool = Pool::load(db.latest())?;
+        let pool = Pool::load(db.latest(), floor.as_ref())?;
         let certifying = Certifying::load(db.latest(), published.finality.chain.clone())?;
         let ledger = Self {
             dir: dir.to_owned(),
             db,
             durability: options.durability,
+            tuning: options.tuning(),
             signer,
             copied: AtomicBool::new(copied),
             followers: writer.news.followers.clone(),
@@ -354,6 +376,7 @@ impl Ledger {
             certifying,
             staged: StagedDerivations::default(),
             pruning: Mutex::new(()),
+            floor,
         };
         ledger.lock_writer().pool = pool;
         match ledger.admit_due().and_then(|_| ledger.count_pending()) {
@@ -382,6 +405,11 @@ impl Ledger {
     /// The directory of the store.
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// Where the store starts, if what precedes a checkpoint is not here.
+    pub fn shallow(&self) -> Option<&Shallow> {
+        self.floor.as_ref().map(|floor| &floor.shallow)
     }
 
     /// The version of the layout on disk.

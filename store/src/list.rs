@@ -35,7 +35,9 @@ impl Snapshot<'_> {
     /// would have added.
     ///
     /// # Errors
-    /// [`ReadError::NoSuchEvent`] where that event is not held, and those of [`Self::list`].
+    /// [`ReadError::NoSuchEvent`] where that event is not held, [`ReadError::Pruned`] where the store
+    /// starts from a checkpoint that holds it and it adds nothing to the list, and those of
+    /// [`Self::list`].
     pub fn list_after(
         &self,
         key: &str,
@@ -43,10 +45,12 @@ impl Snapshot<'_> {
         mut visit: impl FnMut(Element) -> bool,
     ) -> Result<bool, ReadError> {
         self.check_kept()?;
-        let after = after.map(|(event, slot)| self.place_after(event, slot)).transpose()?;
+        let state_key = schema::state_key(Kind::List, key, None);
+        let after = after.map(|(event, slot)| self.place_after(&state_key, event, slot));
+        let after = after.transpose()?;
         let mut reading = Reading {
             snapshot: self,
-            state_key: schema::state_key(Kind::List, key, None),
+            state_key,
             visit: &mut visit,
             bounds: BTreeMap::new(),
             exists: false,
@@ -70,16 +74,49 @@ impl Snapshot<'_> {
         Ok(reading.exists)
     }
 
-    fn place_after(&self, event: EventId, slot: u16) -> Result<After, ReadError> {
+    fn place_after(&self, state_key: &[u8], event: EventId, slot: u16) -> Result<After, ReadError> {
         let dot = lookup::dot_of(self.reader(), event)?.ok_or(ReadError::NoSuchEvent(event))?;
-        Ok(match self.index_of(dot, event)? {
-            Some(index) => After::Certified(index, slot),
-            None => {
-                let time = Stored::read(self.reader(), dot)?.record()?.time;
-                After::Uncertified(time, event, slot)
+        let time = Stored::read(self.reader(), dot)?.record()?.time;
+        let floor = self.ledger_handle().floor.as_ref().filter(|floor| floor.covers(dot));
+        let index = match floor {
+            // The log does not tell, but the list does, if the event has added something to it.
+            Some(floor) => {
+                let index = self.index_in_list(state_key, dot.lane, time)?;
+                Some(index.ok_or_else(|| floor.pruned())?)
             }
+            None => self.index_of(dot, event)?,
+        };
+        Ok(match index {
+            Some(index) => After::Certified(index, slot),
+            None => After::Uncertified(time, event, slot),
         })
     }
+
+    /// Where the event of this lane and time stands in the certified log, by the entries of a list.
+    fn index_in_list(
+        &self,
+        state_key: &[u8],
+        lane: Lane,
+        time: Micros,
+    ) -> Result<Option<u64>, StorageError> {
+        let mut walk = self.reader().walk(Family::Final, &certified::elements(state_key))?;
+        walk.first()?;
+        while let Some((key, entry)) = walk.item() {
+            if read_entry(entry)? == (lane, time) {
+                return Ok(certified::parse_element(key).map(|(index, _)| index));
+            }
+            walk.next()?;
+        }
+        Ok(None)
+    }
+}
+
+/// Which event an entry of a certified list is of.
+fn read_entry(entry: &[u8]) -> Result<(Lane, Micros), StorageError> {
+    let mut r = record::Reader(entry);
+    let lane = r.number().and_then(|lane| u32::try_from(lane).ok()).map(Lane);
+    let damaged = || StorageError::damaged("an entry of a certified list");
+    lane.zip(r.number().map(Micros)).ok_or_else(damaged)
 }
 
 struct Reading<'r, 'l> {
@@ -107,9 +144,7 @@ impl Reading<'_, '_> {
         let damaged = || StorageError::damaged("an entry of a certified list");
         while let Some((key, entry)) = walk.item() {
             let (_, slot) = certified::parse_element(key).ok_or_else(damaged)?;
-            let mut r = record::Reader(entry);
-            let lane = r.number().and_then(|lane| u32::try_from(lane).ok()).map(Lane);
-            let (lane, time) = lane.zip(r.number().map(Micros)).ok_or_else(damaged)?;
+            let (lane, time) = read_entry(entry)?;
             let version_key = schema::element_key(&self.state_key, time, lane, slot);
             let version = reader.get(Family::Versions, &version_key)?.ok_or_else(damaged)?;
             let version = Version::decode_tail(lane, time, &version).ok_or_else(damaged)?;

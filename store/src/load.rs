@@ -154,7 +154,8 @@ fn read_lanes(reader: Reader<'_>) -> Result<Lanes, StorageError> {
     Ok(Lanes::restore(lanes))
 }
 
-fn read_authority(reader: Reader<'_>, lanes: &Lanes) -> Result<Authority, StorageError> {
+/// Reads the control events, in the order of their arrival.
+pub fn read_authority(reader: Reader<'_>, lanes: &Lanes) -> Result<Authority, StorageError> {
     let damaged = |what: &str| StorageError::damaged(format!("a control event: {what}"));
     let mut authority: Option<Authority> = None;
     let mut walk = reader.walk(Family::Meta, b"C")?;

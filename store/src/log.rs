@@ -12,6 +12,7 @@ use crate::extent::Extent;
 use crate::lookup::{self, Stored};
 use crate::record;
 use crate::schema::{self, Family, Kind, certified};
+use crate::shallow::Floor;
 use crate::snapshot::Snapshot;
 
 /// Which events of a history are wanted.
@@ -30,12 +31,14 @@ pub struct LogFilter {
 impl<'l> Snapshot<'l> {
     /// The events of the cut that match, the latest in the total order first unless asked otherwise.
     ///
-    /// Which events work on a key cannot be told where bodies have been pruned. Those that are found
+    /// Which events work on a key cannot be told where bodies have been pruned, and what precedes the
+    /// checkpoint that a store starts from is not here at all. Those that are found
     /// are given all the same, and [`ReadError::Pruned`] with them: before the first, or after the
     /// last where that comes first.
     ///
     /// # Errors
-    /// [`ReadError::NoSuchEvent`] where the event after which they are to come is not held. The disk, the database or its content.
+    /// [`ReadError::NoSuchEvent`] where the event after which they are to come is not held, and
+    /// [`ReadError::Pruned`] where the store starts from a checkpoint that holds it. The disk, the database or its content.
     pub fn log(&self, filter: LogFilter) -> Result<Log<'_, 'l>, ReadError> {
         let after = filter.after.map(|id| self.position(id)).transpose()?;
         let mut parts = VecDeque::new();
@@ -46,7 +49,9 @@ impl<'l> Snapshot<'l> {
         }
         let (positions, pruned) = match &filter.key {
             Some(key) => (Some(self.positions_of_key(key)?), pruned_to(self.reader())?),
-            None => (None, None),
+            // What comes after one that is beyond is all here.
+            None if filter.ascending && after.is_some() => (None, None),
+            None => (None, self.ledger_handle().floor.as_ref().map(Floor::height)),
         };
         let (batch, bounds) = (Vec::new(), BTreeMap::new());
         Ok(Log { snapshot: self, parts, filter, positions, batch, bounds, pruned })
@@ -170,7 +175,7 @@ pub struct Log<'s, 'l> {
     /// Events that come next, the last of them first.
     batch: Vec<EventInfo>,
     bounds: BTreeMap<Lane, u64>,
-    /// Where events that work on the wanted key may have lost their operations.
+    /// Where events are not here, or those that work on the wanted key may have lost their operations.
     pruned: Option<Height>,
 }
 

@@ -11,6 +11,7 @@ use crate::db::Reader;
 use crate::error::StorageError;
 use crate::record::{self, EventRecord, SharedClock, StoredClock};
 use crate::schema::{self, Family};
+use crate::shallow::Shallow;
 
 /// A clock is stored in full at least after so many differences.
 pub const MAX_DEPTH: u64 = 16;
@@ -115,6 +116,15 @@ pub fn clock_at(reader: Reader<'_>, dot: Dot) -> Result<Clock, StorageError> {
     clock_of(reader, dot, clock)
 }
 
+/// What the event at `dot` has seen of the writes that are kept, itself included. Of those that stand
+/// where a shallow store starts, none has seen another.
+pub fn writes_seen_at(reader: Reader<'_>, dot: Dot) -> Result<Clock, StorageError> {
+    match Stored::read(reader, dot)?.record()?.clock {
+        StoredClock::Floor => Ok(Clock::from_iter([dot])),
+        clock => clock_of(reader, dot, clock),
+    }
+}
+
 /// The clock that a record describes.
 pub fn clock_of(reader: Reader<'_>, dot: Dot, stored: StoredClock) -> Result<Clock, StorageError> {
     let mut differences = Vec::new();
@@ -123,6 +133,9 @@ pub fn clock_of(reader: Reader<'_>, dot: Dot, stored: StoredClock) -> Result<Clo
     let mut clock = loop {
         let base = match stored {
             StoredClock::Full(dots) => break dots.into_iter().collect::<Clock>(),
+            StoredClock::Floor => {
+                break Shallow::load(reader)?.ok_or_else(|| damaged(at))?.floor;
+            }
             StoredClock::Same(base) => base,
             StoredClock::More { base, more, .. } => {
                 differences.push(more);
@@ -147,7 +160,7 @@ pub fn known_at(reader: Reader<'_>, dot: Dot) -> Result<Known, StorageError> {
     let event = stored.event()?;
     let record = stored.record()?;
     let base = match &record.clock {
-        StoredClock::Full(_) => (dot.seq, 0),
+        StoredClock::Full(_) | StoredClock::Floor => (dot.seq, 0),
         StoredClock::More { depth, .. } => (dot.seq, *depth),
         StoredClock::Same(base) => {
             let base_dot = Dot { lane: dot.lane, seq: *base };

@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use quipu_merge::{BodyId, Cut, Dot, EventId, Height, Lane, OpeningId, Refusal, Seq};
+use quipu_merge::{BodyId, Clock, Cut, Dot, EventId, Height, Lane, OpeningId, Refusal, Seq};
 
 use crate::blocks::{self, BlockSink};
 use crate::bodies::is_gone;
 use crate::db::Walk;
-use crate::error::{MergeError, OpenError, StorageError};
+use crate::error::{MergeError, OpenError, ReadError, StorageError};
 use crate::incoming::{Checked, Incoming, check_all};
 use crate::ingest::{BATCH, MergeOptions, MergeReport};
 use crate::ledger::{Ledger, Options};
@@ -28,7 +28,8 @@ impl Ledger {
     /// # Errors
     /// [`MergeError::OtherLedger`]; [`MergeError::Refused`] where the source holds an event
     /// that no replica may hold, and [`MergeError::Source`] where it has pruned the body of one: what
-    /// precedes it has been taken in.
+    /// precedes it has been taken in. Where either starts from a checkpoint, [`MergeError::Behind`] or
+    /// [`MergeError::Source`] if the other lacks something of its cut: nothing has been.
     pub fn merge(&self, source: &Self, progress: Progress<'_>) -> Result<MergeReport, MergeError> {
         self.merge_with(source, MergeOptions::default(), progress)
     }
@@ -69,9 +70,30 @@ impl Ledger {
         options: MergeOptions,
         progress: Progress<'_>,
     ) -> Result<MergeReport, MergeError> {
+        self.merge_checked(source, from, options, false, progress)
+    }
+
+    /// Merges another database of this replica. Where that holds an event that no replica may hold,
+    /// it is left out, with what follows it.
+    pub(crate) fn merge_own(&self, source: &Self) -> Result<MergeReport, MergeError> {
+        let options = MergeOptions::default();
+        self.merge_checked(source, &source.snapshot()?, options, true, &mut |_, _| {})
+    }
+
+    fn merge_checked(
+        &self,
+        source: &Self,
+        from: &Snapshot<'_>,
+        options: MergeOptions,
+        leaves_out: bool,
+        progress: Progress<'_>,
+    ) -> Result<MergeReport, MergeError> {
         self.check_same(source)?;
         let before = self.baseline()?;
         self.admit_due()?;
+        if let Some(floor) = self.floor.as_ref().filter(|_| options.refill) {
+            return Err(MergeError::Shallow(floor.height()));
+        }
         let missing = self.missing_from(from)?;
         let total = missing.iter().map(|(first, last)| last + 1 - first).sum();
         let mut report = MergeReport::default();
@@ -84,7 +106,7 @@ impl Ledger {
             let (written, next) = rayon::join(
                 || {
                     blocks.commit()?;
-                    self.take_in_all(checked, false, &mut report)
+                    self.take_in_all(checked, leaves_out, &mut report)
                 },
                 || reading.checked_batch(self),
             );
@@ -105,16 +127,46 @@ impl Ledger {
         if own == found { Ok(()) } else { Err(MergeError::OtherLedger { own, found }) }
     }
 
-    /// For each lane of the source, the first and the last position that is missing here.
-    fn missing_from(&self, from: &Snapshot<'_>) -> Result<Vec<(u64, u64)>, StorageError> {
+    /// How far the cut that this store starts from goes in the source: nothing of it is wanted.
+    fn not_wanted_from(&self, from: &Snapshot<'_>) -> Result<Clock, MergeError> {
+        let Some(floor) = &self.floor else { return Ok(Clock::new()) };
+        let height = floor.height();
+        // One that starts there, or later, has no more than the floor of that, which is held here if
+        // anything can be taken.
+        if from.ledger_handle().floor.as_ref().is_some_and(|start| start.height() >= height) {
+            return Ok(Clock::new());
+        }
+        let behind = |error| match error {
+            ReadError::NoSuchEvent(event) => MergeError::Behind { height, event },
+            other => other.into(),
+        };
+        let clock = from.clock_of_heads(&floor.heads).map_err(behind)?;
         let frontier = from.frontier()?;
+        match floor.heads.first().filter(|_| !clock.within(&frontier)) {
+            Some(&event) => Err(MergeError::Behind { height, event }),
+            None => Ok(clock),
+        }
+    }
+
+    /// For each lane of the source, the first and the last position that is missing here.
+    fn missing_from(&self, from: &Snapshot<'_>) -> Result<Vec<(u64, u64)>, MergeError> {
+        let frontier = from.frontier()?;
+        let not_wanted = self.not_wanted_from(from)?;
         let held = |dot: Dot| -> Result<bool, StorageError> {
             let id = EventId::of(Stored::read(from.reader(), dot)?.record()?.event);
             self.latest().has(Family::Ids, &id.0)
         };
         let mut missing = Vec::new();
         for (lane, info) in from.published().lanes.iter() {
-            let (first, last) = (info.first().0, frontier.seq(lane));
+            let last = frontier.seq(lane);
+            let first = from.first_held(lane, info).0.max(not_wanted.seq(lane) + 1);
+            // The source has nothing of what precedes its floor.
+            if let Some(start) = &from.ledger_handle().floor
+                && start.covers(Dot { lane, seq: Seq(first) })
+                && !held(Dot { lane, seq: Seq(first) })?
+            {
+                return Err(MergeError::Source(Box::new(start.pruned())));
+            }
             let (mut low, mut high) = (first, last + 1);
             // Who holds an event holds what precedes it: the first missing one is found by halving.
             if last >= first && held(Dot { lane, seq: Seq(last) })? {
@@ -286,7 +338,7 @@ pub(crate) fn read_openings(
 }
 
 /// Another replica, to have values from.
-struct OtherReplica<'s, 'l>(&'s Snapshot<'l>);
+pub(crate) struct OtherReplica<'s, 'l>(pub &'s Snapshot<'l>);
 
 impl ValueSource for OtherReplica<'_, '_> {
     fn body(&mut self, event: EventId, id: BodyId) -> Result<Option<Vec<u8>>, MergeError> {

@@ -1,7 +1,7 @@
 //! Values that are not whole here: their opening has not come along with their event, or blocks
 //! of theirs have not. They are marked, so that they can be asked for without looking for them.
 
-use quipu_merge::{Body, BodyId, Dot, EventId, OpeningId, Operation};
+use quipu_merge::{Body, BodyId, Dot, EventId, OpeningId};
 
 use crate::blocks::{self, BlockSink};
 use crate::db::Reader;
@@ -139,9 +139,9 @@ impl Ledger {
     ) -> Result<Option<Found>, MergeError> {
         let damaged = || StorageError::damaged("the mark of a missing value");
         let stored = Stored::read(self.latest(), dot)?;
-        let (event, body) = (stored.event()?, stored.body()?);
+        let (event, kept) = (stored.event()?, stored.kept()?);
         let author = event.event().author;
-        let id = body.data().get(usize::from(slot)).and_then(Operation::value);
+        let id = kept.value(slot);
         if let Some(held) = opening::find(self.latest(), dot, slot)? {
             let held = opening::unpack(author, &held).ok_or_else(damaged)?;
             source.copy_blocks(sink, &held)?;

@@ -1,6 +1,7 @@
 //! A replica that has a key and nothing else yet: it is to get its first event from a peer, who may
 //! have to be told of its key before.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,7 +15,10 @@ use crate::identity::{HandshakeKey, Identity, KEY_FILE};
 use crate::incoming::Incoming;
 use crate::ledger::{DATABASE, Ledger, Options};
 use crate::load;
+use crate::merge::Progress;
+use crate::room;
 use crate::signer::Signer;
+use crate::start::{self, StartError, StartInfo, StartOptions};
 use crate::unfinished::Unfinished;
 
 /// A directory with a key, which becomes a replica with [`Self::join`]. Dropped before, it keeps the key:
@@ -59,6 +63,17 @@ impl Newcomer {
         HandshakeKey(self.identity.clone())
     }
 
+    /// Its directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// How many bytes may be written there before less is free than is to be kept, where that can be told.
+    pub fn room(&self) -> Option<u64> {
+        room::free(&self.dir, self.options.tuning().min_free)
+            .map(|(free, kept)| free.saturating_sub(kept))
+    }
+
     /// Makes the replica, with the first event of its ledger alone.
     ///
     /// # Errors
@@ -68,9 +83,38 @@ impl Newcomer {
         let signed = ParsedEvent::decode(&genesis.event).and_then(ParsedEvent::verify);
         let signed = signed.map_err(MergeError::from)?;
         let body = genesis.body.as_deref().unwrap_or_default();
+        self.become_store(|db| load::first(db, &signed, body))
+    }
+
+    /// Makes a shallow store of a file that [`Ledger::write_start`] has written: see
+    /// [`Options::start_from`].
+    ///
+    /// # Errors
+    /// [`OpenError::Start`] where nothing can be started from the file, and errors of the disk. The key
+    /// stays.
+    pub fn start_from(
+        self,
+        file: &mut dyn Read,
+        start: &StartOptions,
+        progress: Progress<'_>,
+    ) -> Result<(Ledger, StartInfo), OpenError> {
+        let mut info = None;
+        let ledger = self.become_store(|db| {
+            info = Some(start::build(db, file, start, progress)?);
+            Ok(())
+        })?;
+        let info = info.ok_or(StartError::NotOne)?;
+        Ok((ledger, info))
+    }
+
+    /// Makes the replica, with a database that `fill` fills.
+    fn become_store(
+        self,
+        fill: impl FnOnce(&Db) -> Result<(), OpenError>,
+    ) -> Result<Ledger, OpenError> {
         let Self { dir, options, identity, unfinished } = self;
         let db = Db::open(&dir.join(DATABASE), true, options.tuning())?;
-        load::first(&db, &signed, body)?;
+        fill(&db)?;
         Place::of(&dir)?.record(&db)?;
         author::record(&db, identity.author())?;
         let ledger = Ledger::start(&options, &dir, db, Signer::new(identity), false)?;

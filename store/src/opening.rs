@@ -75,6 +75,29 @@ pub fn read_page(page: &[u8]) -> Option<Vec<(u16, &[u8])>> {
     Some(openings)
 }
 
+/// Puts stored openings, ascending by slot, on pages. `put` is called with the first slot and the bytes
+/// of each.
+pub fn pages<'o, E>(
+    openings: impl IntoIterator<Item = (u16, &'o [u8])>,
+    mut put: impl FnMut(u16, &[u8]) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut page = Vec::new();
+    let mut first = 0;
+    for (slot, stored) in openings {
+        if page.is_empty() {
+            first = slot;
+        }
+        put_number(&mut page, u64::from(slot));
+        put_number(&mut page, stored.len() as u64);
+        page.extend_from_slice(stored);
+        if page.len() >= PAGE_LEN {
+            put(first, &page)?;
+            page.clear();
+        }
+    }
+    if page.is_empty() { Ok(()) } else { put(first, &page) }
+}
+
 /// Finds the stored form of the opening of an operation.
 pub fn find(reader: Reader<'_>, dot: Dot, slot: u16) -> Result<Option<Vec<u8>>, StorageError> {
     let key = schema::opening_key(dot, slot);
@@ -107,24 +130,9 @@ impl Writer {
         dot: Dot,
         openings: impl IntoIterator<Item = (u16, &'o [u8])>,
     ) -> Result<(), StorageError> {
-        let mut page = Vec::new();
-        let mut first = 0;
-        for (slot, stored) in openings {
-            if page.is_empty() {
-                first = slot;
-            }
-            put_number(&mut page, u64::from(slot));
-            put_number(&mut page, stored.len() as u64);
-            page.extend_from_slice(stored);
-            if page.len() >= PAGE_LEN {
-                self.put(db, Family::Openings, &schema::opening_key(dot, first), &page)?;
-                page.clear();
-            }
-        }
-        if page.is_empty() {
-            return Ok(());
-        }
-        self.put(db, Family::Openings, &schema::opening_key(dot, first), &page)
+        pages(openings, |first, page| {
+            self.put(db, Family::Openings, &schema::opening_key(dot, first), page)
+        })
     }
 
     /// Drops openings of an event, whose values have been erased, and whose pages are all in the

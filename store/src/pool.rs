@@ -8,6 +8,7 @@ use crate::db::Reader;
 use crate::error::StorageError;
 use crate::record::WaitingRecord;
 use crate::schema::Family;
+use crate::shallow::Floor;
 use crate::waiting::{WaitingInfo, WaitingReason};
 
 /// How many events wait at most.
@@ -64,7 +65,7 @@ pub struct Pool {
 
 impl Pool {
     /// Reads the pool back.
-    pub fn load(reader: Reader<'_>) -> Result<Self, StorageError> {
+    pub fn load(reader: Reader<'_>, floor: Option<&Floor>) -> Result<Self, StorageError> {
         let damaged = || StorageError::damaged("a waiting event");
         let mut pool = Self::default();
         let mut walk = reader.walk(Family::Meta, b"W")?;
@@ -81,10 +82,12 @@ impl Pool {
                 }
             }
             let time = parsed.event().time;
-            let reason = match (missing.is_empty(), &record.body) {
-                (false, _) => WaitingReason::Missing(missing),
-                (true, None) => WaitingReason::BodyMissing,
-                (true, Some(_)) => WaitingReason::Due(time),
+            let reason = match (missing.is_empty(), &record.body, floor) {
+                (false, _, Some(floor)) => floor.waits_for(parsed.event(), missing),
+                (false, ..) => WaitingReason::Missing(missing),
+                (true, None, _) => WaitingReason::BodyMissing,
+                // Where it waits for something else, that is found when it is due.
+                (true, Some(_), _) => WaitingReason::Due(time),
             };
             let (author, bytes) = (parsed.event().author, value.len() as u64);
             let has_body = record.body.is_some();
@@ -137,7 +140,8 @@ impl Pool {
     }
 
     /// The events that wait for something that has not come: for events that do not wait here
-    /// themselves, or for bodies, and all that wait for those. The others wait for their time.
+    /// themselves, or for bodies, and all that wait for those. The others wait for their time, or for
+    /// what precedes the checkpoint that the store starts from.
     pub fn lacking(&self) -> BTreeSet<EventId> {
         let absent = self.by_missing.iter().filter(|(id, _)| !self.contains(**id));
         let bodiless = self.waiting.iter().filter(|(_, entry)| !entry.has_body);
@@ -164,7 +168,7 @@ impl Pool {
             match &entry.reason {
                 WaitingReason::Missing(missing) => open.extend(missing),
                 WaitingReason::Due(_) => due.push(event),
-                WaitingReason::BodyMissing => {}
+                WaitingReason::BodyMissing | WaitingReason::History => {}
             }
         }
         (reached, due)
@@ -225,6 +229,20 @@ impl Pool {
         self.shares.get(author)?.by_time.last().map(|(_, event)| *event)
     }
 
+    /// What waits for this event waits for what precedes the checkpoint that the store starts from.
+    pub fn is_below(&mut self, event: EventId) {
+        for follower in self.waiting_for(event) {
+            let Some(mut entry) = self.remove(follower) else { continue };
+            if let WaitingReason::Missing(missing) = &mut entry.reason {
+                missing.retain(|id| *id != event);
+                if missing.is_empty() {
+                    entry.reason = WaitingReason::History;
+                }
+            }
+            self.insert(follower, entry);
+        }
+    }
+
     /// Changes what an event waits for.
     pub fn set_reason(&mut self, event: EventId, reason: WaitingReason) {
         if let Some(entry) = self.remove(event) {
@@ -240,7 +258,7 @@ impl Pool {
             WaitingReason::Due(time) => {
                 self.due.insert((*time, event));
             }
-            WaitingReason::BodyMissing => {}
+            WaitingReason::BodyMissing | WaitingReason::History => {}
         }
         let share = self.shares.entry(entry.author).or_default();
         self.by_size.remove(&(share.size, entry.author));

@@ -9,12 +9,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use quipu_merge::Dot;
+use quipu_merge::{Dot, EventId};
 
 use crate::blocks::{self, Entry, Garbage};
 use crate::db::{Db, Reader};
 use crate::error::StorageError;
+use crate::ingest::BATCH;
 use crate::ledger::Ledger;
+use crate::lookup;
+use crate::opening;
 use crate::record::{self, put_number};
 use crate::schema::{Family, meta};
 use crate::writer::Writer;
@@ -124,6 +127,33 @@ impl Ledger {
             walk.next()?;
         }
         Ok(count)
+    }
+}
+
+impl Ledger {
+    /// Records which values were pruned elsewhere, of events that are here: where they have not come,
+    /// they are not missing, and are not to be fetched.
+    pub(crate) fn note_pruned(&self, events: &[(EventId, Pruned)]) -> Result<(), StorageError> {
+        for some in events.chunks(BATCH) {
+            self.in_bulk(|hold| {
+                for (event, before) in some {
+                    let Some(dot) = lookup::dot_of(self.latest(), *event)? else { continue };
+                    // More may be known of it here.
+                    let mut pruned = Pruned::of(self.latest(), dot)?;
+                    for &slot in before.slots() {
+                        if opening::find(self.latest(), dot, slot)?.is_none() {
+                            // Its blocks are not taken over: nothing refers to them.
+                            pruned.insert(slot, None);
+                            let mark = meta::missing(dot, slot);
+                            hold.writer().delete(&self.db, Family::Meta, &mark)?;
+                        }
+                    }
+                    hold.writer().put_pruned(&self.db, dot, &pruned)?;
+                }
+                Ok::<_, StorageError>(())
+            })?;
+        }
+        Ok(())
     }
 }
 

@@ -6,7 +6,7 @@ use crate::db::Db;
 use crate::error::StorageError;
 use crate::index::decode_count;
 use crate::judge::Rejudged;
-use crate::lookup;
+use crate::lookup::{self, Stored};
 use crate::opening;
 use crate::record::{OlderLanes, Standing, Sum, Version, Written};
 use crate::schema::{self, Family, Kind, meta};
@@ -50,7 +50,7 @@ impl Writer {
         for version in &mut versions {
             self.refresh_value(db, version, rejudged)?;
             if !is_void(db, version.dot, rejudged)? {
-                valid.push((version.dot, lookup::clock_at(db.latest(), version.dot)?));
+                valid.push((version.dot, lookup::writes_seen_at(db.latest(), version.dot)?));
             }
         }
         let stands = |dot: Dot| {
@@ -127,6 +127,10 @@ impl Writer {
         let Written::Value { slot, beside: copy } = &mut version.written else { return Ok(false) };
         match rejudged.erased.get(&(version.dot, *slot)) {
             Some(true) => *copy = None,
+            // Without its body, who erases it again would not find it here.
+            Some(false) if Stored::read(db.latest(), version.dot)?.kept()?.whole().is_none() => {
+                return Ok(false);
+            }
             Some(false) => {
                 let opening = opening::find(db.latest(), version.dot, *slot)?;
                 *copy = opening.and_then(|stored| opening::beside(&stored));

@@ -53,6 +53,8 @@ pub enum StoredClock {
     Same(Seq),
     /// All of it.
     Full(Vec<Dot>),
+    /// The floor of a shallow store: see [`crate::shallow`].
+    Floor,
     /// What it has more than that of the event at this position of the same lane, which is this
     /// many differences away from a full one.
     More {
@@ -97,6 +99,7 @@ impl<'a> EventRecord<'a> {
                 put_number(&mut out, *depth);
                 put_dots(&mut out, more);
             }
+            StoredClock::Floor => out.push(3),
         }
         put_number(&mut out, self.time.0);
         put_number(&mut out, self.event.len() as u64);
@@ -116,6 +119,7 @@ impl<'a> EventRecord<'a> {
                 depth: r.number()?,
                 more: read_dots(&mut r)?,
             },
+            [3] => StoredClock::Floor,
             _ => return None,
         };
         let time = Micros(r.number()?);

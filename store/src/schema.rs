@@ -122,6 +122,9 @@ pub mod meta {
     /// Where the store was when it was last used.
     pub const PLACE: &[u8] = b"place";
 
+    /// Where a shallow store starts: see [`crate::shallow`].
+    pub const SHALLOW: &[u8] = b"shallow";
+
     /// Block numbers below this may be in use.
     pub const NUMBERS: &[u8] = b"numbers";
     /// What the marks of table files begin with that have been taken over, but whose blocks may
@@ -256,9 +259,12 @@ pub mod meta {
         [b"K", state_key].concat()
     }
 
+    /// What local names begin with.
+    pub const NAMES: &[u8] = b"N";
+
     /// A local name.
     pub fn name(author: [u8; 32]) -> Vec<u8> {
-        [b"N", author.as_slice()].concat()
+        [NAMES, author.as_slice()].concat()
     }
 
     /// A waiting event.

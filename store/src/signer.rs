@@ -94,6 +94,15 @@ impl Ledger {
         self.identity_by(passphrase).map(drop)
     }
 
+    /// Does what [`Self::unlock`] does with a key that has been read before: by a ledger of this store that
+    /// was closed since, say.
+    ///
+    /// # Errors
+    /// [`IdentityError::OtherKey`], and errors of the database. The ledger can be read as before.
+    pub fn unlock_with(&self, key: HandshakeKey) -> Result<(), IdentityError> {
+        self.take_up(key.0).map(drop)
+    }
+
     /// The key, to prove it to peers. It stays what it is when the replica's key is rotated.
     ///
     /// # Errors
@@ -120,7 +129,8 @@ impl Ledger {
     }
 
     /// Takes over the key that was found in the file, if it is the one that belongs there.
-    fn take_up(&self, identity: Identity) -> Result<Arc<Identity>, IdentityError> {
+    fn take_up(&self, identity: impl Into<Arc<Identity>>) -> Result<Arc<Identity>, IdentityError> {
+        let identity = identity.into();
         let mut writer = self.lock_writer();
         let mut state = self.signer.state.write().unwrap_or_else(PoisonError::into_inner);
         // Another thread was faster, and may have replaced the key since.
@@ -138,7 +148,6 @@ impl Ledger {
         if found != state.author {
             writer.own = load::own_tip(self.db.latest(), &writer.lanes, found)?;
         }
-        let identity = Arc::new(identity);
         *state = State {
             author: found,
             expected: vec![found],

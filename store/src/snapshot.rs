@@ -5,8 +5,8 @@ use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use quipu_merge::{
-    Act, AuthorKey, BlockId, Content, ContentReadError, ControlEvent, Cut, Dot, EventId, Height,
-    Lane, Link, Opening, Subject, Verdicts, read_content_range,
+    Act, AuthorKey, BlockId, Clock, Content, ContentReadError, ControlEvent, Cut, Dot, EventId,
+    Height, Lane, Link, Opening, Subject, Verdicts, read_content_range,
 };
 
 use crate::blocks::{self, Ahead};
@@ -18,6 +18,7 @@ use crate::ledger::Ledger;
 use crate::lookup::{self, Known, Stored};
 use crate::opening;
 use crate::pruned::is_pruned;
+use crate::record::StoredClock;
 use crate::schema::{Family, meta};
 use crate::writer::{Published, read_commit};
 
@@ -176,8 +177,12 @@ impl<'l> Snapshot<'l> {
         if matches!(self.extent, Extent::Everything) {
             return Ok(self.published.heads.iter().map(|head| head.id).collect());
         }
-        let tips: Vec<Known> = self
-            .frontier()?
+        let frontier = self.frontier()?;
+        // What precedes what there is not known here.
+        if let Some(floor) = self.ledger.floor.as_ref().filter(|f| f.shallow.floor == frontier) {
+            return Ok(floor.heads.clone());
+        }
+        let tips: Vec<Known> = frontier
             .iter()
             .map(|dot| lookup::known_at(self.reader(), dot))
             .collect::<Result<_, _>>()?;
@@ -238,20 +243,33 @@ impl<'l> Snapshot<'l> {
     /// The vector clock of an event: the largest position of each author that it has seen.
     ///
     /// # Errors
-    /// [`ReadError::NoSuchEvent`].
+    /// [`ReadError::NoSuchEvent`], and [`ReadError::Pruned`] where that is not known here.
     pub fn clock(&self, id: EventId) -> Result<BTreeMap<AuthorKey, u64>, ReadError> {
         let dot = lookup::dot_of(self.reader(), id)?.ok_or(ReadError::NoSuchEvent(id))?;
-        Ok(self.published.lanes.version(&lookup::clock_at(self.reader(), dot)?))
+        Ok(self.published.lanes.version(&self.known_clock(dot)?))
+    }
+
+    /// What an event has seen, where that is known here.
+    fn known_clock(&self, dot: Dot) -> Result<Clock, ReadError> {
+        let clock = Stored::read(self.reader(), dot)?.record()?.clock;
+        match (&self.ledger.floor, clock) {
+            (Some(floor), StoredClock::Floor) => Err(floor.pruned()),
+            (_, clock) => Ok(lookup::clock_of(self.reader(), dot, clock)?),
+        }
     }
 
     /// Whether an event precedes another: whether the other has seen it.
     ///
     /// # Errors
-    /// [`ReadError::NoSuchEvent`].
+    /// [`ReadError::NoSuchEvent`], and [`ReadError::Pruned`] where that is not known here.
     pub fn precedes(&self, event: EventId, other: EventId) -> Result<bool, ReadError> {
         let dot = |id| lookup::dot_of(self.reader(), id)?.ok_or(ReadError::NoSuchEvent(id));
         let (event, other) = (dot(event)?, dot(other)?);
-        Ok(event != other && lookup::clock_at(self.reader(), other)?.covers(event))
+        // Whatever it was, it was of the cut that a shallow store starts from.
+        if self.ledger.floor.as_ref().is_some_and(|f| f.covers(other) && !f.covers(event)) {
+            return Ok(false);
+        }
+        Ok(event != other && self.known_clock(other)?.covers(event))
     }
 
     /// The local names of authors.
@@ -360,7 +378,9 @@ impl<'l> Snapshot<'l> {
         if self.published.verdicts.all_clear() {
             return Ok(false);
         }
-        if matches!(self.extent, Extent::Everything) {
+        // Where a shallow store starts, verdicts are final.
+        let below = self.ledger.floor.as_ref().is_some_and(|floor| floor.covers(dot));
+        if below || matches!(self.extent, Extent::Everything) {
             return self.is_void_now(dot);
         }
         let verdicts = self.verdicts()?;
@@ -440,18 +460,33 @@ impl<'l> Snapshot<'l> {
         EventInfo::read(self, dot, &stored)
     }
 
+    /// Whether it is known which events are void.
+    ///
+    /// # Errors
+    /// [`ReadError::Pruned`] where events may be that are not here.
+    pub(crate) fn check_void_known(&self, verdicts: &Verdicts) -> Result<(), ReadError> {
+        let Some(floor) = &self.ledger.floor else { return Ok(()) };
+        if floor.tops().keys().all(|author| verdicts.is_clear(*author)) {
+            return Ok(());
+        }
+        Err(floor.pruned())
+    }
+
     /// Void events of the cut, ascending.
     ///
     /// # Errors
-    /// The disk, the database or its content.
+    /// [`ReadError::Pruned`] where the store starts from a checkpoint and events below may be void; the
+    /// disk, the database or its content.
     pub fn void(&self) -> Result<BTreeSet<EventId>, ReadError> {
         let mut void = BTreeSet::new();
         if self.published.verdicts.all_clear() {
             return Ok(void);
         }
+        let verdicts = self.verdicts()?;
+        self.check_void_known(&verdicts)?;
         let frontier = self.frontier()?;
         for (lane, info) in self.published.lanes.iter() {
-            for seq in info.first().0..=frontier.seq(lane) {
+            for seq in self.first_held(lane, info).0..=frontier.seq(lane) {
                 let dot = Dot { lane, seq: quipu_merge::Seq(seq) };
                 if self.is_void(dot)? {
                     void.insert(EventId::of(Stored::read(self.reader(), dot)?.record()?.event));

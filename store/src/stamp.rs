@@ -71,6 +71,11 @@ fn write_one(
         prev: prev.clone().map(Ancestor::from),
         parents: parents.into_iter().map(Ancestor::from).collect(),
     };
+    if let Some(floor) = &ledger.floor
+        && !floor.is_followed_by(signed.event(), &ancestors)
+    {
+        return Err(WriteError::History(floor.height()));
+    }
     let targets = writer.targets(ledger.latest(), body)?;
     let unknown = body.control().iter().find_map(|operation| match operation {
         Control::Redact { event } if !targets.contains_key(event) => Some(*event),

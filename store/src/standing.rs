@@ -27,7 +27,7 @@ impl Snapshot<'_> {
         }
         let clocks = latest
             .iter()
-            .map(|version| Ok((version.dot, lookup::clock_at(self.reader(), version.dot)?)))
+            .map(|version| Ok((version.dot, lookup::writes_seen_at(self.reader(), version.dot)?)))
             .collect::<Result<Vec<_>, StorageError>>()?;
         latest.retain(|version| {
             !clocks.iter().any(|(dot, clock)| *dot != version.dot && clock.covers(version.dot))

@@ -8,6 +8,7 @@ use quipu_merge::{AuthorKey, EventId, ForkPolicy, Policy};
 use crate::certify::CertificationStatus;
 use crate::error::{ReadError, StorageError};
 use crate::ledger::Ledger;
+use crate::shallow::Shallow;
 use crate::waiting::WaitingInfo;
 
 /// An overview of a store.
@@ -25,8 +26,10 @@ pub struct Status {
     pub author: AuthorKey,
     /// What this replica's key holds.
     pub roles: Vec<&'static str>,
-    /// How many events are held.
+    /// How many events there are up to the heads. All of them are held, unless the store is shallow.
     pub events: u64,
+    /// Where the store starts, if what precedes a checkpoint is not here.
+    pub shallow: Option<Shallow>,
     /// How many authors wrote them.
     pub authors: u64,
     /// The events that no other follows.
@@ -73,6 +76,7 @@ impl Ledger {
             author,
             roles: snapshot.roles()?.remove(&author).unwrap_or_default(),
             events: snapshot.len()?,
+            shallow: self.shallow().cloned(),
             authors: snapshot.version()?.len() as u64,
             heads: snapshot.heads()?,
             forks: snapshot.forks()?,

@@ -25,6 +25,9 @@ pub enum WaitingReason {
     BodyMissing,
     /// It is dated ahead, and is due a minute before this.
     Due(Micros),
+    /// What precedes the checkpoint that the store starts from: it does not follow all of that, or
+    /// redacts an event there.
+    History,
 }
 
 /// An event that waits.
@@ -139,6 +142,22 @@ impl Ledger {
         };
         let damaged = || StorageError::damaged("a waiting event");
         WaitingRecord::decode(&record).map(Some).ok_or_else(damaged)
+    }
+
+    /// Everything that waits, with what is at hand of it.
+    pub(crate) fn waiting_records(
+        &self,
+    ) -> Result<Vec<(ParsedEvent, WaitingRecord)>, StorageError> {
+        let damaged = || StorageError::damaged("a waiting event");
+        let mut records = Vec::new();
+        for waiting in self.waiting() {
+            let key = meta::waiting(waiting.event.0);
+            let Some(record) = self.latest().get(Family::Meta, &key)? else { continue };
+            let record = WaitingRecord::decode(&record).ok_or_else(damaged)?;
+            let event = ParsedEvent::decode(&record.event).map_err(|_| damaged())?;
+            records.push((event, record));
+        }
+        Ok(records)
     }
 
     /// Everything that waits.

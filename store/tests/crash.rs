@@ -430,10 +430,17 @@ fn tasks(point: &str) -> &'static [(&'static str, u64)] {
         "after-backup-copied" | "after-seals-removed" | "after-files-restored" => &[],
         // See `repair.rs`.
         "between-repaired-batches"
-        | "before-repair-ready"
-        | "after-repair-ready"
+        | "before-exchange-noted"
+        | "after-exchange-noted"
         | "after-database-set-aside"
         | "after-database-replaced" => &[],
+        // See `fill.rs`.
+        "before-filling-begun"
+        | "between-filled"
+        | "before-filling-whole"
+        | "after-filling-whole"
+        | "after-front-merged"
+        | "after-front-taken-over" => &[],
         other => panic!("nothing is known about {other}"),
     }
 }

@@ -12,8 +12,8 @@ use std::process::Command;
 
 use quipu_merge::{Cut, ForkPolicy};
 use quipu_store::{
-    CRASH_POINTS, IdentityError, Ledger, NewLedger, OpenError, Options, Passphrase, RepairError,
-    RepairOptions, RepairReport, WriteError,
+    IdentityError, Ledger, NewLedger, OpenError, Options, Passphrase, RepairError, RepairOptions,
+    RepairReport, WriteError,
 };
 use rocksdb::DB;
 use support::{assert_sound, busy, busy_and_pruned, clone_of, copy, raw, records, some};
@@ -521,9 +521,14 @@ fn run_child(store: &Path, twin: Option<&Path>, point: &str) -> Option<i32> {
 fn a_repair_that_is_killed_is_finished_or_leaves_nothing() {
     const SIGABRT: i32 = 6;
     let setting = Setting::new();
-    let points = CRASH_POINTS.iter().filter(|point| point.contains("repair"));
-    let points = points.chain(&["after-database-set-aside", "after-database-replaced"]);
-    for (number, point) in points.enumerate() {
+    let points = [
+        "between-repaired-batches",
+        "before-exchange-noted",
+        "after-exchange-noted",
+        "after-database-set-aside",
+        "after-database-replaced",
+    ];
+    for (number, point) in points.into_iter().enumerate() {
         let done = number > 1;
         let store = setting.damaged_db(|db| {
             let handle = db.cf_handle("state").unwrap();

@@ -4,18 +4,45 @@ use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
 use quipu_merge::{AuthorKey, Certificate, Round, Vote, VoteType};
-use quipu_store::{Acceptance, CertifiedCheckpoint, Derivation, Durability, NewLedger, Options};
+use quipu_store::{
+    Acceptance, CertifiedCheckpoint, Derivation, Durability, Ledger, NewLedger, Options,
+};
 
 use crate::writing::put;
 use crate::{Figure, timed};
 
 const EVENTS: usize = 10_000;
 
+fn key() -> SigningKey {
+    SigningKey::from_bytes(&[1; 32])
+}
+
+/// Who certifies.
+pub fn author() -> AuthorKey {
+    AuthorKey(key().verifying_key().to_bytes())
+}
+
+/// Signs what was derived.
+fn sign(derived: Derivation) -> CertifiedCheckpoint {
+    let Derivation { id, checkpoint, cut, validators, .. } = derived;
+    let (height, round, value) = (checkpoint.height, Round(0), Some(id));
+    let vote_type = VoteType::Precommit;
+    let vote = Vote { ledger: checkpoint.ledger, height, round, vote_type, value };
+    let signatures = vec![(author(), vote.sign(&key()).unwrap())];
+    let certificate = Certificate { checkpoint: id, height, round, signatures };
+    CertifiedCheckpoint { checkpoint, certificate, cut, validators }
+}
+
+/// Certifies everything that is held.
+pub fn certify_all(ledger: &Ledger) {
+    let heads = ledger.snapshot().unwrap().heads().unwrap();
+    let certified = sign(ledger.derive(&heads).unwrap());
+    assert_eq!(ledger.accept(certified).unwrap(), Acceptance::Counted);
+}
+
 pub fn certify() -> Vec<Figure> {
     let dir = tempfile::tempdir().unwrap();
-    let key = SigningKey::from_bytes(&[1; 32]);
-    let author = AuthorKey(key.verifying_key().to_bytes());
-    let new = NewLedger { validators: Some(vec![author]), ..NewLedger::default() };
+    let new = NewLedger { validators: Some(vec![author()]), ..NewLedger::default() };
     let options = Options::new().durability(Durability::Relaxed);
     let ledger = options.create(dir.path().join("l"), &new).unwrap();
     let mut least = [Duration::MAX; 3];
@@ -25,13 +52,7 @@ pub fn certify() -> Vec<Figure> {
         let heads = ledger.snapshot().unwrap().heads().unwrap();
         let mut derived = None;
         let deriving = timed(|| derived = Some(ledger.derive(&heads).unwrap()));
-        let Derivation { id, checkpoint, cut, validators, .. } = derived.unwrap();
-        let (height, round, value) = (checkpoint.height, Round(0), Some(id));
-        let vote_type = VoteType::Precommit;
-        let vote = Vote { ledger: checkpoint.ledger, height, round, vote_type, value };
-        let signatures = vec![(author, vote.sign(&key).unwrap())];
-        let certificate = Certificate { checkpoint: id, height, round, signatures };
-        let certified = CertifiedCheckpoint { checkpoint, certificate, cut, validators };
+        let certified = sign(derived.unwrap());
         let counting = timed(|| {
             assert_eq!(ledger.accept(certified).unwrap(), Acceptance::Counted);
         });

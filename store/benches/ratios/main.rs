@@ -21,13 +21,14 @@ mod merging;
 mod reading;
 mod rounds;
 mod space;
+mod starting;
 mod writing;
 
 pub use figure::{Figure, best, micros, timed};
 
 type Bench = fn() -> Vec<Figure>;
 
-const BENCHES: [(&str, Bench); 14] = [
+const BENCHES: [(&str, Bench); 15] = [
     ("relaxed", writing::relaxed),
     ("durable", writing::durable),
     ("transactions", writing::transactions),
@@ -42,6 +43,7 @@ const BENCHES: [(&str, Bench); 14] = [
     ("gc", collecting::collect),
     ("gc-writes", collecting::writes),
     ("certify", certifying::certify),
+    ("start", starting::start),
 ];
 
 fn main() {

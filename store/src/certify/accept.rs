@@ -1,8 +1,9 @@
 //! Accepting certified checkpoints: from the own certification, from peers, from files.
 
-use quipu_merge::{Chain, ChainError, Checkpoint, CheckpointId, EventId, Height};
+use quipu_merge::{AuthorKey, ChainError, Checkpoint, CheckpointId, EventId, Height};
 
 use super::pending::State;
+use super::records::Part;
 use super::{AcceptError, Acceptance, CertifiedCheckpoint, DeriveError, Divergence, records};
 use crate::bodies::pruned_to;
 use crate::commit::Exclusive;
@@ -10,6 +11,7 @@ use crate::error::StorageError;
 use crate::ingest::MergeReport;
 use crate::ledger::Ledger;
 use crate::schema::{Family, checkpoints};
+use crate::shallow::Floor;
 
 /// How many contradictions are kept; one is enough to stop.
 const MAX_DIVERGED: usize = 64;
@@ -153,6 +155,8 @@ impl Ledger {
     ) -> Result<Acceptance, AcceptError> {
         let kept = self.held_id(&self.certifying.lock(), certified.height())?;
         let known = if counts { Acceptance::Known } else { Acceptance::Pending };
+        // What a shallow store does not have, it cannot compare.
+        let Some(kept) = kept else { return Ok(known) };
         self.accept_beside(certified, kept, known)
     }
 
@@ -177,7 +181,10 @@ impl Ledger {
         certified: &CertifiedCheckpoint,
     ) -> Result<Result<(), ChainError>, StorageError> {
         let kept = self.held_id(&self.certifying.lock(), certified.height())?;
-        if kept == certified.id() { Ok(Ok(())) } else { self.check_certificate(certified) }
+        match kept {
+            Some(kept) if kept != certified.id() => self.check_certificate(certified),
+            _ => Ok(Ok(())),
+        }
     }
 
     /// Checks a certificate of a height up to which the chain is held.
@@ -185,12 +192,21 @@ impl Ledger {
         &self,
         certified: &CertifiedCheckpoint,
     ) -> Result<Result<(), ChainError>, StorageError> {
-        let before = Height(certified.height().0.saturating_sub(1));
-        let before = (before >= Height::FIRST).then_some(before);
-        let chain = self.chain_at(&self.certifying.lock(), before)?;
+        let validators = self.certifying(certified.height())?;
         let CertifiedCheckpoint { checkpoint, certificate, .. } = certified;
-        let checked = certificate.check(checkpoint, self.id(), chain.validators());
+        let checked = certificate.check(checkpoint, self.id(), &validators);
         Ok(checked.map_err(ChainError::from))
+    }
+
+    /// The keys that certify a height up to which the chain is held.
+    fn certifying(&self, height: Height) -> Result<Vec<AuthorKey>, StorageError> {
+        let before = Height(height.0.saturating_sub(1));
+        if let Some(pending) = self.certifying.lock().pending.get(&before) {
+            return Ok(pending.certified.validators.keys().to_vec());
+        }
+        let start = self.floor.as_ref().map(Floor::height);
+        let validators = records::validators_of(self.latest(), &self.genesis(), height, start)?;
+        validators.ok_or_else(|| StorageError::damaged(format!("checkpoint {before} is missing")))
     }
 
     /// The checkpoint that nothing may count after, where it is of this height.
@@ -203,35 +219,22 @@ impl Ledger {
         })
     }
 
-    pub(super) fn held_id(
+    /// The checkpoint of a height up to which they are held. None where a shallow store starts after it
+    /// and does not have it.
+    pub(crate) fn held_id(
         &self,
         state: &State,
         height: Height,
-    ) -> Result<CheckpointId, StorageError> {
+    ) -> Result<Option<CheckpointId>, StorageError> {
         if let Some(pending) = state.pending.get(&height) {
-            return Ok(pending.certified.id());
+            return Ok(Some(pending.certified.id()));
         }
-        let kept = records::checkpoint(self.latest(), height)?;
+        let kept = records::find(self.latest(), height, Part::Header, Checkpoint::decode)?;
+        let below = self.floor.as_ref().is_some_and(|floor| height < floor.height());
+        let missing = || StorageError::damaged(format!("checkpoint {height} is missing"));
+        let Some(kept) = kept else { return if below { Ok(None) } else { Err(missing()) } };
         let malformed = |why| StorageError::damaged(format!("checkpoint {height}: {why}"));
-        Ok(kept.seal().map_err(malformed)?.0)
-    }
-
-    /// The chain up to a height that is held.
-    fn chain_at(&self, state: &State, height: Option<Height>) -> Result<Chain, StorageError> {
-        let Some(height) = height else { return Ok(Chain::new(self.id(), &self.genesis())) };
-        let damaged = |_| StorageError::damaged(format!("checkpoint {height}"));
-        if let Some(pending) = state.pending.get(&height) {
-            let CertifiedCheckpoint { checkpoint, validators, .. } = &pending.certified;
-            return Chain::trusting(checkpoint, validators).map_err(damaged);
-        }
-        let reader = self.latest();
-        let validators = records::block(
-            reader,
-            height,
-            records::Part::Validators,
-            quipu_merge::ValidatorsBlock::decode,
-        )?;
-        Chain::trusting(&records::checkpoint(reader, height)?, &validators).map_err(damaged)
+        Ok(Some(kept.seal().map_err(malformed)?.0))
     }
 
     /// Keeps what contradicts this replica.

@@ -123,7 +123,7 @@ fn last_by(
 ) -> Result<Option<Dot>, ReadError> {
     let lane: Lane = dot.lane;
     let Some(info) = snapshot.published().lanes.get(lane) else { return Ok(None) };
-    let first = info.first().0.max(after + 1);
+    let first = snapshot.first_held(lane, info).0.max(after + 1);
     let (mut low, mut high) = (first, dot.seq.0 + 1);
     while low < high {
         let middle = low.midpoint(high);

@@ -125,14 +125,16 @@ fn leaf_of(key: &Key, cell: &Cell) -> Option<Leaf> {
     }
 }
 
-fn register_leaf(key: &Key, puts: &[CertifiedPut]) -> Leaf {
+/// The leaf of a register in which these stand.
+pub fn register_leaf(key: &Key, puts: &[CertifiedPut]) -> Leaf {
     let mut puts = puts.to_vec();
     puts.sort_unstable_by_key(|put| Reverse((put.number, put.time, put.event)));
     let writes: Vec<_> = puts.iter().map(|put| (put.event, put.opening)).collect();
     Leaf::register(key, &writes)
 }
 
-fn set_leaf(key: &Key, members: &Members) -> Option<Leaf> {
+/// The leaf of a set with these members, if it has any.
+pub fn set_leaf(key: &Key, members: &Members) -> Option<Leaf> {
     let members: BTreeMap<_, _> =
         members.iter().map(|(member, adds)| (member, adds.clone())).collect();
     (!members.is_empty()).then(|| Leaf::set(key, &members))

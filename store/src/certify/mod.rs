@@ -28,16 +28,18 @@ use quipu_merge::{Certificate, Checkpoint, CheckpointId, CutBlock, Height, Valid
 
 pub use self::choose::MAX_CHOSEN_EVENTS;
 pub use self::cosigned::is_cosigned;
-pub use self::derive::Base;
+pub use self::derive::{Base, TreeNodes};
 pub use self::error::{AcceptError, DeriveError};
-pub use self::finality::Finality;
+pub use self::finality::{Finality, boundary, number_of};
 pub use self::fold::Op;
+pub use self::leaves::{register_leaf, set_leaf};
 pub use self::pending::Certifying;
-pub use self::proof::ProvenState;
+pub use self::proof::{ProvenState, state_changes};
 pub use self::prove::{ProveError, ProveFrom};
 pub use self::read::LogHashes;
 pub use self::records::{Part, unpack, unpack_divergence};
 pub use self::staged::{Staged, StagedDerivations};
+pub use self::state::{Cell, CertifiedPut};
 
 /// How many certified checkpoints wait at most for the events of their cuts.
 pub const MAX_PENDING_CHECKPOINTS: usize = 1_024;

@@ -4,7 +4,7 @@ use quipu_merge::{CutNumber, Dot, EventId, Height, Lane, Micros, Seq};
 
 use super::finality::height_of;
 use super::records;
-use crate::error::StorageError;
+use crate::error::{ReadError, StorageError};
 use crate::extent::Extent;
 use crate::lookup::Stored;
 use crate::snapshot::Snapshot;
@@ -26,9 +26,15 @@ impl Snapshot<'_> {
     }
 
     /// Where an event stands in the certified log.
-    pub(crate) fn index_of(&self, dot: Dot, id: EventId) -> Result<Option<u64>, StorageError> {
+    ///
+    /// # Errors
+    /// [`ReadError::Pruned`] where a shallow store starts beyond.
+    pub(crate) fn index_of(&self, dot: Dot, id: EventId) -> Result<Option<u64>, ReadError> {
         if !self.is_certified(dot) {
             return Ok(None);
+        }
+        if let Some(floor) = self.ledger_handle().floor.as_ref().filter(|f| f.covers(dot)) {
+            return Err(floor.pruned());
         }
         let number = self.number_of(dot);
         let (mut low, mut high) = (self.size_before(number)?, self.size_before(number + 1)?);
@@ -49,7 +55,7 @@ impl Snapshot<'_> {
                 high = middle;
             }
         }
-        Err(damaged())
+        Err(damaged().into())
     }
 
     /// How many events the certified cuts before the one with this number hold.

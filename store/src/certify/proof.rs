@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use quipu_merge::{Height, LeafKind, StateNodes, StateProof, prove_state, update_state};
+use quipu_merge::{
+    Height, LeafKind, StateChange, StateNodes, StateProof, prove_state, update_state,
+};
 
 use super::derive::TreeNodes;
 use super::source::FinalRecords;
@@ -110,6 +112,19 @@ impl Snapshot<'_> {
         let (state, _) = self.fold(&clock, &verdicts)?;
         Ok(Some(state.leaves(&verdicts.roles())))
     }
+}
+
+/// The leaves of a certified state whose records have these keys.
+pub fn state_changes<'k>(
+    records: &dyn FinalRecords,
+    keys: impl Iterator<Item = &'k [u8]>,
+) -> Result<Vec<StateChange>, StorageError> {
+    let names: BTreeSet<_> = keys.filter_map(leaves::name).collect();
+    let change = |(kind, name): (LeafKind, Vec<u8>)| {
+        let value = leaves::value(records, kind, &name)?;
+        Ok(StateChange { key_hash: kind.key_hash(&name), value })
+    };
+    names.into_iter().map(change).collect()
 }
 
 fn prove<S: StateNodes>(

@@ -114,6 +114,9 @@ impl Snapshot<'_> {
         if newer <= older {
             return Err(ProveError::NotAfter { from: older, to: newer });
         }
+        if let Some(floor) = self.starts_after(older) {
+            return Err(floor.pruned().into());
+        }
         let path = prove_consistency(new.size, old.size, &self.log_hashes());
         let path = path.map_err(damaged_log)?;
         self.proof(from, &[older, newer], Claim::Extends { from: older, path })
@@ -126,6 +129,23 @@ impl Snapshot<'_> {
         through: &[Height],
         claim: Claim,
     ) -> Result<Proof, ProveError> {
+        let (start, steps) = self.chain(from, through)?;
+        Ok(Proof { start, steps, claim })
+    }
+
+    /// The chain from genesis to a checkpoint that counts, as a proof shows it.
+    pub(crate) fn steps_to(
+        &self,
+        height: Height,
+    ) -> Result<(ProofStart, Vec<ProofStep>), ProveError> {
+        self.chain(ProveFrom::Genesis, &[height])
+    }
+
+    fn chain(
+        &self,
+        from: ProveFrom,
+        through: &[Height],
+    ) -> Result<(ProofStart, Vec<ProofStep>), ProveError> {
         let (start, after) = match from {
             ProveFrom::Genesis => (self.genesis_start()?, Height(0)),
             ProveFrom::Checkpoint(height) => (self.checkpoint_start(height)?, height),
@@ -138,9 +158,9 @@ impl Snapshot<'_> {
         needed.extend(through.iter().filter(|height| **height > after));
         let certified = needed.into_iter().map(|height| self.certified(height));
         let certified = certified.collect::<Result<Vec<_>, _>>()?;
-        let steps: Vec<ProofStep> =
+        let steps =
             proof_steps(&start, certified, |height| records::checkpoint(self.reader(), height))?;
-        Ok(Proof { start, steps, claim })
+        Ok((start, steps))
     }
 
     fn genesis_start(&self) -> Result<ProofStart, StorageError> {
@@ -208,9 +228,8 @@ impl Snapshot<'_> {
         let damaged = || StorageError::damaged(format!("event {event} is missing"));
         let dot = lookup::dot_of(self.reader(), event)?.ok_or_else(damaged)?;
         let stored = Stored::read(self.reader(), dot)?;
-        let body = stored.body()?;
-        let mut slots = (0_u16..).zip(body.data());
-        let slot = slots.find(|(_, operation)| operation.value() == Some(opening));
+        let values = stored.kept()?.values();
+        let slot = values.into_iter().find(|(_, named)| *named == opening);
         let Some((slot, _)) = slot else { return Ok(None) };
         if self.is_erased(dot, slot)? {
             return Ok(None);

@@ -12,6 +12,7 @@ use crate::error::{ReadError, StorageError};
 use crate::lookup::{self, Stored};
 use crate::record;
 use crate::schema::{Family, certified, checkpoints};
+use crate::shallow::Floor;
 use crate::snapshot::Snapshot;
 
 impl<'l> Snapshot<'l> {
@@ -33,9 +34,16 @@ impl<'l> Snapshot<'l> {
     /// The checkpoint of a height, if it counts.
     ///
     /// # Errors
-    /// The disk, the database or its content.
+    /// [`ReadError::Pruned`] where it lies before the one that the store starts from, and is not here;
+    /// the disk, the database or its content.
     pub fn checkpoint(&self, height: Height) -> Result<Option<CertifiedCheckpoint>, ReadError> {
         let reader = self.reader();
+        // Of the one before a change of validators, only the header is kept.
+        if let Some(floor) = self.starts_after(height)
+            && records::find(reader, height, Part::Certificate, Certificate::decode)?.is_none()
+        {
+            return Err(floor.pruned());
+        }
         let find = |part| records::find(reader, height, part, Checkpoint::decode);
         let Some(checkpoint) = find(Part::Header)? else { return Ok(None) };
         Ok(Some(CertifiedCheckpoint {
@@ -46,11 +54,24 @@ impl<'l> Snapshot<'l> {
         }))
     }
 
+    /// Where the store starts, if that is after a height that counts.
+    pub(crate) fn starts_after(&self, height: Height) -> Option<&'l Floor> {
+        let floor = self.ledger_handle().floor.as_ref();
+        floor.filter(|floor| (Height::FIRST..floor.height()).contains(&height))
+    }
+
+    /// The height from which on all checkpoints that count are here: the first, or the one that the store
+    /// starts from.
+    pub fn first_checkpoint(&self) -> Height {
+        self.ledger_handle().floor.as_ref().map_or(Height::FIRST, Floor::height)
+    }
+
     /// Calls `visit` with the headers of the checkpoints that count, from a height on, until it
     /// returns `false`.
     ///
     /// # Errors
-    /// The disk, the database or its content.
+    /// [`ReadError::Pruned`] where the store starts from a later one; the disk, the database or its
+    /// content.
     pub fn checkpoints(
         &self,
         from: Height,
@@ -58,6 +79,9 @@ impl<'l> Snapshot<'l> {
     ) -> Result<(), ReadError> {
         let mut walk = self.reader().walk(Family::Final, &[checkpoints::KEPT])?;
         let mut next = from.max(Height::FIRST);
+        if let Some(floor) = self.starts_after(next) {
+            return Err(floor.pruned());
+        }
         // The other parts of a checkpoint, which may be long, are passed over.
         loop {
             let key = checkpoints::kept(next, Part::Header);
@@ -73,9 +97,15 @@ impl<'l> Snapshot<'l> {
         }
     }
 
-    /// The certified cut of a height, by its block's id, if it counts.
-    pub(crate) fn checkpoint_cut(&self, height: Height) -> Result<Option<CutBlock>, StorageError> {
-        records::find(self.reader(), height, Part::Cut, CutBlock::decode)
+    /// The certified cut of a height, if it counts.
+    ///
+    /// # Errors
+    /// [`ReadError::Pruned`] where the store starts from a later one.
+    pub(crate) fn checkpoint_cut(&self, height: Height) -> Result<Option<CutBlock>, ReadError> {
+        match self.starts_after(height) {
+            Some(floor) => Err(floor.pruned()),
+            None => Ok(records::find(self.reader(), height, Part::Cut, CutBlock::decode)?),
+        }
     }
 
     /// The height of the last checkpoint that counts and whose cut is within this one.
@@ -86,8 +116,10 @@ impl<'l> Snapshot<'l> {
         let Some(last) = self.certified_height() else { return Ok(None) };
         let damaged = || StorageError::damaged("the cut of a checkpoint is missing");
         let frontier = self.frontier()?;
-        // Each cut contains the one before.
-        let (mut low, mut high) = (0, last.0 + 1);
+        // Each cut contains the one before; and all that can be told contain the one that the store
+        // starts from.
+        let start = self.ledger_handle().floor.as_ref().map_or(0, |floor| floor.height().0);
+        let (mut low, mut high) = (start, last.0 + 1);
         while high - low > 1 {
             let middle = low.midpoint(high);
             let cut = self.checkpoint_cut(Height(middle))?.ok_or_else(damaged)?;
@@ -108,13 +140,9 @@ impl<'l> Snapshot<'l> {
     /// # Errors
     /// The disk, the database or its content.
     pub fn validators_of(&self, height: Height) -> Result<Option<Vec<AuthorKey>>, ReadError> {
-        if height == Height::FIRST {
-            return Ok(Some(self.published().authority.genesis().first_validators()));
-        }
-        let before = Height(height.0.saturating_sub(1));
-        let block =
-            records::find(self.reader(), before, Part::Validators, ValidatorsBlock::decode)?;
-        Ok(block.map(|block| block.keys().to_vec()))
+        let genesis = self.published().authority.genesis();
+        let start = self.ledger_handle().floor.as_ref().map(Floor::height);
+        Ok(records::validators_of(self.reader(), genesis, height, start)?)
     }
 
     /// The keys that certify the height after the last checkpoint whose cut is within this one.
@@ -150,18 +178,26 @@ impl<'l> Snapshot<'l> {
     /// The place of an event in the certified log, from 0; none where it is not certified.
     ///
     /// # Errors
-    /// [`ReadError::NoSuchEvent`].
+    /// [`ReadError::NoSuchEvent`], and [`ReadError::Pruned`] where the store starts from a checkpoint
+    /// that holds it.
     pub fn log_index(&self, event: EventId) -> Result<Option<u64>, ReadError> {
         let dot = lookup::dot_of(self.reader(), event)?.ok_or(ReadError::NoSuchEvent(event))?;
-        Ok(self.index_of(dot, event)?)
+        self.index_of(dot, event)
     }
 
     /// The event at a place of the certified log.
     ///
     /// # Errors
-    /// The disk, the database or its content.
+    /// [`ReadError::Pruned`] where the store starts from a checkpoint that holds it; the disk, the
+    /// database or its content.
     pub fn log_entry(&self, index: u64) -> Result<Option<EventId>, ReadError> {
-        let Some(dot) = self.log_dot(index)? else { return Ok(None) };
+        let Some(dot) = self.log_dot(index)? else {
+            let floor = self.ledger_handle().floor.as_ref();
+            return match floor.filter(|floor| index < floor.size) {
+                Some(floor) => Err(floor.pruned()),
+                None => Ok(None),
+            };
+        };
         Ok(Some(EventId::of(Stored::read(self.reader(), dot)?.record()?.event)))
     }
 
@@ -195,7 +231,10 @@ impl StoredHashes for LogHashes<'_> {
     fn read(&self, index: u64) -> Result<Option<LogHash>, StorageError> {
         let (leaf, nth) = leaf_of(index);
         let Some(entry) = self.0.get(Family::Final, &certified::log(leaf))? else {
-            return Ok(None);
+            // A shallow store goes on from these, and has none of the entries that they come to.
+            let hash = self.0.get(Family::Final, &certified::floor_hash(index))?;
+            let damaged = || StorageError::damaged("a hash of the certified log");
+            return hash.map(|hash| (*hash).try_into().map_err(|_| damaged())).transpose();
         };
         let damaged = || StorageError::damaged(format!("entry {leaf} of the certified log"));
         let mut r = record::Reader(&entry);

@@ -1,7 +1,8 @@
 //! The records of checkpoints: those that count, those that wait, and what contradicts them.
 
 use quipu_merge::{
-    Certificate, Checkpoint, CheckpointId, CutBlock, Height, Malformed, ValidatorsBlock,
+    AuthorKey, Certificate, Checkpoint, CheckpointId, CutBlock, Genesis, Height, Malformed,
+    ValidatorsBlock,
 };
 
 use super::{CertifiedCheckpoint, Divergence};
@@ -18,6 +19,35 @@ pub fn last_height(reader: Reader<'_>) -> Result<Option<Height>, StorageError> {
     walk.last()?;
     let damaged = || StorageError::damaged("the key of a checkpoint");
     walk.item().map(|(key, _)| checkpoints::parse_height(key).ok_or_else(damaged)).transpose()
+}
+
+/// The last height up to this one whose checkpoint counts and names other validators than those that
+/// certified it.
+pub fn last_turn(reader: Reader<'_>, up_to: Height) -> Result<Option<Height>, StorageError> {
+    let end = checkpoints::turn(Height(up_to.0.saturating_add(1))).to_vec();
+    let mut walk = reader.walk_between(Family::Final, &[checkpoints::TURN], Some(end))?;
+    walk.last()?;
+    let damaged = || StorageError::damaged("the mark of new validators");
+    walk.item().map(|(key, _)| checkpoints::parse_height(key).ok_or_else(damaged)).transpose()
+}
+
+/// The keys that certify a height, if the one before counts. A shallow store starts from the checkpoint
+/// of height `start`.
+pub fn validators_of(
+    reader: Reader<'_>,
+    genesis: &Genesis,
+    height: Height,
+    start: Option<Height>,
+) -> Result<Option<Vec<AuthorKey>>, StorageError> {
+    let before = Height(height.0.saturating_sub(1));
+    let named = match start.filter(|start| before < *start) {
+        // The last ones that were named are those of all heights from there on.
+        Some(_) => last_turn(reader, before)?,
+        None => Some(before).filter(|before| *before >= Height::FIRST),
+    };
+    let Some(named) = named else { return Ok(Some(genesis.first_validators())) };
+    let block = find(reader, named, Part::Validators, ValidatorsBlock::decode)?;
+    Ok(block.map(|block| block.keys().to_vec()))
 }
 
 /// The checkpoint of a height that counts.

@@ -15,6 +15,10 @@ impl Ledger {
         let Some(last) = from.certified_within()? else { return Ok(()) };
         let held = self.held_height();
         let mut next = Some(held.map_or(Height::FIRST, |held| Height(held.0 + 1)));
+        if next.and_then(|next| from.starts_after(next)).is_some() {
+            // Others have those between.
+            return Ok(());
+        }
         if let Some(held) = held
             && let Some(other) = self.first_other(from, held.min(last))?
         {
@@ -41,13 +45,17 @@ impl Ledger {
         let same = |height: u64| -> Result<bool, MergeError> {
             let height = Height(height);
             let own = self.held_id(&self.certifying.lock(), height)?;
-            Ok(certified(from, height)?.id() == own)
+            Ok(own == Some(certified(from, height)?.id()))
         };
-        if same(up_to.0)? {
+        // Of those before a start, there is nothing to compare.
+        let starts = [&self.floor, &from.ledger_handle().floor];
+        let starts = starts.into_iter().flatten().map(|floor| floor.height().0);
+        let first = starts.fold(Height::FIRST.0, u64::max);
+        if up_to.0 < first || same(up_to.0)? {
             return Ok(None);
         }
         // Each names the one before: once they differ, they differ ever after.
-        let (mut low, mut high) = (Height::FIRST.0, up_to.0);
+        let (mut low, mut high) = (first, up_to.0);
         while low < high {
             let middle = low.midpoint(high);
             if same(middle)? { low = middle + 1 } else { high = middle }

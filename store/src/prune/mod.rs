@@ -74,8 +74,9 @@ impl Ledger {
     /// Where the cut contains that of a certified checkpoint, bodies up to the last such checkpoint go
     /// too, if no state from there on needs one of their operations. Reading a state that does not
     /// contain that checkpoint's cut is [`ReadError::Pruned`] from the first of them on. Counters and
-    /// lists keep the bodies that add to them. Memory grows with the blocks that become garbage, not
-    /// with the history.
+    /// lists keep the bodies that add to them. A store whose history below a checkpoint is still to come
+    /// keeps all of them until it has. Memory grows with the blocks that become garbage, not with the
+    /// history.
     ///
     /// # Errors
     /// [`ReadError::NoSuchEvent`] where the cut names an event that is not held, and errors of the
@@ -88,7 +89,7 @@ impl Ledger {
         progress: &mut dyn Pace,
     ) -> Result<PruneReport, ReadError> {
         let snapshot = self.at(cut)?.at_frontier()?;
-        let certified = snapshot.certified_within()?;
+        let certified = snapshot.certified_within()?.filter(|_| !self.is_to_be_filled());
         // Bodies are not to be brought back meanwhile.
         let _alone = self.pruning.lock().unwrap_or_else(PoisonError::into_inner);
         let mut pruning = Pruning {

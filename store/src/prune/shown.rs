@@ -29,7 +29,7 @@ pub struct Target {
     pub dot: Dot,
     /// When it says that it was written.
     pub time: Micros,
-    /// Its body.
+    /// Its body, or an empty one where that is gone.
     pub body: Body,
     /// Whether it is void over the cut.
     pub void: bool,
@@ -43,7 +43,9 @@ impl Pruning<'_, '_> {
     /// Reads an event whose values are to be decided on.
     pub fn target(&self, dot: Dot) -> Result<Target, StorageError> {
         let stored = Stored::read(self.snapshot.reader(), dot)?;
-        let (time, body) = (stored.record()?.time, stored.body()?);
+        // Values that a shallow store starts with, and whose bodies it does not have, stay.
+        let body = stored.kept()?.whole().unwrap_or_else(|| Body::Data(Vec::new()));
+        let time = stored.record()?.time;
         let mut last = BTreeMap::new();
         for (slot, operation) in (0_u16..).zip(body.data()) {
             if matches!(operation, Operation::Put { .. } | Operation::Del { .. }) {
@@ -109,7 +111,7 @@ impl Pruning<'_, '_> {
             let clock = match last.clock.get() {
                 Some(clock) => clock,
                 None => {
-                    let clock = lookup::clock_at(self.snapshot.reader(), last.dot)?;
+                    let clock = lookup::writes_seen_at(self.snapshot.reader(), last.dot)?;
                     last.clock.get_or_init(|| clock)
                 }
             };

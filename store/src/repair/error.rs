@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use quipu_merge::Height;
+
 use crate::error::{IdentityError, MergeError, OpenError, ReadError, StorageError};
 
 /// A store is not repaired. It is as it was before.
@@ -23,6 +25,11 @@ pub enum RepairError {
         /// How many must be.
         needed: u64,
     },
+    /// The store starts from a checkpoint: what precedes that cannot be derived from what is here.
+    #[error(
+        "the store starts from checkpoint {0}, and cannot be repaired: clone the ledger again, or bring in what lies below before anything is damaged"
+    )]
+    Shallow(Height),
     /// The first event cannot be read, and no source has it.
     #[error("{0}: the ledger's first event cannot be read, and without it no other can be placed")]
     NoGenesis(PathBuf),

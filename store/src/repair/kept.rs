@@ -11,10 +11,7 @@ use crate::blocks::{self, BlockSink};
 use crate::bodies;
 use crate::db::Salvage;
 use crate::error::StorageError;
-use crate::ingest::BATCH;
 use crate::ledger::Ledger;
-use crate::lookup;
-use crate::opening;
 use crate::pins::{Pin, PinError};
 use crate::pruned::Pruned;
 use crate::schema::{self, Family, meta};
@@ -45,29 +42,7 @@ pub fn take_over_pruned(salvage: &Salvage, ledger: &Ledger) -> Result<(), Storag
         found.extend(event.zip(Pruned::decode(record)));
         Ok::<_, StorageError>(())
     })?;
-    for some in found.chunks(BATCH) {
-        ledger.in_bulk(|hold| {
-            for (event, before) in some {
-                let Some(dot) = lookup::dot_of(ledger.latest(), *event)? else { continue };
-                // Another copy of the database may have told more.
-                let mut pruned = Pruned::of(ledger.latest(), dot)?;
-                for &slot in before.slots() {
-                    if opening::find(ledger.latest(), dot, slot)?.is_none() {
-                        // Its blocks are not taken over: nothing refers to them.
-                        pruned.insert(slot, None);
-                        hold.writer().delete(
-                            &ledger.db,
-                            Family::Meta,
-                            &meta::missing(dot, slot),
-                        )?;
-                    }
-                }
-                hold.writer().put_pruned(&ledger.db, dot, &pruned)?;
-            }
-            Ok::<_, StorageError>(())
-        })?;
-    }
-    Ok(())
+    ledger.note_pruned(&found)
 }
 
 /// Pins again what was pinned. Tells how many pins are of something that is gone.

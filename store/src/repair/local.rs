@@ -17,6 +17,7 @@ use crate::ledger::Ledger;
 use crate::lookup;
 use crate::receipts;
 use crate::schema::{Family, meta};
+use crate::shallow::Shallow;
 use crate::votes;
 
 /// How a record is taken over: what becomes of its key and value, or `None` where it is no record of
@@ -79,6 +80,15 @@ pub fn check_format(salvage: &Salvage) -> Result<(), OpenError> {
     match record.map_or(Ok(()), |record| format::check_bytes(&record)) {
         Err(OpenError::Storage(_)) => Ok(()),
         other => other,
+    }
+}
+
+/// Refuses a store that starts from a checkpoint.
+pub fn check_whole(salvage: &Salvage) -> Result<(), RepairError> {
+    let record = salvage.get(Family::Meta, meta::SHALLOW);
+    match record.as_deref().and_then(Shallow::decode) {
+        Some(shallow) => Err(RepairError::Shallow(shallow.height)),
+        None => Ok(()),
     }
 }
 

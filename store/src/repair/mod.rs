@@ -18,10 +18,10 @@ use quipu_merge::{EventId, Height};
 
 use self::events::{Events, Offered, Raw};
 use self::local::Taking;
-use self::place::Place;
 use self::sources::Sources;
 use crate::db::{Db, Salvage, remake};
 use crate::error::{OpenError, ReadError, StorageError};
+use crate::exchange::{Place, REPAIR};
 use crate::ledger::{DATABASE, Ledger, Options, is_store};
 use crate::load;
 use crate::lookup::Stored;
@@ -33,7 +33,7 @@ use crate::verify::{Finding, VerifyReport};
 
 pub use self::error::RepairError;
 pub use self::lost::Unplaced;
-pub(crate) use self::place::{is_ready, settle};
+pub(crate) use self::place::settle;
 
 /// How to repair a store.
 #[derive(Clone, Debug, Default)]
@@ -121,14 +121,14 @@ impl Options {
         }
         let mut sources = Sources::open(dir, &what.from)?;
         let place = Place::take(dir)?;
-        place.check_room(self.tuning().min_free)?;
-        place.working(|work| {
+        place::check_room(&place, self.tuning().min_free)?;
+        place::working(&place, |work| {
             let salvages = self.salvage(&place.database(), &work.join("copy"), work);
             let rebuild =
                 Rebuild { options: self, dir, work, salvages: &salvages, report: &mut report };
             rebuild.run(&mut sources, progress)
         })?;
-        report.damaged = place.exchange()?;
+        report.damaged = REPAIR.exchange(place)?;
         report.repaired = true;
         report.verified = verify(&self.open(dir)?, progress)?;
         Ok(report)
@@ -191,6 +191,7 @@ impl Rebuild<'_> {
     fn run(self, sources: &mut Sources, progress: Progress<'_>) -> Result<(), RepairError> {
         for salvage in self.salvages {
             local::check_format(salvage)?;
+            local::check_whole(salvage)?;
         }
         let events: Vec<_> = self.salvages.iter().map(Events::find).collect();
         let ledger = self.found(&events, sources)?;

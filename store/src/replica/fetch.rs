@@ -50,7 +50,7 @@ impl Ledger {
 impl Snapshot<'_> {
     /// An event with its openings, as far as they may be sent, and its body, unless that is gone. `openings` is a cursor as
     /// [`read_openings`] wants it.
-    pub(super) fn travelling(
+    pub(crate) fn travelling(
         &self,
         dot: Dot,
         stored: &Stored<'_>,

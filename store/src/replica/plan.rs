@@ -31,8 +31,13 @@ impl Ledger {
         let missing: BTreeSet<_> = self.incomplete(&snapshot, &ids)?;
         let mut wants = Vec::new();
         for Branches { author, tips } in offered {
-            let up_to: Vec<_> =
-                tips.iter().map(|(_, id)| *id).filter(|id| missing.contains(id)).collect();
+            // Of what may be of the cut that a shallow store starts from, nothing is wanted.
+            let top = self.floor.as_ref().map_or(0, |floor| floor.top(*author));
+            let up_to: Vec<_> = tips
+                .iter()
+                .filter(|(seq, id)| seq.0 > top && missing.contains(id))
+                .map(|(_, id)| *id)
+                .collect();
             if !up_to.is_empty() {
                 wants.push(Want { up_to, held: snapshot.landmarks(*author)? });
             }

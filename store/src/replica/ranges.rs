@@ -48,7 +48,8 @@ impl Ranges {
         for want in wants {
             let held = reach(snapshot, want.held.iter().map(|(_, id)| *id))?;
             for (lane, last) in reach(snapshot, want.up_to.iter().copied())? {
-                let first = snapshot.published().lanes.get(lane).map_or(1, |info| info.first().0);
+                let info = snapshot.published().lanes.get(lane);
+                let first = info.map_or(1, |info| snapshot.first_held(lane, info).0);
                 let next = first.max(held.get(&lane).map_or(0, |held| held + 1));
                 if next <= last {
                     ranges.push(Range { lane, next, last, time: None });

@@ -23,8 +23,9 @@ pub struct MissingValue {
     pub event: EventId,
     /// The index of its operation in the event's body.
     pub slot: u16,
-    /// The key that it was written to.
-    pub key: Key,
+    /// The key that it was written to; none where nothing here tells it, because the event's body has been
+    /// pruned.
+    pub key: Option<Key>,
     /// What of it is not here.
     pub lacks: Lacks,
 }
@@ -100,10 +101,9 @@ impl Ledger {
         let damaged = || StorageError::damaged("the mark of a missing value");
         let Some(&(dot, _)) = of_event.first() else { return Ok(()) };
         let stored = Stored::read(self.latest(), dot)?;
-        let (event, body) = (EventId::of(stored.record()?.event), stored.body()?);
+        let (event, kept) = (EventId::of(stored.record()?.event), stored.kept()?);
         for &(dot, slot) in of_event {
-            let operation = body.data().get(usize::from(slot)).ok_or_else(damaged)?;
-            let id = operation.value().ok_or_else(damaged)?;
+            let id = kept.value(slot).ok_or_else(damaged)?;
             let lacks = match opening::find(self.latest(), dot, slot)? {
                 None => Lacks::Opening(id),
                 Some(stored) => {
@@ -118,9 +118,21 @@ impl Ledger {
                     Lacks::Blocks(missing)
                 }
             };
-            missing.push(MissingValue { event, slot, key: operation.key().clone(), lacks });
+            let operation = kept.operations().get(usize::from(slot));
+            let key = match operation {
+                Some(operation) => Some(operation.key().clone()),
+                None => self.marked_key(dot, slot)?,
+            };
+            missing.push(MissingValue { event, slot, key, lacks });
         }
         Ok(())
+    }
+
+    /// The key of a missing value as its mark has it, which is so below where a shallow store starts.
+    fn marked_key(&self, dot: Dot, slot: u16) -> Result<Option<Key>, StorageError> {
+        let mark = self.latest().get(Family::Meta, &meta::missing(dot, slot))?;
+        let key = mark.as_deref().and_then(|mark| std::str::from_utf8(mark).ok());
+        Ok(key.and_then(|key| Key::new(key).ok()))
     }
 
     /// Those of these blocks that are not here.

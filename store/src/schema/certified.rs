@@ -16,6 +16,16 @@ pub const ELEMENT: u8 = b'e';
 /// What the records of roles begin with.
 pub const ROLES: u8 = b'm';
 
+/// What the hashes of the certified log begin with of which a shallow store goes on.
+pub const FLOOR_HASH: u8 = b'f';
+
+/// A hash of the certified log, by its place among all that are stored.
+pub fn floor_hash(place: u64) -> [u8; 9] {
+    let mut key = [FLOOR_HASH; 9];
+    key[1..].copy_from_slice(&place.to_be_bytes());
+    key
+}
+
 /// An entry of the certified log.
 pub fn log(index: u64) -> [u8; 9] {
     let mut key = [LOG; 9];

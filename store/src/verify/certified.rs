@@ -3,15 +3,19 @@
 use std::collections::BTreeMap;
 
 use quipu_merge::{
-    CertifiedCuts, Chain, Clock, EventId, Height, LogTree, StateNodes, event_leaf_hash,
+    CertifiedCuts, Chain, Clock, EventId, Height, LogTree, StateNodes, Trust, check_chain,
+    event_leaf_hash,
 };
 
-use super::{Check, hex};
-use crate::certify::{self, Base, CertifiedCheckpoint, DeriveError, Op, Staged};
+use super::{Check, hex, start};
+use crate::certify::{
+    self, Base, CertifiedCheckpoint, DeriveError, Op, ProveError, Staged, records,
+};
 use crate::error::{ReadError, StorageError};
 use crate::lookup::Stored;
 use crate::record;
 use crate::schema::{Family, certified, checkpoints, meta, tree};
+use crate::shallow::Floor;
 
 type Records = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -61,7 +65,7 @@ struct Replay {
     chain: Chain,
     cuts: CertifiedCuts,
     log: LogTree,
-    /// How many records of the log, of boundaries and of lists there should be.
+    /// How many records of the log, of boundaries and of lists there should be, and of checkpoints.
     written: u64,
     /// The records of the certified state.
     records: Records,
@@ -76,17 +80,12 @@ impl Replay {
         check: &mut Check<'_, '_, '_>,
         last: Option<Height>,
     ) -> Result<Option<Self>, StorageError> {
-        let authority = &check.snapshot.published().authority;
-        let mut replay = Self {
-            chain: Chain::new(authority.ledger(), authority.genesis()),
-            cuts: CertifiedCuts::new(),
-            log: LogTree::new(),
-            written: 0,
-            records: Records::new(),
-            nodes: Nodes::default(),
-            turns: 0,
+        let begun = match check.floor {
+            None => Some(Self::begin(check)),
+            Some(floor) => Self::begin_at(check, floor)?,
         };
-        let mut next = Some(Height::FIRST);
+        let Some(mut replay) = begun else { return Ok(None) };
+        let mut next = replay.chain.next_height();
         while let Some(height) = next.filter(|height| Some(*height) <= last) {
             let found = sound(check, height, |check| check.snapshot.checkpoint(height))?;
             let Some(Some(certified)) = found else { break };
@@ -100,6 +99,47 @@ impl Replay {
             return Ok(None);
         }
         Ok(Some(replay))
+    }
+
+    fn begin(check: &Check<'_, '_, '_>) -> Self {
+        let authority = &check.snapshot.published().authority;
+        Self {
+            chain: Chain::new(authority.ledger(), authority.genesis()),
+            cuts: CertifiedCuts::new(),
+            log: LogTree::new(),
+            written: 0,
+            records: Records::new(),
+            nodes: Nodes::default(),
+            turns: 0,
+        }
+    }
+
+    /// Begins where a shallow store starts, with what is kept of that.
+    fn begin_at(
+        check: &mut Check<'_, '_, '_>,
+        floor: &Floor,
+    ) -> Result<Option<Self>, StorageError> {
+        let height = floor.height();
+        let trusted = sound(check, height, |check| chain_to(check, height))?;
+        let Some(chain) = trusted else { return Ok(None) };
+        let cuts = start::cuts(check, floor)?;
+        let verdicts = check.snapshot.judge(cuts.latest(), &cuts);
+        let Some(start) = check.start.take() else { return Ok(None) };
+        let state = start::state(check, floor, &start, &cuts, &verdicts);
+        let Some(state) = check.sound("what the store starts with", state)? else {
+            return Ok(None);
+        };
+        let log = LogTree::resume(chain.size(), &check.snapshot.log_hashes());
+        let log = log.map_err(|error| StorageError::damaged(error.to_string()));
+        let Some(log) = check.sound("the certified log", log)? else { return Ok(None) };
+        let header = records::checkpoint(check.reader(), height)?;
+        if log.root() != header.root {
+            check.find(format!("the hashes of the log are not those of checkpoint {height}"));
+        }
+        let nodes = state.tree.nodes.iter().map(|(key, node)| (tree::node(key), node.clone()));
+        let nodes = Nodes(nodes.collect());
+        let (written, records) = (state.others, state.records);
+        Ok(Some(Self { chain, cuts, log, written, records, nodes, turns: 0 }))
     }
 
     /// Whether to go on.
@@ -135,6 +175,7 @@ impl Replay {
             return Ok(false);
         }
         self.cuts.push(&staged.clock);
+        self.written += 4;
         for op in staged.ops {
             self.apply(check, height, op)?;
         }
@@ -220,8 +261,7 @@ impl Replay {
         if regrown {
             self.check_tree(check)?;
         }
-        let expected = self.written + self.records.len() as u64;
-        let expected = expected + 4 * u64::from(self.cuts.len()) + self.turns;
+        let expected = self.written + self.records.len() as u64 + self.turns;
         let mut found = 0_u64;
         check.each(Family::Final, &[], |_, key, _| {
             const ASIDE: [u8; 3] =
@@ -251,6 +291,20 @@ impl Replay {
         }
         Ok(())
     }
+}
+
+/// The chain up to a height, by the checkpoints that lead there from the first event.
+fn chain_to(check: &Check<'_, '_, '_>, height: Height) -> Result<Chain, ReadError> {
+    let damaged = |why: &dyn std::fmt::Display| StorageError::damaged(why.to_string());
+    let (start, steps) = check.snapshot.steps_to(height).map_err(|error| match error {
+        ProveError::Read(error) => error,
+        other => damaged(&other).into(),
+    })?;
+    let trust = Trust::Genesis(check.snapshot.ledger());
+    let certified = check_chain(&start, &steps, trust).map_err(|error| damaged(&error))?;
+    let last = certified.last().ok_or_else(|| damaged(&"no checkpoint leads there"))?;
+    let chain = Chain::trusting(&last.checkpoint, &last.validators);
+    Ok(chain.map_err(|error| damaged(&error))?)
 }
 
 /// Whether the state of a height may need bodies that are gone.

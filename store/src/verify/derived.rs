@@ -8,7 +8,7 @@ use quipu_merge::{
 };
 
 use super::expected::Expected;
-use super::{Check, order};
+use super::{Check, order, start};
 use crate::bodies::Kept;
 use crate::error::StorageError;
 use crate::judge::{key_of, redacted};
@@ -37,6 +37,7 @@ pub fn check(
     }
     let controls =
         authority.events().iter().map(|event| (event.dot, event.acts.as_slice())).collect();
+    let mut folded_start = None;
     let mut derived = Derived {
         lanes,
         verdicts,
@@ -47,6 +48,14 @@ pub fn check(
         expected: Expected::default(),
         state: State::new(),
     };
+    if let Some(start) = &check.start {
+        let folded = start.fold_into(check.snapshot.reader(), certified, &mut derived.state);
+        folded_start = Some(folded);
+        start::seed(start, &mut derived.expected);
+    }
+    if let Some(folded) = folded_start {
+        check.sound("what the store starts with", folded)?;
+    }
     order::for_each(check, |check, dot, stored| derived.event(check, dot, stored))?;
     let void = check.each(Family::Meta, b"V", |_, _, _| Ok(()))?;
     if void != derived.void {
@@ -90,11 +99,16 @@ impl Derived<'_> {
         let (id, content) = (event.id(), event.event());
         let author = content.author;
         let acts = self.controls.get(&dot).copied().unwrap_or_default();
-        let void = self
-            .verdicts
-            .is_void(self.lanes.table(), &Subject { author, dot, clock: &clock, acts });
+        let marked = check.get(Family::Meta, &meta::void(dot))?.is_some();
+        let void = if check.is_below(dot) && acts.is_empty() {
+            // What it has seen is not known here; what it has written is checked otherwise.
+            marked
+        } else {
+            let subject = Subject { author, dot, clock: &clock, acts };
+            self.verdicts.is_void(self.lanes.table(), &subject)
+        };
         self.void += u64::from(void);
-        if check.get(Family::Meta, &meta::void(dot))?.is_some() != void {
+        if marked != void {
             check.find(format!(
                 "event {id}: it is {}void, and the mark says otherwise",
                 if void { "" } else { "not " }

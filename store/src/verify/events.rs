@@ -18,6 +18,7 @@ use crate::opening;
 use crate::pruned::{Pruned, is_pruned};
 use crate::record::{self, EventRecord, put_dot};
 use crate::schema::{self, Family, meta};
+use crate::shallow::Floor;
 
 /// Checks each event by itself, and tells what the branches are by the events alone.
 pub fn check(check: &mut Check<'_, '_, '_>) -> Result<Lanes, StorageError> {
@@ -46,6 +47,7 @@ pub fn check(check: &mut Check<'_, '_, '_>) -> Result<Lanes, StorageError> {
     raw.settle(check)?;
     while raw.stray(check, None)? {}
     raw.check_lanes(check)?;
+    raw.check_floor(check)?;
     let events = check.report.events;
     check_ids(check, events)?;
     check_times(check, events)?;
@@ -145,7 +147,16 @@ impl Raw<'_> {
         }
         let lane = dot.lane.0 as usize;
         if let Some((info, tip)) = self.lanes.get_mut(lane) {
-            if dot.seq != tip.next() {
+            // Up to where a shallow store starts, there are gaps.
+            let gap = dot.seq != tip.next();
+            if gap && check.is_below(dot) {
+                *tip = dot.seq;
+                if event.is_some_and(|event| event.author != info.author) {
+                    check.find(format!("{}: it is by another author than the lane", at(dot)));
+                }
+                return Ok(());
+            }
+            if gap {
                 check.find(format!("{}: the one before it is missing", at(dot)));
             }
             *tip = dot.seq;
@@ -178,10 +189,52 @@ impl Raw<'_> {
             let leaves = lookup::dot_of(check.reader(), prev);
             info.leaves = check.sound(&at(dot), leaves)?.flatten();
         }
-        if event.is_some() && info.first() != dot.seq {
+        if let Some(known) = self.known_lane(check, dot, event.map(|event| event.author)) {
+            info = known;
+        } else if event.is_some() && info.first() != dot.seq {
             check.find(format!("{}: it neither starts a chain nor leaves a lane", at(dot)));
         }
         self.lanes.push((info, dot.seq));
+        Ok(())
+    }
+
+    /// A lane that begins below where a shallow store starts: what its record says.
+    fn known_lane(
+        &self,
+        check: &Check<'_, '_, '_>,
+        dot: Dot,
+        author: Option<AuthorKey>,
+    ) -> Option<LaneInfo> {
+        let info =
+            check.snapshot.published().lanes.get(dot.lane).filter(|_| check.is_below(dot))?;
+        let fits = author.is_none_or(|author| author == info.author) && info.first() <= dot.seq;
+        fits.then(|| info.clone())
+    }
+
+    /// How many events the lanes have up to where the store starts.
+    fn floor_count(&self, floor: &Floor) -> u64 {
+        let lanes = (0..).map(Lane).zip(&self.lanes);
+        let count = |(lane, (info, _)): (Lane, &(LaneInfo, Seq))| {
+            (floor.shallow.floor.seq(lane) + 1).saturating_sub(info.first().0)
+        };
+        lanes.map(count).sum()
+    }
+
+    /// Of a shallow store, the last event of each lane up to where it starts is here.
+    fn check_floor(&self, check: &mut Check<'_, '_, '_>) -> Result<(), StorageError> {
+        let Some(floor) = check.floor else { return Ok(()) };
+        let count = self.floor_count(floor);
+        if count != floor.size {
+            let (height, size) = (floor.height(), floor.size);
+            check.find(format!(
+                "branches that hold {count} events up to checkpoint {height}, which holds {size}"
+            ));
+        }
+        for dot in floor.shallow.floor.iter() {
+            if check.get(Family::Events, &schema::dot_key(dot))?.is_none() {
+                check.find(format!("{}: the store starts from it, and it is missing", at(dot)));
+            }
+        }
         Ok(())
     }
 

@@ -37,6 +37,12 @@ impl Writes {
 }
 
 impl Expected {
+    /// Takes a write that stands where the store starts.
+    pub fn start(&mut self, state_key: &[u8], version: Version) {
+        let version = Version { written: bare(version.written), ..version };
+        self.standing.entry(state_key.to_vec()).or_default().standing.push(version);
+    }
+
     /// Counts a value of a list.
     pub fn add_element(&mut self, state_key: Vec<u8>, void: bool) {
         *self.counts.entry(state_key).or_default() += u64::from(!void);
@@ -272,6 +278,14 @@ impl Expected {
             }
             _ => true,
         })
+    }
+}
+
+/// A write without the copy of its value.
+fn bare(written: Written) -> Written {
+    match written {
+        Written::Value { slot, .. } => Written::Value { slot, beside: None },
+        other => other,
     }
 }
 

@@ -10,6 +10,7 @@ use crate::pruned::Pruned;
 use crate::receipts;
 use crate::record::WaitingRecord;
 use crate::schema::{Family, meta};
+use crate::shallow::Shallow;
 use crate::votes;
 
 /// Checks what else is in the family `meta`.
@@ -29,6 +30,7 @@ fn is_sound(key: &[u8], value: &[u8]) -> bool {
     match key {
         meta::FORMAT | meta::LEDGER | meta::HEADS | meta::PLACE | meta::NUMBERS => true,
         meta::BODIES => decode_height(value).is_some(),
+        meta::SHALLOW => Shallow::decode(value).is_some(),
         meta::REGROWN => value.is_empty(),
         meta::AUTHOR => author::decode(value).is_some(),
         [b'W', id @ ..] => {

@@ -7,15 +7,18 @@ mod events;
 mod expected;
 mod marks;
 mod order;
+mod start;
 
 use quipu_merge::{Clock, Dot, Height};
 use rocksdb::DBPinnableSlice;
 
 use crate::db::Reader;
 use crate::error::{ReadError, StorageError};
+use crate::floor_state::FloorState;
 use crate::ledger::Ledger;
 use crate::pace::{Pace, step};
 use crate::schema::Family;
+use crate::shallow::Floor;
 use crate::snapshot::Snapshot;
 
 /// How many findings are listed one by one.
@@ -65,7 +68,8 @@ impl std::fmt::Display for Finding {
 impl Ledger {
     /// Checks every hash, signature, link, index and derived value, as of now. Where bodies have been
     /// pruned, what is left of their events is checked, and the certified states from the checkpoint on
-    /// up to which they are gone. Others may write
+    /// up to which they are gone. A store that starts from a checkpoint is checked from there on: what it
+    /// starts with against the roots of that, and everything later as always. Others may write
     /// meanwhile. Memory grows with the current and the certified state, and with what one checkpoint
     /// certifies, not with the history.
     ///
@@ -83,8 +87,12 @@ impl Ledger {
             progress,
             done: 0,
             total,
-            gone: snapshot.pruned_bodies()?,
+            gone: None,
+            floor: self.floor.as_ref(),
+            start: None,
         };
+        check.gone = check.gone()?;
+        check.start = start::read(&mut check)?;
         if let Some(loss) = self.loss() {
             check.find(loss.to_string());
         }
@@ -104,20 +112,27 @@ impl Ledger {
 impl Ledger {
     /// Checks the certified checkpoints up to one that counts, from the events up: that each
     /// continues the one before and is certified, and is what its events come to. Memory grows with
-    /// the state of the last one.
+    /// the state of the last one. In a store that starts from a checkpoint, they are derived from there on.
     ///
     /// # Errors
-    /// The disk.
+    /// [`ReadError::Pruned`] where the store starts from a later one; the disk.
     pub fn verify_checkpoints(&self, up_to: Height) -> Result<VerifyReport, ReadError> {
         let snapshot = self.snapshot()?;
+        if let Some(floor) = snapshot.starts_after(up_to) {
+            return Err(floor.pruned());
+        }
         let mut check = Check {
             snapshot: &snapshot,
             report: VerifyReport::default(),
             progress: &mut |_, _| {},
             done: 0,
             total: 0,
-            gone: snapshot.pruned_bodies()?,
+            gone: None,
+            floor: self.floor.as_ref(),
+            start: None,
         };
+        check.gone = check.gone()?;
+        check.start = start::read(&mut check)?;
         check.report.events = certified::check_up_to(&mut check, up_to)?;
         Ok(check.report)
     }
@@ -132,9 +147,22 @@ struct Check<'s, 'l, 'p> {
     total: u64,
     /// The checkpoint up to which bodies may be gone, and how far its cut goes on each lane.
     gone: Option<(Height, Clock)>,
+    /// Where the store starts, if it is shallow.
+    floor: Option<&'l Floor>,
+    /// What it starts with then.
+    start: Option<FloorState>,
 }
 
 impl<'s> Check<'s, '_, '_> {
+    /// Up to where bodies may be gone.
+    fn gone(&mut self) -> Result<Option<(Height, Clock)>, StorageError> {
+        let gone = self.snapshot.pruned_bodies().map_err(|error| match error {
+            ReadError::Storage(error) => error,
+            other => StorageError::damaged(other.to_string()),
+        });
+        Ok(self.sound("how far bodies are gone", gone)?.flatten())
+    }
+
     fn reader(&self) -> Reader<'s> {
         self.snapshot.reader()
     }
@@ -145,6 +173,11 @@ impl<'s> Check<'s, '_, '_> {
         } else {
             self.report.unlisted += 1;
         }
+    }
+
+    /// Whether an event is of the cut that a shallow store starts from.
+    fn is_below(&self, dot: Dot) -> bool {
+        self.floor.is_some_and(|floor| floor.covers(dot))
     }
 
     /// Counts one event of a pass.

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use quipu_merge::{
-    Ancestor, Ancestors, Authority, Body, Clock, Control, ControlEvent, Dot, EventId, Lanes, Seq,
-    SignedEvent, admit, admit_genesis,
+    Act, Ancestor, Ancestors, Authority, Body, Clock, Control, ControlEvent, Dot, EventId, Lanes,
+    Seq, SignedEvent, admit, admit_genesis,
 };
 
 use super::Check;
@@ -13,6 +13,7 @@ use crate::error::StorageError;
 use crate::lookup::{self, Known, Recent, Stored};
 use crate::record::{self, SharedClock};
 use crate::schema::{self, Family, meta};
+use crate::shallow::Floor;
 use crate::writer::read_heads;
 
 /// Admits all events again. Tells what that makes of the control events; `None` where there is
@@ -38,6 +39,9 @@ pub fn check(
         let clock = lookup::clock_of(check.reader(), dot, record.clock.clone());
         let stored_clock = check.sound(&format!("event {}: its clock", event.id()), clock)?;
         let new = Recorded { dot, event: &event, body: &body, body_bytes: record.body };
+        if replay.authority.is_some() && check.is_below(dot) {
+            return replay.start_with(check, new, stored_clock);
+        }
         if let Some(known) = replay.admit(check, new)? {
             if stored_clock.is_some_and(|clock| clock != *known.clock) {
                 check.find(format!(
@@ -127,13 +131,41 @@ impl Replay<'_> {
         for id in new.event.event().follows() {
             self.heads.remove(&id);
         }
-        self.heads.insert(new.event.id(), new.dot);
+        // Where a shallow store starts, what follows others is not here to tell.
+        let is_head = |floor: &Floor| floor.heads.contains(&new.event.id());
+        if !check.is_below(new.dot) || check.floor.is_none_or(is_head) {
+            self.heads.insert(new.event.id(), new.dot);
+        }
         if self.authority.is_none() {
             self.found(check, new);
             return Ok(Some(new.known(Arc::new(Clock::from_iter([new.dot])))));
         }
         let Some(ancestors) = self.ancestors(check, new.event)? else { return Ok(None) };
         self.follow(check, new, &ancestors)
+    }
+
+    /// Takes an event with which a shallow store starts: what it follows is not here.
+    fn start_with(
+        &mut self,
+        check: &mut Check<'_, '_, '_>,
+        new: Recorded<'_>,
+        clock: Option<Clock>,
+    ) -> Result<(), StorageError> {
+        let id = new.event.id();
+        if check.floor.is_some_and(|floor| floor.heads.contains(&id)) {
+            self.heads.insert(id, new.dot);
+        }
+        let Some(clock) = clock.filter(|_| !new.body.control().is_empty()) else { return Ok(()) };
+        let within = check.floor.is_some_and(|floor| clock.within(&floor.shallow.floor));
+        if !within || !clock.covers(new.dot) {
+            check.find(format!("event {id}: its clock goes beyond what the store starts from"));
+        }
+        let acts = acts(check, &self.recent, new)?;
+        let known = new.known(Arc::new(clock));
+        if let Some(authority) = &mut self.authority {
+            authority.insert(control_event(&known, acts));
+        }
+        Ok(())
     }
 
     /// Starts the ledger with its first event.
@@ -175,6 +207,9 @@ impl Replay<'_> {
         ancestors: &Ancestors,
     ) -> Result<Option<Known>, StorageError> {
         let (event, dot) = (new.event, new.dot);
+        if check.floor.is_some_and(|floor| !floor.is_followed_by(event.event(), ancestors)) {
+            check.find(format!("event {}: it does not follow all that precedes it", event.id()));
+        }
         let targets = targets(check, &self.recent, event.id(), new.body)?;
         let Some(authority) = &mut self.authority else { return Ok(None) };
         let admission = match admit(event, Ok(new.body), ancestors, authority, self.lanes, &targets)
@@ -193,17 +228,39 @@ impl Replay<'_> {
         }
         let known = new.known(Arc::new(clock));
         if !admission.acts.is_empty() {
-            authority.insert(Arc::new(ControlEvent {
-                id: known.id,
-                author: known.author,
-                dot,
-                time: known.time,
-                clock: known.clock.clone(),
-                acts: admission.acts,
-            }));
+            authority.insert(control_event(&known, admission.acts));
         }
         Ok(Some(known))
     }
+}
+
+fn control_event(known: &Known, acts: Vec<Act>) -> Arc<ControlEvent> {
+    let &Known { id, author, dot, time, ref clock, .. } = known;
+    Arc::new(ControlEvent { id, author, dot, time, clock: clock.clone(), acts })
+}
+
+/// What the control operations of an event come to that is not admitted again.
+fn acts(
+    check: &mut Check<'_, '_, '_>,
+    recent: &Recent,
+    new: Recorded<'_>,
+) -> Result<Vec<Act>, StorageError> {
+    let id = new.event.id();
+    let targets = targets(check, recent, id, new.body)?;
+    let mut acts = Vec::new();
+    for operation in new.body.control() {
+        match *operation {
+            Control::Grant { author, role } => acts.push(Act::Grant { author, role }),
+            Control::Revoke { author } => acts.push(Act::Revoke { author }),
+            Control::Redact { event } => match targets.get(&event) {
+                Some(&Ancestor { author, dot, .. }) => {
+                    acts.push(Act::Redact { event, author, dot });
+                }
+                None => check.find(format!("event {id}: it redacts {event}, which is not held")),
+            },
+        }
+    }
+    Ok(acts)
 }
 
 fn find(

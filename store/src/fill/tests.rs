@@ -1,0 +1,412 @@
+use std::path::Path;
+
+use ed25519_dalek::SigningKey;
+use quipu_merge::{
+    AuthorKey, Certificate, Cut, Height, ParsedEvent, Policy, Round, Vote, VoteType,
+};
+use tempfile::TempDir;
+
+use super::filling::{Front, Target};
+use super::*;
+use crate::certify::{CertifiedCheckpoint, Derivation};
+use crate::error::StorageError;
+use crate::incoming::Incoming;
+use crate::ledger::{Durability, NewLedger, Options};
+
+const ALL: usize = usize::MAX;
+
+fn key() -> SigningKey {
+    SigningKey::from_bytes(&[1; 32])
+}
+
+fn certify(ledger: &Ledger) -> CertifiedCheckpoint {
+    let heads = ledger.snapshot().unwrap().heads().unwrap();
+    let Derivation { id, checkpoint, cut, validators, .. } = ledger.derive(&heads).unwrap();
+    let (height, round, vote_type) = (checkpoint.height, Round(0), VoteType::Precommit);
+    let vote = Vote { ledger: checkpoint.ledger, height, round, vote_type, value: Some(id) };
+    let author = AuthorKey(key().verifying_key().to_bytes());
+    let signatures = vec![(author, vote.sign(&key()).unwrap())];
+    let certificate = Certificate { checkpoint: id, height, round, signatures };
+    let certified = CertifiedCheckpoint { checkpoint, certificate, cut, validators };
+    ledger.accept(certified.clone()).unwrap();
+    certified
+}
+
+fn put(ledger: &Ledger, key: &str, value: &[u8]) -> quipu_merge::EventId {
+    let mut transaction = ledger.transaction();
+    transaction.put(key, value).unwrap().inc("count", 1).unwrap();
+    transaction.append("list", value).unwrap();
+    transaction.commit().unwrap().event
+}
+
+/// A ledger of several authors with three checkpoints, and something beyond them.
+struct Setting {
+    dir: TempDir,
+    source: Ledger,
+}
+
+impl Setting {
+    fn new() -> Self {
+        let dir = TempDir::new().unwrap();
+        let options = Options::new().durability(Durability::Relaxed);
+        let new = NewLedger {
+            policy: Policy::Open,
+            validators: Some(vec![AuthorKey(key().verifying_key().to_bytes())]),
+            ..NewLedger::default()
+        };
+        let source = options.create(dir.path().join("source"), &new).unwrap();
+        let everything = Cut::Everything;
+        let other = dir.path().join("other");
+        let other = options.clone_ledger(other, &source, &everything, &mut |_, _| {}).unwrap().0;
+        for height in 0..3 {
+            for number in 0..5 {
+                put(&source, &format!("key/{number}"), b"of the source");
+                put(&other, &format!("key/{number}"), &[height; 300]);
+            }
+            let secret = put(&other, "secret", b"to be erased");
+            other.redact(secret).unwrap();
+            put(&source, "long", &[height; 20_000]);
+            source.merge(&other, &mut |_, _| {}).unwrap();
+            certify(&source);
+        }
+        put(&source, "key/0", b"not certified");
+        Self { dir, source }
+    }
+
+    fn store(&self) -> std::path::PathBuf {
+        let store = self.dir.path().join("store");
+        std::fs::create_dir_all(&store).unwrap();
+        store
+    }
+
+    fn front(&self, below: Below, min_free: u64) -> Front {
+        let height = Height(3);
+        let checkpoint = self.source.snapshot().unwrap().checkpoint(height).unwrap().unwrap();
+        let (event, body) = crate::load::genesis_of(self.source.latest()).unwrap();
+        let event = ParsedEvent::decode(&event).unwrap().verify().unwrap();
+        Front {
+            dir: self.store(),
+            author: AuthorKey([7; 32]),
+            tuning: Options::new().min_free(min_free).tuning(),
+            below,
+            genesis: (event, body),
+            target: Target { height, id: checkpoint.id(), size: checkpoint.checkpoint.size },
+        }
+    }
+
+    fn filling(&self, below: Below) -> Filling {
+        Filling::of(self.front(below, 0)).unwrap()
+    }
+
+    fn all(&self) -> Vec<HistoryItem> {
+        let History { items, next, last } = self.source.history(0, Height(3), ALL).unwrap();
+        assert!(last && next == self.source.certification().events);
+        items
+    }
+
+    /// Whether a filling that has been given these items says that this is wrong, and begins anew.
+    #[track_caller]
+    fn assert_refused(&self, items: Vec<HistoryItem>, wrong: impl Fn(&FillError) -> bool) {
+        let mut filling = self.filling(Below::Hashes);
+        let taken = filling.take(0, items);
+        assert!(taken.as_ref().is_err_and(wrong), "{taken:?}");
+        assert_eq!(filling.next(), 0);
+        assert!(taken.unwrap_err().is_false() && !filling.is_whole());
+        // Nothing of it stays in the way.
+        filling.take(0, self.all()).unwrap();
+        assert!(filling.is_whole());
+        drop(filling);
+        place::discard(&self.store()).unwrap();
+    }
+}
+
+/// What shows that the second database is what it should be.
+fn assert_filled(setting: &Setting, store: &Path) {
+    let tuning = Options::new().tuning();
+    let filled = filling::open(store, tuning, &[AuthorKey([7; 32])]).unwrap();
+    let report = filled.verify(&mut |_, _| {}).unwrap();
+    assert!(report.is_sound(), "{:#?}", report.findings);
+    let dump = |ledger: &Ledger| {
+        let last = ledger.snapshot().unwrap().at_final().unwrap();
+        format!("{:?}", last.dump(&[]).unwrap())
+    };
+    assert_eq!(dump(&filled), dump(&setting.source));
+}
+
+fn events(items: &[HistoryItem]) -> Vec<&Incoming> {
+    fn event(item: &HistoryItem) -> Option<&Incoming> {
+        match item {
+            HistoryItem::Event(event) => Some(event),
+            HistoryItem::Checkpoint(_) => None,
+        }
+    }
+    items.iter().filter_map(event).collect()
+}
+
+/// The place of the n-th event that is followed by an event.
+fn nth(items: &[HistoryItem], n: usize) -> usize {
+    let is_event = |at: usize| matches!(items.get(at), Some(HistoryItem::Event(_)));
+    (0..items.len()).filter(|at| is_event(*at) && is_event(at + 1)).nth(n).unwrap()
+}
+
+fn checkpoint(items: &[HistoryItem], n: usize) -> usize {
+    let mut places = (0..items.len()).filter(|at| matches!(items[*at], HistoryItem::Checkpoint(_)));
+    places.nth(n).unwrap()
+}
+
+#[test]
+fn portions_together_are_the_certified_log() {
+    let setting = Setting::new();
+    let all = setting.all();
+    let snapshot = setting.source.snapshot().unwrap();
+    for (index, event) in (0..).zip(events(&all)) {
+        let id = ParsedEvent::decode(&event.event).unwrap().id();
+        assert_eq!(snapshot.log_entry(index).unwrap(), Some(id));
+    }
+    for max_len in [0, 1_000, 5_000, ALL] {
+        let (mut from, mut items) = (0, Vec::new());
+        loop {
+            let portion = setting.source.history(from, Height(3), max_len).unwrap();
+            let [.., before, last] = portion.items.as_slice() else {
+                assert_eq!(portion.items.len(), 1);
+                (from, items) = (portion.next, [items, portion.items].concat());
+                continue;
+            };
+            let (of_events, of_all) = (events(&portion.items), portion.items.len());
+            let len: usize = of_events.iter().map(|event| event.len()).sum();
+            assert!(len <= max_len || of_events.len() == 1);
+            // Never a checkpoint alone.
+            let ends = matches!(last, HistoryItem::Checkpoint(_));
+            assert!(!ends || matches!(before, HistoryItem::Event(_)) && of_all > 1);
+            (from, items) = (portion.next, [items, portion.items].concat());
+            if portion.last {
+                break;
+            }
+        }
+        assert_eq!(format!("{items:?}"), format!("{all:?}"), "{max_len}");
+    }
+    let rest = setting.source.history(from_end(&setting), Height(3), ALL).unwrap();
+    assert!(rest.last && rest.items.is_empty());
+    assert!(setting.source.history(0, Height(4), ALL).is_err());
+    let first = setting.source.history(0, Height(1), ALL).unwrap();
+    assert!(
+        matches!(first.items.last(), Some(HistoryItem::Checkpoint(one)) if one.height().0 == 1)
+    );
+}
+
+fn from_end(setting: &Setting) -> u64 {
+    setting.source.certification().events
+}
+
+#[test]
+fn a_portion_has_so_many_events() {
+    let dir = TempDir::new().unwrap();
+    let options = Options::new().durability(Durability::Relaxed);
+    let validators = Some(vec![AuthorKey(key().verifying_key().to_bytes())]);
+    let new = NewLedger { validators, ..NewLedger::default() };
+    let source = options.create(dir.path().join("source"), &new).unwrap();
+    for _ in 0..MAX_HISTORY_EVENTS {
+        let mut transaction = source.transaction();
+        transaction.inc("count", 1).unwrap();
+        transaction.commit().unwrap();
+    }
+    certify(&source);
+    let portion = source.history(0, Height(1), ALL).unwrap();
+    assert_eq!((portion.next, portion.last), (MAX_HISTORY_EVENTS as u64, false));
+    let rest = source.history(portion.next, Height(1), ALL).unwrap();
+    assert_eq!((rest.items.len(), rest.last), (2, true));
+}
+
+#[test]
+fn what_comes_in_any_portions_is_whole_in_the_end() {
+    let setting = Setting::new();
+    for (max_len, below) in [(0, Below::Hashes), (3_000, Below::Signatures), (ALL, Below::Hashes)] {
+        let mut filling = setting.filling(below);
+        assert!(matches!(
+            filling.take(1, Vec::new()),
+            Err(FillError::Place { wanted: 0, found: 1 })
+        ));
+        let mut restarts = 0;
+        while !filling.is_whole() {
+            let next = filling.next();
+            let portion = setting.source.history(next, Height(3), max_len).unwrap();
+            filling.take(next, portion.items).unwrap();
+            assert_eq!(filling.next(), portion.next);
+            // Whoever ends early goes on after the last checkpoint.
+            if restarts < 5 && portion.next.is_multiple_of(7) {
+                restarts += 1;
+                drop(filling);
+                filling = setting.filling(below);
+                assert!(filling.next() <= portion.next);
+            }
+        }
+        assert!(!is_whole(&setting.store()));
+        filling.take_values(&mut OtherReplica(&setting.source.snapshot().unwrap())).unwrap();
+        filling.finish().unwrap();
+        assert!(is_whole(&setting.store()));
+        assert_filled(&setting, &setting.store());
+        place::discard(&setting.store()).unwrap();
+    }
+}
+
+#[test]
+fn what_is_not_whole_is_not_finished() {
+    let setting = Setting::new();
+    let mut filling = setting.filling(Below::Hashes);
+    let portion = setting.source.history(0, Height(2), ALL).unwrap();
+    filling.take(0, portion.items).unwrap();
+    let held = filling.next();
+    assert!(matches!(filling.finish(), Err(FillError::NotWhole { held: h, .. }) if h == held));
+    // Somebody else is at it.
+    let filling = setting.filling(Below::Hashes);
+    assert_eq!(filling.next(), held);
+    let again = Filling::of(setting.front(Below::Hashes, 0));
+    assert!(matches!(again.map(drop), Err(FillError::Open(_))));
+}
+
+#[test]
+fn lies_are_found_out_and_nothing_of_them_stays() {
+    let setting = Setting::new();
+    let changed = |change: &dyn Fn(&mut Vec<HistoryItem>)| {
+        let mut items = setting.all();
+        change(&mut items);
+        items
+    };
+    // An event is missing: another follows it.
+    let items = changed(&|items| drop(items.remove(nth(items, 3))));
+    setting.assert_refused(items, |error| matches!(error, FillError::Waits { .. }));
+    // The last one before a checkpoint is missing.
+    let items = changed(&|items| drop(items.remove(checkpoint(items, 0) - 1)));
+    setting.assert_refused(items, |error| matches!(error, FillError::Size { .. }));
+    // One comes twice.
+    let items = changed(&|items| items.insert(nth(items, 3), items[nth(items, 3)].clone()));
+    setting.assert_refused(items, |error| matches!(error, FillError::Order(_)));
+    // Another order.
+    let items = changed(&|items| {
+        let at = nth(items, 3);
+        items.swap(at, at + 1);
+    });
+    setting.assert_refused(items, |error| {
+        matches!(error, FillError::Order(_) | FillError::Waits { .. })
+    });
+    // Too many.
+    let items = changed(&|items| items.push(items[nth(items, 3)].clone()));
+    setting.assert_refused(items, |error| matches!(error, FillError::TooMany(_)));
+    // A body that is another's, and none.
+    let items = changed(&|items| {
+        let other = events(items)[5].body.clone();
+        let at = nth(items, 3);
+        if let HistoryItem::Event(event) = &mut items[at] {
+            event.body = other;
+        }
+    });
+    setting.assert_refused(items, |error| matches!(error, FillError::Refused(_)));
+    let items = changed(&|items| {
+        let at = nth(items, 3);
+        if let HistoryItem::Event(event) = &mut items[at] {
+            event.body = None;
+        }
+    });
+    setting.assert_refused(items, |error| matches!(error, FillError::Waits { .. }));
+    // Checkpoints left out, twice, of another height, or that nobody has certified.
+    let items = changed(&|items| drop(items.remove(checkpoint(items, 0))));
+    let any = |error: &FillError| error.is_false();
+    setting.assert_refused(items, any);
+    let items = changed(&|items| {
+        let at = checkpoint(items, 1);
+        items.insert(at, items[at].clone());
+    });
+    setting.assert_refused(items, |error| matches!(error, FillError::Differs(Height(2))));
+    let items = changed(&|items| {
+        let (one, two) = (checkpoint(items, 0), checkpoint(items, 1));
+        items.swap(one, two);
+    });
+    setting.assert_refused(items, |error| matches!(error, FillError::Size { .. }));
+    let items = changed(&|items| {
+        let at = checkpoint(items, 1);
+        if let HistoryItem::Checkpoint(certified) = &mut items[at] {
+            certified.certificate.signatures.clear();
+        }
+    });
+    setting.assert_refused(items, |error| matches!(error, FillError::Checkpoint { .. }));
+}
+
+/// An event that nobody has signed, which continues no chain.
+fn forged(items: &[HistoryItem]) -> (usize, Incoming) {
+    let at = checkpoint(items, 2) - 1;
+    let HistoryItem::Event(event) = &items[at] else { panic!("no event") };
+    let mut event = event.clone();
+    let mark = [0x63, b's', b'i', b'g', 0x58, 0x40];
+    let sig = event.event.windows(mark.len()).position(|bytes| bytes == mark).unwrap();
+    event.event[sig + mark.len()] ^= 1;
+    (at, event)
+}
+
+#[test]
+fn an_event_that_nobody_signed_is_in_no_certified_root() {
+    let setting = Setting::new();
+    let mut items = setting.all();
+    let (at, event) = forged(&items);
+    items[at] = HistoryItem::Event(event);
+    setting.assert_refused(items.clone(), |error| matches!(error, FillError::Differs(Height(3))));
+    let taken = setting.filling(Below::Signatures).take(0, items);
+    assert!(matches!(taken, Err(FillError::Refused(_))), "{taken:?}");
+}
+
+/// What an earlier source has left there after the last checkpoint is not what is certified either.
+#[test]
+fn what_is_left_of_a_lie_is_found_out_by_the_next_checkpoint() {
+    let setting = Setting::new();
+    let mut items = setting.all();
+    let (at, event) = forged(&items);
+    items.truncate(at);
+    items.push(HistoryItem::Event(event));
+    setting.filling(Below::Hashes).take(0, items).unwrap();
+    let mut filling = setting.filling(Below::Hashes);
+    let next = filling.next();
+    assert!(next > 0);
+    let portion = setting.source.history(next, Height(3), ALL).unwrap();
+    assert!(matches!(filling.take(next, portion.items), Err(FillError::Size { .. })));
+    assert_eq!(filling.next(), 0);
+}
+
+#[test]
+fn another_checkpoint_than_the_one_that_the_store_starts_from_is_not_it() {
+    let setting = Setting::new();
+    let mut front = setting.front(Below::Hashes, 0);
+    front.target.id = quipu_merge::CheckpointId([1; 32]);
+    let mut filling = Filling::of(front).unwrap();
+    let taken = filling.take(0, setting.all());
+    assert!(matches!(taken, Err(FillError::OtherCheckpoint(Height(3)))), "{taken:?}");
+}
+
+#[test]
+fn where_there_is_no_room_it_goes_on_once_there_is() {
+    let setting = Setting::new();
+    let mut filling = Filling::of(setting.front(Below::Hashes, u64::MAX)).unwrap();
+    let taken = filling.take(0, setting.all());
+    assert!(matches!(taken, Err(FillError::Storage(StorageError::NoRoom { .. }))), "{taken:?}");
+    assert_eq!(filling.next(), 0);
+    drop(filling);
+    let mut filling = setting.filling(Below::Hashes);
+    filling.take(0, setting.all()).unwrap();
+    filling.finish().unwrap();
+}
+
+#[test]
+fn what_was_begun_badly_is_begun_anew() {
+    let setting = Setting::new();
+    let begin = || {
+        let mut filling = setting.filling(Below::Hashes);
+        let at = filling.next();
+        filling.take(at, setting.source.history(at, Height(2), ALL).unwrap().items).unwrap();
+        at
+    };
+    let db = crate::exchange::FILLING.dir(&setting.store()).join(crate::ledger::DATABASE);
+    assert_eq!(begin(), 0);
+    assert!(begin() > 0);
+    std::fs::write(db.join("CURRENT"), b"nothing").unwrap();
+    assert_eq!(begin(), 0);
+    std::fs::remove_file(crate::exchange::FILLING.dir(&setting.store()).join("begun")).unwrap();
+    assert_eq!(begin(), 0);
+}
