@@ -2,10 +2,10 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use quipu_merge::{AuthorKey, EventId, Micros};
+use quipu_merge::{AuthorKey, CheckpointId, EventId, Height, Micros};
 use quipu_proto::{
-    Allowance, Answer, Channel, Config, Hello, Input, Message, Moment, Node, Outcome, Output,
-    Quota, Task, VERSION, Want,
+    Allowance, Answer, Channel, Config, Hello, HistoryEntry, Input, Message, Moment, Node, Outcome,
+    Output, Quota, Start, StartFile, Task, VERSION, Want,
 };
 
 const PEER: AuthorKey = AuthorKey([2; 32]);
@@ -26,6 +26,7 @@ fuzz_target!(|bytes: &[u8]| {
         settle(node, now);
     };
     put(&mut node, Input::Roles(Some(std::collections::BTreeSet::new())));
+    put(&mut node, Input::Fill { up_to: Height(16), next: 0, total: 400 });
     put(&mut node, Input::Connected(PEER));
     let hello = Message::Hello(Hello { version: VERSION, ledger: LEDGER, time: Micros(0) });
     let greeting = (Channel::Control, hello.encode());
@@ -76,6 +77,26 @@ fn settle(node: &mut Node, now: u64) {
             Task::Take { ticket, .. } => (ticket, Answer::Taken(true)),
             Task::Missing { ticket, events } => (ticket, Answer::Missing(events)),
             Task::Fetch { ticket, .. } => (ticket, Answer::Fetched(Vec::new())),
+            Task::Start { ticket } => {
+                let checkpoint = CheckpointId([4; 32]);
+                let file = StartFile { height: Height(16), checkpoint, len: 9 };
+                (ticket, Answer::Start(Start::From(file)))
+            }
+            Task::ReadStart { ticket, offset, .. } => {
+                (ticket, Answer::StartPart((offset < 9).then(|| vec![0; 9])))
+            }
+            Task::ReadHistory { ticket, .. } => (ticket, Answer::History(None)),
+            // What begins with a certain byte leads nowhere.
+            Task::TakeHistory { ticket, from, entries } => {
+                let events = entries.iter().filter_map(|entry| match entry {
+                    HistoryEntry::Event(packet) => Some(packet.body.first()),
+                    HistoryEntry::Checkpoint(_) => None,
+                });
+                let (count, bad) = events
+                    .fold((0, false), |(count, bad), first| (count + 1, bad || first == Some(&0)));
+                let next = if bad { 0 } else { from + count };
+                (ticket, Answer::HistoryTaken { next, good: !bad })
+            }
             Task::Open { .. } | Task::Close { .. } => continue,
         };
         node.handle(Input::Done(ticket, answer), Moment(now), Micros(now));

@@ -21,6 +21,7 @@
 //! ```
 
 mod addresses;
+mod backing;
 mod certify;
 mod channel;
 mod defer;
@@ -28,6 +29,7 @@ mod exchange;
 mod frontier;
 mod give;
 mod gossip;
+mod history;
 mod limits;
 mod marks;
 mod message;
@@ -62,18 +64,20 @@ pub use exchange::FULL_LANES;
 pub use frontier::{Frontier, FrontierDigest, LaneTips, Placed, Tip};
 pub use limits::{
     MAX_ANNOUNCED_LEN, MAX_BATCH_LEN, MAX_BLOCKS_FRAME, MAX_CONTROL_FRAME, MAX_GOSSIP_FRAME,
-    MAX_GOSSIP_PENDING_LEN, MAX_GOSSIP_PENDING_OF_AUTHOR, MAX_IDS, MAX_KNOWN, MAX_LANES,
-    MAX_LANES_LEN, MAX_OPENINGS_LEN, MAX_PLACE_LEN, MAX_PLACES, MAX_PULL_LEN, MAX_SHELVED,
-    MAX_SHELVED_LEN, MAX_SIGNATURES, MAX_SYNC_FRAME, MAX_TOLD_PEERS, WINDOW,
+    MAX_GOSSIP_PENDING_LEN, MAX_GOSSIP_PENDING_OF_AUTHOR, MAX_HISTORY_ITEMS, MAX_HISTORY_LEN,
+    MAX_IDS, MAX_KNOWN, MAX_LANES, MAX_LANES_LEN, MAX_OPENINGS_LEN, MAX_PART_LEN, MAX_PARTS,
+    MAX_PLACE_LEN, MAX_PLACES, MAX_PULL_LEN, MAX_QUESTIONS, MAX_SHELVED, MAX_SHELVED_LEN,
+    MAX_SIGNATURES, MAX_SYNC_FRAME, MAX_TOLD_PEERS, WINDOW,
 };
 pub use message::{
-    Ask, AskLanes, AskMarked, Batch, Compare, Credit, End, Given, Got, Hello, Ids, Item, KnownPeer,
-    Lanes, Malformed, Marks, Message, Packet, PacketOpening, Peers, Ping, Pull, PullTold,
-    Reconcile, Sums, VERSION, Version, Want,
+    Ask, AskHistory, AskLanes, AskMarked, AskPart, Batch, Compare, Credit, End, Given, Got, Hello,
+    HistoryItem, HistoryPart, Ids, Item, KnownPeer, Lanes, Malformed, Marks, Message, Packet,
+    PacketOpening, Part, Peers, Ping, Pull, PullTold, Reconcile, Start, StartFile, Sums, VERSION,
+    Version, Want,
 };
 pub use node::{Config, Input, Node, Output};
 pub use peer::PeerInfo;
 pub use quota::{Allowance, Quota};
 pub use score::{MOST, Misbehaviour};
-pub use task::{Answer, FeedId, Outcome, Task, Ticket, ValuePlace};
+pub use task::{Answer, FeedId, HistoryEntry, Outcome, Task, Ticket, ValuePlace};
 pub use time::Moment;

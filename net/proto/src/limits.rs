@@ -91,6 +91,25 @@ pub const MAX_TAKING_LEN: usize = 64 << 20;
 /// What a peer has asked for that was not at hand, and is told of when it comes.
 pub const MAX_OWED: usize = 1024;
 
+/// Length of a part of a file to start from, in bytes.
+pub const MAX_PART_LEN: usize = 256 << 10;
+/// Parts of one that are asked for at once.
+pub const MAX_PARTS: usize = 4;
+/// What an answer with history is to come to, in bytes. One event, and the checkpoint of whose cut it is the
+/// last, may be more.
+pub const MAX_HISTORY_LEN: usize = 512 << 10;
+/// Events and checkpoints in one answer with history.
+pub const MAX_HISTORY_ITEMS: usize = 4096;
+/// Questions of one peer for starts, their parts and history that have not been answered. Whoever gave up
+/// waiting may have asked once more.
+pub const MAX_QUESTIONS: usize = 2 * (MAX_PARTS + 2);
+/// How often a peer may ask for a start.
+pub const ASK_START_RATE: Rate = Rate { every: Duration::from_millis(50), burst: 64 };
+/// Peers that are never asked for history again, because what they gave was false.
+pub const MAX_SHUNNED: usize = 1024;
+/// Until who could not give history is asked again.
+pub const ASK_HISTORY_AGAIN: Duration = Duration::from_secs(60);
+
 /// Peers in one answer to who is known.
 pub const MAX_TOLD_PEERS: usize = 64;
 /// Places of one peer.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use quipu_merge::AuthorKey;
 
 use crate::addresses::Introductions;
+use crate::backing::Backing;
 use crate::exchange::Exchange;
 use crate::frontier::FrontierDigest;
 use crate::give::Giving;
@@ -67,6 +68,8 @@ pub struct Peer {
     pub serving: Serving,
     /// The values that it asks for.
     pub giving: Giving,
+    /// What it asks for of a start and of history.
+    pub backing: Backing,
     /// Who else is there.
     pub introductions: Introductions,
     /// What it has done wrong.
@@ -170,6 +173,7 @@ impl Peer {
             pulling: Pulling::default(),
             serving: Serving::default(),
             giving: Giving::default(),
+            backing: Backing::default(),
             introductions: Introductions::default(),
             score: Score::default(),
             pushed: Pushed::default(),

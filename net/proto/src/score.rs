@@ -24,6 +24,8 @@ pub enum Misbehaviour {
     BadEvent,
     /// It sent a block or a value that is not what it was asked for.
     Bogus,
+    /// It sent history that does not lead to what is certified.
+    BadHistory,
     /// It sent what was not asked for, or more of it.
     Unasked,
     /// It named events as its own and did not deliver them.
@@ -42,6 +44,7 @@ impl Misbehaviour {
             Self::Malformed => "malformed message",
             Self::BadEvent => "bad event",
             Self::Bogus => "bogus value",
+            Self::BadHistory => "bad history",
             Self::Unasked => "unasked message",
             Self::Lie => "lie about its frontier",
             Self::Flood => "flood",
@@ -52,7 +55,7 @@ impl Misbehaviour {
     pub const fn points(self) -> u32 {
         match self {
             Self::OtherLedger | Self::OtherVersion | Self::NoGreeting => MOST,
-            Self::Malformed | Self::BadEvent | Self::Bogus => MOST,
+            Self::Malformed | Self::BadEvent | Self::Bogus | Self::BadHistory => MOST,
             Self::Unasked => 10,
             Self::Lie => 25,
             Self::Flood => 5,

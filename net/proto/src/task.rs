@@ -1,9 +1,10 @@
 //! What a node asks of its store, and the answers.
 
-use quipu_merge::EventId;
+use quipu_merge::{EventId, Height};
 
+use crate::certify::Certified;
 use crate::frontier::{LaneTips, Placed};
-use crate::message::{Item, Packet, Want};
+use crate::message::{Item, Packet, Start, StartFile, Want};
 
 /// Ties an answer to its task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -106,6 +107,46 @@ pub enum Task {
         /// So many bytes at most; the rest is left out.
         max_len: usize,
     },
+    /// What a replica may start from, at the last checkpoint that counts. Where that takes a while, it is
+    /// begun, and the answer is [`Start::Later`].
+    Start {
+        /// Comes back with the answer.
+        ticket: Ticket,
+    },
+    /// A part of a file to start from.
+    ReadStart {
+        /// Comes back with the answer.
+        ticket: Ticket,
+        /// The file, as it was answered.
+        file: StartFile,
+        /// Where the part begins, in bytes.
+        offset: u64,
+        /// So many bytes, or those up to the end of the file.
+        max_len: usize,
+    },
+    /// What precedes a checkpoint: events in the order of the certified log, and after the last of each
+    /// certified cut its checkpoint.
+    ReadHistory {
+        /// Comes back with the answer.
+        ticket: Ticket,
+        /// The place of the first event in the log.
+        from: u64,
+        /// The checkpoint.
+        up_to: Height,
+        /// So many bytes, or one event.
+        max_len: usize,
+    },
+    /// Check what precedes the checkpoint that this replica has started from, as far as it can be
+    /// checked, and take it in.
+    TakeHistory {
+        /// Comes back with the answer.
+        ticket: Ticket,
+        /// The place of the first event in the log: where it goes on.
+        from: u64,
+        /// The events and checkpoints. A checkpoint certifies as many events as it says; who has signed is
+        /// not checked.
+        entries: Vec<HistoryEntry>,
+    },
 }
 
 /// What the store answers.
@@ -143,8 +184,31 @@ pub enum Answer {
     Missing(Vec<EventId>),
     /// To [`Task::Fetch`].
     Fetched(Vec<Packet>),
+    /// To [`Task::Start`].
+    Start(Start),
+    /// To [`Task::ReadStart`]; nothing where the file is not there any more.
+    StartPart(Option<Vec<u8>>),
+    /// To [`Task::ReadHistory`]; nothing where it cannot be had here.
+    History(Option<Vec<HistoryEntry>>),
+    /// To [`Task::TakeHistory`].
+    HistoryTaken {
+        /// Where it goes on: the place of the next event. After something false it may be farther back.
+        next: u64,
+        /// Whether all of it was taken. If not, it does not lead to what is certified, or what was taken
+        /// since the last checkpoint does not.
+        good: bool,
+    },
     /// The store could not do it: the disk is full, say. Nothing has changed.
     Failed,
+}
+
+/// What history consists of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HistoryEntry {
+    /// The next event of the certified log.
+    Event(Packet),
+    /// The checkpoint whose cut ends with the event before.
+    Checkpoint(Box<Certified>),
 }
 
 /// What has become of an event that was to be admitted.

@@ -7,7 +7,7 @@ use crate::frontier::FrontierDigest;
 use crate::wire;
 
 /// The version of the protocol that is spoken here.
-pub const VERSION: Version = Version { major: 1, minor: 2 };
+pub const VERSION: Version = Version { major: 1, minor: 3 };
 
 /// A version of the protocol. Peers of one major version understand each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
@@ -25,6 +25,11 @@ impl Version {
     /// keys, and events that have been told of by their place in that.
     pub(crate) const fn is_brief(self) -> bool {
         self.minor >= 2
+    }
+
+    /// Whether starts and what precedes them can be asked for.
+    pub(crate) const fn gives_history(self) -> bool {
+        self.minor >= 3
     }
 }
 

@@ -6,8 +6,10 @@
 mod event;
 mod frontier;
 mod greeting;
+mod history;
 mod peers;
 mod pull;
+mod start;
 mod value;
 
 use minicbor::{Decode, Encode};
@@ -15,8 +17,10 @@ use minicbor::{Decode, Encode};
 pub use event::{Ids, Packet, PacketOpening};
 pub use frontier::{AskLanes, AskMarked, Compare, Lanes, Marks, Reconcile, Sums};
 pub use greeting::{Hello, Ping, VERSION, Version};
+pub use history::{AskHistory, HistoryItem, HistoryPart};
 pub use peers::{KnownPeer, Peers, is_place};
 pub use pull::{Batch, Credit, End, Pull, PullTold, Want};
+pub use start::{AskPart, Part, Start, StartFile};
 pub use value::{Ask, Given, Got, Item};
 
 use crate::certify::CertifyMessage;
@@ -107,6 +111,24 @@ pub enum Message {
     /// About certification. Since 1.2.
     #[n(40)]
     Certify(#[n(0)] CertifyMessage),
+    /// Asks for what a replica may start from. Since 1.3.
+    #[n(50)]
+    AskStart,
+    /// The answer. Since 1.3.
+    #[n(51)]
+    Start(#[n(0)] Start),
+    /// Asks for a part of a file to start from. Since 1.3.
+    #[n(52)]
+    AskPart(#[n(0)] AskPart),
+    /// The answer. Since 1.3.
+    #[n(53)]
+    Part(#[n(0)] Part),
+    /// Asks for what precedes a checkpoint. Since 1.3.
+    #[n(54)]
+    AskHistory(#[n(0)] AskHistory),
+    /// The answer. Since 1.3.
+    #[n(55)]
+    HistoryPart(#[n(0)] HistoryPart),
 }
 
 impl Message {
@@ -117,7 +139,15 @@ impl Message {
                 Channel::Control
             }
             Self::Announce(_) | Self::Have(_) | Self::Graft(_) | Self::Prune => Channel::Gossip,
-            Self::Ask(_) | Self::Given(_) | Self::Got(_) => Channel::Blocks,
+            Self::Ask(_)
+            | Self::Given(_)
+            | Self::Got(_)
+            | Self::AskStart
+            | Self::Start(_)
+            | Self::AskPart(_)
+            | Self::Part(_)
+            | Self::AskHistory(_)
+            | Self::HistoryPart(_) => Channel::Blocks,
             Self::Certify(message) => message.channel(),
             _ => Channel::Sync,
         }
@@ -174,6 +204,8 @@ impl Message {
             }
             Self::Announce(packet) => packet.check_count(),
             Self::Ask(ask) => at_most(ask.items.len(), MAX_ASKED, "values"),
+            Self::Part(part) => part.check(),
+            Self::HistoryPart(part) => part.check(),
             Self::Have(ids) | Self::Graft(ids) => at_most(ids.events.len(), MAX_IDS, "ids"),
             _ => Ok(()),
         }
@@ -186,6 +218,7 @@ mod tests {
 
     use super::*;
     use crate::frontier::FrontierDigest;
+    use crate::limits::{MAX_HISTORY_ITEMS, MAX_PART_LEN};
 
     #[test]
     fn fields_and_kinds_of_later_versions_are_skipped() {
@@ -235,6 +268,24 @@ mod tests {
         let long = format!("{}:1", "a".repeat(254));
         assert!(read(&[4; 48], &long).is_ok());
         assert!(read(&[4; 49], &long).is_err());
+    }
+
+    #[test]
+    fn parts_of_starts_and_of_history_are_bounded() {
+        let read = |message: &Message| Message::decode(Channel::Blocks, &message.encode());
+        let part = |len| Message::Part(Part { offset: 7, bytes: Some(vec![1; len].into()) });
+        assert_eq!(read(&part(MAX_PART_LEN)), Ok(Some(part(MAX_PART_LEN))));
+        assert!(read(&part(MAX_PART_LEN + 1)).is_err());
+        let event = Packet { event: vec![1], body: vec![2], openings: Vec::new() };
+        let history = |count| {
+            let items = Some(vec![HistoryItem::Event(event.clone()); count]);
+            Message::HistoryPart(HistoryPart { from: 0, items })
+        };
+        assert_eq!(read(&history(MAX_HISTORY_ITEMS)), Ok(Some(history(MAX_HISTORY_ITEMS))));
+        assert!(read(&history(MAX_HISTORY_ITEMS + 1)).is_err());
+        for start in [Start::Nothing, Start::Later] {
+            assert_eq!(read(&Message::Start(start)), Ok(Some(Message::Start(start))));
+        }
     }
 
     #[test]

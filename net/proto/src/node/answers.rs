@@ -75,6 +75,16 @@ impl Node {
                     self.misbehaved(key, Misbehaviour::Bogus, now);
                 }
             }
+            (Purpose::Backed(key), answer) => {
+                let peer = self.peers.get_mut(&key);
+                let given = peer.and_then(|peer| peer.backing.have_read(ticket, answer));
+                self.send_all(given.map(|given| (key, given)));
+            }
+            (Purpose::TookHistory, Answer::HistoryTaken { next, good }) => {
+                if let Some(liar) = self.history.taken(ticket, next, good, now) {
+                    self.misbehaved(liar, Misbehaviour::BadHistory, now);
+                }
+            }
             (purpose, _) => self.failed(purpose, ticket, now),
         }
     }
@@ -218,7 +228,8 @@ impl Node {
             Purpose::Took(_, item) => self.values.pause(item, now),
             Purpose::Listed => self.values.not_listed(now),
             Purpose::Grafted(key) => self.grafted(key),
-            Purpose::Overdue(_) | Purpose::Deferred(_) => {}
+            Purpose::TookHistory => self.history.pause(ticket, now),
+            Purpose::Overdue(_) | Purpose::Deferred(_) | Purpose::Backed(_) => {}
         }
     }
 }

@@ -12,8 +12,13 @@ use crate::time::Moment;
 impl Node {
     /// When there is something to do, if nothing else happens.
     pub fn next(&self) -> Option<Moment> {
-        let next =
-            [self.peers.next(), self.gossip.next(), self.values.next(), self.deferring.next()];
+        let next = [
+            self.peers.next(),
+            self.gossip.next(),
+            self.values.next(),
+            self.history.next(),
+            self.deferring.next(),
+        ];
         next.into_iter().flatten().min()
     }
 
@@ -34,8 +39,22 @@ impl Node {
         let greeted = self.peers.iter().filter(|(_, peer)| peer.version.is_some());
         let asks = self.values.ask(greeted.map(|(key, _)| *key), now);
         self.send_all(asks);
+        self.fill(now);
         let tellings = self.gossip.tellings(now);
         self.send_all(tellings);
+    }
+
+    /// Gets what precedes the checkpoint that this replica has started from.
+    fn fill(&mut self, now: Moment) {
+        self.history.give_up(now);
+        let take = self.history.take(|| self.tasks.ticket(Purpose::TookHistory));
+        self.outputs.extend(take.map(Output::Do));
+        let give = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| peer.version.is_some_and(crate::message::Version::gives_history));
+        let ask = self.history.ask(give.map(|(key, _)| *key), now);
+        self.send_all(ask);
     }
 
     /// Has events admitted that were put off.
@@ -101,9 +120,9 @@ impl Node {
             self.outputs.push_back(Output::Level(key));
         }
         let give = peer.giving.read(|| self.tasks.ticket(Purpose::Given(key)));
-        self.outputs.extend(
-            plan.into_iter().chain(check).chain(open).chain(read).chain(give).map(Output::Do),
-        );
+        let back = peer.backing.read(|| self.tasks.ticket(Purpose::Backed(key)));
+        let all = plan.into_iter().chain(check).chain(open).chain(read).chain(give).chain(back);
+        self.outputs.extend(all.map(Output::Do));
         self.send_all(send.into_iter().map(|message| (key, message)));
         if stalled {
             self.compare_with_others(key);

@@ -67,6 +67,7 @@ impl Node {
         peer.version = Some(version);
         peer.exchange.speak(version);
         peer.introductions.greeted(version, now);
+        peer.backing.speak(version.gives_history());
         let early = peer.take_early();
         self.gossip.join(key);
         self.values.join(key);
@@ -129,10 +130,40 @@ impl Node {
             | Message::End(_)
             | Message::Credit(_) => self.sync_message(key, message, now)?,
             Message::Certify(message) => self.outputs.push_back(Output::Certify(key, message)),
+            Message::Announce(_) | Message::Have(_) | Message::Graft(_) | Message::Prune => {
+                self.gossip_message(key, message, now)?;
+            }
+            Message::Ask(ask) => peer.giving.asked(ask)?,
+            Message::Got(got) => self.values.got(key, got.item),
+            Message::Given(given) => {
+                if let Some((item, bytes)) = self.values.given(key, given, now)? {
+                    let ticket = self.tasks.ticket(Purpose::Took(key, item));
+                    self.outputs.push_back(Output::Do(Task::Take { ticket, item, bytes }));
+                }
+            }
+            Message::AskStart
+            | Message::Start(_)
+            | Message::AskPart(_)
+            | Message::Part(_)
+            | Message::AskHistory(_)
+            | Message::HistoryPart(_) => self.history_message(key, message, now)?,
+        }
+        Ok(())
+    }
+
+    /// Takes a message of gossip.
+    fn gossip_message(
+        &mut self,
+        key: AuthorKey,
+        message: Message,
+        now: Moment,
+    ) -> Result<(), Misbehaviour> {
+        match message {
             Message::Announce(packet) => self.pushed(key, packet, now),
             Message::Have(ids) => self.gossip.told(key, &ids.events, now),
             Message::Graft(ids) => {
                 self.gossip.grafted(key, ids.events.len())?;
+                let Some(peer) = self.peers.get_mut(&key) else { return Ok(()) };
                 if peer.grafting >= MAX_GRAFTING {
                     // What is not answered comes by synchronisation.
                     return Ok(());
@@ -143,19 +174,30 @@ impl Node {
                 let max_len = MAX_GOSSIP_FRAME as usize;
                 self.outputs.push_back(Output::Do(Task::Fetch { ticket, events, max_len }));
             }
-            Message::Ask(ask) => peer.giving.asked(ask)?,
-            Message::Got(got) => self.values.got(key, got.item),
-            Message::Given(given) => {
-                if let Some((item, bytes)) = self.values.given(key, given, now)? {
-                    let ticket = self.tasks.ticket(Purpose::Took(key, item));
-                    self.outputs.push_back(Output::Do(Task::Take { ticket, item, bytes }));
-                }
-            }
             Message::Prune => {
                 self.gossip.set_on_tree(key, false);
             }
+            _ => {}
         }
         Ok(())
+    }
+
+    /// Takes a message about what a replica starts from, and what precedes that.
+    fn history_message(
+        &mut self,
+        key: AuthorKey,
+        message: Message,
+        now: Moment,
+    ) -> Result<(), Misbehaviour> {
+        let Some(peer) = self.peers.get_mut(&key) else { return Ok(()) };
+        match message {
+            Message::AskStart => peer.backing.asked_start(now),
+            Message::AskPart(ask) => peer.backing.asked_part(ask),
+            Message::AskHistory(ask) => peer.backing.asked_history(ask),
+            Message::HistoryPart(part) => self.history.came(key, part, now),
+            // Who asks for these is no node yet.
+            _ => Err(Misbehaviour::Unasked),
+        }
     }
 
     /// Takes a message of synchronisation.

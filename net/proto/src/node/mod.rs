@@ -7,7 +7,7 @@ mod peers;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use quipu_merge::{AuthorKey, EventId, Micros};
+use quipu_merge::{AuthorKey, EventId, Height, Micros};
 
 use self::peers::Peers;
 use crate::addresses::Addresses;
@@ -16,6 +16,7 @@ use crate::channel::Channel;
 use crate::defer::Deferring;
 use crate::frontier::{Frontier, FrontierDigest, LaneTips, Placed};
 use crate::gossip::{Gossip, ToPeer};
+use crate::history::History;
 use crate::message::{Hello, Item, Message, Packet, VERSION, Version};
 use crate::peer::{Peer, PeerInfo};
 use crate::quota::Quota;
@@ -75,6 +76,15 @@ pub enum Input {
     Held(Vec<Placed>),
     /// What is held has been read anew: it is all up to this frontier.
     Frontier(Vec<LaneTips>),
+    /// What precedes the checkpoint that this replica has started from is to come.
+    Fill {
+        /// The checkpoint.
+        up_to: Height,
+        /// The place of the first event that is not here in the certified log, from 0.
+        next: u64,
+        /// How many events the checkpoint's cut has.
+        total: u64,
+    },
     /// A peer has done something else that an honest one does not do.
     Misbehaved(AuthorKey, Misbehaviour),
     /// It is later.
@@ -130,6 +140,7 @@ pub struct Node {
     peers: Peers,
     gossip: Gossip,
     values: Values,
+    history: History,
     addresses: Addresses,
     deferring: Deferring,
     tasks: Tasks,
@@ -158,6 +169,8 @@ enum Purpose {
     Listed,
     Given(AuthorKey),
     Took(AuthorKey, Item),
+    Backed(AuthorKey),
+    TookHistory,
 }
 
 impl Tasks {
@@ -188,6 +201,7 @@ impl Node {
             peers: Peers::default(),
             gossip: Gossip::default(),
             values,
+            history: History::default(),
             addresses: Addresses::default(),
             deferring,
             tasks: Tasks::default(),
@@ -222,6 +236,7 @@ impl Node {
                 self.values.look();
                 self.peers.all_mut().for_each(|(_, peer)| peer.compare = true);
             }
+            Input::Fill { up_to, next, total } => self.history.want(up_to, next, total),
             Input::Misbehaved(key, what) => self.misbehaved(key, what, now),
             Input::Tick => {}
         }
@@ -271,6 +286,12 @@ impl Node {
         self.deferring.waiting()
     }
 
+    /// How many of the events that precede the checkpoint that this replica has started from have come, and
+    /// of how many; nothing where none are to come.
+    pub fn filled(&self) -> Option<(u64, u64)> {
+        self.history.progress()
+    }
+
     /// How much of values is known to be wanted and not here.
     pub fn lacking(&self) -> usize {
         self.values.lacking()
@@ -314,6 +335,7 @@ impl Node {
             self.gossip.leave(key);
             self.deferring.leave(key);
             self.values.leave(key);
+            self.history.leave(key);
             if !peer.pulling.is_idle() {
                 self.compare_with_others(key);
             }

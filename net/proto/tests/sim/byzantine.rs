@@ -1,7 +1,7 @@
 //! Peers that do not keep to the rules.
 
 use quipu_merge::{EventId, Seq};
-use quipu_proto::{Channel, MAX_IDS, Message};
+use quipu_proto::{Channel, HistoryItem, MAX_IDS, Message};
 
 use super::author;
 use super::random::Random;
@@ -30,7 +30,7 @@ impl Byzantine {
     pub fn twist(self, message: Message, random: &mut Random) -> Vec<(Channel, Vec<u8>)> {
         let mut sent = Vec::new();
         match (self, message) {
-            (Self::Withholds, Message::Batch(_) | Message::Given(_)) => {}
+            (Self::Withholds, Message::Batch(_) | Message::Given(_) | Message::HistoryPart(_)) => {}
             (Self::Floods, message) => {
                 sent.push(message);
                 let mut ids = |count| (0..count).map(|_| EventId(random.bytes32())).collect();
@@ -59,6 +59,14 @@ impl Byzantine {
             (Self::Lies, Message::Given(mut given)) => {
                 given.bytes = Some(random.bytes32().to_vec().into());
                 sent.push(Message::Given(given));
+            }
+            (Self::Lies, Message::HistoryPart(mut part)) => {
+                for item in part.items.iter_mut().flatten() {
+                    if let HistoryItem::Event(packet) = item {
+                        packet.body.reverse();
+                    }
+                }
+                sent.push(Message::HistoryPart(part));
             }
             (Self::Lies, Message::Compare(mut compare)) => {
                 compare.frontier.0 = random.bytes32();

@@ -1,11 +1,12 @@
 //! Peers that ask for, or send, more than an honest one does: each kind is found out, and what it costs
 //! until then is bounded.
 
-use quipu_merge::{AuthorKey, Body, EventId, Key, Micros, Operation, Seq};
+use quipu_merge::{AuthorKey, Body, EventId, Height, Key, Micros, Operation, Seq};
 use quipu_proto::{
-    Ask, AskLanes, AskMarked, Batch, Compare, Config, Credit, FrontierDigest, Given, Hello, Ids,
-    Input, Item, MAX_GOSSIP_PENDING_LEN, MAX_GOSSIP_PENDING_OF_AUTHOR, MAX_SIGNATURES, Message,
-    Misbehaviour, Moment, Node, Output, Packet, Ping, Pull, PullTold, Sums, Task, VERSION, Want,
+    Ask, AskHistory, AskLanes, AskMarked, Batch, Compare, Config, Credit, FrontierDigest, Given,
+    Hello, HistoryPart, Ids, Input, Item, MAX_GOSSIP_PENDING_LEN, MAX_GOSSIP_PENDING_OF_AUTHOR,
+    MAX_QUESTIONS, MAX_SIGNATURES, Message, Misbehaviour, Moment, Node, Output, Packet, Part, Ping,
+    Pull, PullTold, Start, Sums, Task, VERSION, Want,
 };
 
 use super::author;
@@ -240,4 +241,30 @@ fn signatures_of_pushed_events_are_checked_at_a_bounded_rate() {
     alone.now += 1_000_000;
     let more = chain(6, 1).into_iter().map(Message::Announce);
     assert_eq!(admits(&alone.hear_all(more)), 1);
+}
+
+#[test]
+fn a_peer_that_asks_for_history_without_waiting_is_found_out() {
+    let ask = |from| Message::AskHistory(AskHistory { from, up_to: Height(1) });
+    let reads = |output: &Output| matches!(output, Output::Do(Task::ReadHistory { .. }));
+    // One is looked up, and the others wait.
+    is_found_out(ask, reads, 1, Misbehaviour::Flood);
+    let starts = |output: &Output| matches!(output, Output::Do(Task::Start { .. }));
+    is_found_out(|_| Message::AskStart, starts, 1, Misbehaviour::Flood);
+    let outputs = Alone::new().hear_all((0..MAX_QUESTIONS as u64).map(ask));
+    assert!(!outputs.iter().any(|output| matches!(output, Output::Misbehaved(..))), "{outputs:?}");
+}
+
+#[test]
+fn starts_and_history_that_nobody_asked_for_are_noted() {
+    let unasked = [
+        Message::Start(Start::Nothing),
+        Message::Part(Part { offset: 0, bytes: None }),
+        Message::HistoryPart(HistoryPart { from: 0, items: None }),
+    ];
+    for message in unasked {
+        let outputs = Alone::new().hear(&message);
+        let noted = Output::Misbehaved(PEER, Misbehaviour::Unasked);
+        assert!(outputs.contains(&noted), "{message:?}: {outputs:?}");
+    }
 }

@@ -9,6 +9,7 @@
 )]
 
 mod author;
+mod below;
 mod branches;
 mod byzantine;
 mod flood;

@@ -5,8 +5,10 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use quipu_proto::{Channel, Message, VERSION, Version};
+use quipu_merge::{CheckpointId, Height};
+use quipu_proto::{AskPart, Channel, Message, Part, Start, StartFile, VERSION, Version};
 
+use super::below;
 use super::network::Arrival;
 use super::pair::firsts;
 use super::world::World;
@@ -49,6 +51,29 @@ fn conversation(count: usize, load: impl Fn(&mut World), writes: usize) -> Vec<A
     world.arrived.take().unwrap_or_default()
 }
 
+/// A node gets what precedes its checkpoint.
+fn history() -> Vec<Arrival> {
+    let mut world = below::around(1, 1, 0);
+    world.arrived = Some(Vec::new());
+    world.fill(0);
+    world.run_until(4_000_000);
+    world.arrived.take().unwrap_or_default()
+}
+
+/// Somebody gets what to start from.
+fn start() -> Vec<Arrival> {
+    let file = StartFile { height: Height(3), checkpoint: CheckpointId([7; 32]), len: 9 };
+    let asks = [Message::AskStart, Message::AskPart(AskPart { file, offset: 4 })];
+    let bytes = Some(vec![1; 5].into());
+    let gives = [
+        Message::Start(Start::Later),
+        Message::Start(Start::From(file)),
+        Message::Part(Part { offset: 4, bytes }),
+    ];
+    let said = |from| move |message: Message| (from, 1 - from, message.channel(), message.encode());
+    asks.into_iter().map(said(0)).chain(gives.into_iter().map(said(1))).collect()
+}
+
 /// Both speak the version before marks.
 fn older(world: &mut World, load: impl Fn(&mut World)) {
     load(world);
@@ -69,6 +94,8 @@ fn seeds() -> Vec<(String, Vec<u8>)> {
         ("many-authors", conversation(2, differ(70), 0)),
         ("older", conversation(2, |world| older(world, differ(70)), 0)),
         ("gossip", conversation(5, |_| {}, 6)),
+        ("history", history()),
+        ("start", start()),
     ];
     let mut seeds = Vec::new();
     let mut known = BTreeSet::new();
@@ -115,7 +142,8 @@ fn seeds_of_the_fuzzer_are_whole_conversations() {
     }
     let all: Vec<_> = all.iter().map(String::as_str).collect();
     // Every kind but the greeting.
-    let expected = "Announce Ask AskLanes AskMarked AskPeers Batch Compare Credit End Given Got Graft Have \
-                    Lanes Marks Peers Ping Pong Prune Pull PullTold Reconcile Sums";
+    let expected = "Announce Ask AskHistory AskLanes AskMarked AskPart AskPeers AskStart Batch Compare Credit End \
+                    Given Got Graft Have HistoryPart Lanes Marks Part Peers Ping Pong Prune Pull PullTold \
+                    Reconcile Start Sums";
     assert_eq!(all.join(" "), expected);
 }

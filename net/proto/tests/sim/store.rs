@@ -6,6 +6,7 @@ use quipu_merge::{EventId, History, MAX_AHEAD, Micros, ParsedEvent, Reason, Sign
 use quipu_proto::{Answer, FeedId, LaneTips, Outcome, Packet, Placed, Task, Ticket, Tip, Want};
 
 use super::author::Verifier;
+use super::below::Below;
 use super::values::Values;
 
 /// So many events may wait for others.
@@ -22,6 +23,7 @@ pub struct Store {
     waiting: BTreeMap<EventId, Packet>,
     feeds: BTreeMap<FeedId, VecDeque<EventId>>,
     pub values: Values,
+    pub below: Below,
     pub full: bool,
 }
 
@@ -37,6 +39,7 @@ impl Store {
             waiting: BTreeMap::new(),
             feeds: BTreeMap::new(),
             values: Values::default(),
+            below: Below::default(),
             full: false,
         }
     }
@@ -49,9 +52,9 @@ impl Store {
     pub fn crash(&mut self, verifier: &mut Verifier) {
         let kept: Vec<_> =
             self.order[..self.synced].iter().map(|id| self.packets[id].clone()).collect();
-        let values = std::mem::take(&mut self.values);
+        let (values, below) = (std::mem::take(&mut self.values), std::mem::take(&mut self.below));
         *self = Self::new(&kept[0], verifier);
-        self.values = values;
+        (self.values, self.below) = (values, below);
         kept[1..].iter().for_each(|packet| self.write(packet, verifier));
     }
 
@@ -139,6 +142,17 @@ impl Store {
                     fits
                 });
                 Some((ticket, Answer::Fetched(fetched.cloned().collect())))
+            }
+            Task::TakeHistory { ticket, .. } if self.full => Some((ticket, Answer::Failed)),
+            Task::Start { ticket } => Some((ticket, self.below.start())),
+            Task::ReadStart { ticket, file, offset, max_len } => {
+                Some((ticket, self.below.read_start(file, offset, max_len)))
+            }
+            Task::ReadHistory { ticket, from, up_to, max_len } => {
+                Some((ticket, self.below.read(from, up_to, max_len)))
+            }
+            Task::TakeHistory { ticket, from, entries } => {
+                Some((ticket, self.below.take(from, entries)))
             }
         }
     }

@@ -132,6 +132,12 @@ impl World {
         self.start(at);
     }
 
+    /// A node wants what precedes the checkpoint that it has started from.
+    pub fn fill(&mut self, at: usize) {
+        let (up_to, next, total) = self.members[at].store.below.wanted();
+        self.input(at, Input::Fill { up_to, next, total });
+    }
+
     /// All nodes have a quota.
     pub fn limit(&mut self, quota: Quota) {
         self.quota = Some(quota);
