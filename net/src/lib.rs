@@ -57,10 +57,10 @@ pub use api::{
     TokenInfo, Tokens,
 };
 pub use node::{
-    BookError, CertificationStatus, EvidenceInfo, FetchError, Fetcher, Finality, JoinError,
-    KnownPeer, MAX_HEARD, MAX_PLACES, Node, NodeError, NodeOptions, NodeStatus, PeerAddress,
-    PeerAddressError, PeerBook, PeerState, PeerStatus, Place, StartError, SyncError, Synced,
-    TIME_BOUNDS, Times, WaitError, evidence, join,
+    BookError, CertificationStatus, EvidenceInfo, FetchError, Fetcher, FillingStatus, Finality,
+    JoinError, KnownPeer, MAX_HEARD, MAX_PLACES, Node, NodeError, NodeOptions, NodeStatus,
+    PeerAddress, PeerAddressError, PeerBook, PeerState, PeerStatus, Place, StartError, SyncError,
+    Synced, TIME_BOUNDS, Times, WaitError, evidence, join, start_from,
 };
 pub use operation::{Bytes, NoBase64, OperationError, OperationIn};
 pub use quic::{

@@ -92,6 +92,9 @@ pub async fn checkpoints(
         let last = snapshot.certified_height().map_or(0, |height| height.0);
         let to = query.after.map_or(last, |after| last.min(after.saturating_sub(1)));
         let from = to.saturating_sub(limit as u64) + 1;
+        let first = snapshot.first_checkpoint().0;
+        // Where the store starts from a checkpoint, the next page says so.
+        let from = if to >= first { from.max(first) } else { from };
         let mut page = Vec::new();
         if to > 0 {
             snapshot.checkpoints(Height(from), |checkpoint| {

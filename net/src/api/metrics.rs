@@ -195,6 +195,12 @@ fn node(page: &mut Page, status: &NodeStatus) {
     page.counter("quipu_peer_refusals_total", "Connections refused.", status.refused);
     page.gauge("quipu_lacking_values", "Missing values that are wanted.", status.lacking);
     page.gauge("quipu_node_up_seconds", "For how long it runs.", status.up.as_secs_f64());
+    if let Some(filling) = &status.filling {
+        let help = "Events before the checkpoint of the start that have come.";
+        page.gauge("quipu_history_events", help, filling.events);
+        let help = "Events before the checkpoint of the start.";
+        page.gauge("quipu_history_wanted_events", help, filling.total);
+    }
     let name = "quipu_misbehaviour_total";
     page.head(name, "What peers did that honest ones do not.", "counter");
     for (kind, count) in &status.misbehaviour {

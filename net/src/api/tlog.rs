@@ -71,10 +71,12 @@ pub async fn tile(State(app): State<Arc<App>>, Part(path): Part<String>) -> Answ
         let bytes = match resource {
             LogResource::Checkpoint => None,
             LogResource::Hashes { level, tile } => {
-                read_hash_tile(&snapshot.log_hashes(), size, level, tile).map_err(broken)?
+                let tile = read_hash_tile(&snapshot.log_hashes(), size, level, tile);
+                tile.map_err(|error| broken(&snapshot, error))?
             }
             LogResource::Entries(tile) => {
-                read_entry_tile(&Entries(&snapshot), size, tile).map_err(broken)?
+                let tile = read_entry_tile(&Entries(&snapshot), size, tile);
+                tile.map_err(|error| broken(&snapshot, error))?
             }
         };
         bytes.ok_or_else(missing)
@@ -96,9 +98,16 @@ impl LogEntries for Entries<'_, '_> {
     }
 }
 
-fn broken<E: Into<ReadError> + std::fmt::Display>(error: TileError<E>) -> Problem {
+fn broken<E: Into<ReadError> + std::fmt::Display>(
+    snapshot: &Snapshot<'_>,
+    error: TileError<E>,
+) -> Problem {
     match error {
         TileError::Store(error) => Problem::from(error.into()),
+        // The store starts from a checkpoint, and the tile begins before that.
+        _ if snapshot.first_checkpoint() > Height::FIRST => {
+            ReadError::Pruned(snapshot.first_checkpoint()).into()
+        }
         other => StorageError::Damaged { what: other.to_string() }.into(),
     }
 }

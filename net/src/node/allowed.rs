@@ -1,7 +1,7 @@
 //! Who may connect.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Instant;
 
 use quipu_merge::{AuthorKey, Policy};
@@ -36,6 +36,12 @@ impl Allowed {
         lists.listed.contains(&key)
             || lists.members.contains(&key)
             || (lists.open && !lists.revoked.contains(&key))
+    }
+
+    /// Whom an endpoint lets in: not itself, and nobody where the node accepts no connections.
+    pub fn admission(self: &Arc<Self>, me: AuthorKey, accept: bool) -> crate::Admission {
+        let allowed = self.clone();
+        Arc::new(move |key| accept && key != me && allowed.admits(key))
     }
 
     /// Reads the roles anew.

@@ -1,7 +1,9 @@
 //! The same things as the protocol and as the store name them.
 
-use quipu_proto::{LaneTips, Packet, PacketOpening, Placed, Tip, Want};
-use quipu_store::{Branches, HeldEvent, Incoming};
+use quipu_proto::{HistoryEntry, LaneTips, Packet, PacketOpening, Placed, Tip, Want};
+use quipu_store::{Branches, HeldEvent, HistoryItem, Incoming};
+
+use super::certify::convert::{to_keep, to_send};
 
 /// An event that came from a peer.
 pub fn incoming(packet: Packet) -> Incoming {
@@ -44,4 +46,23 @@ pub fn want_to_send(want: quipu_store::Want) -> Want {
 pub fn want_of_peer(want: Want) -> quipu_store::Want {
     let held = want.held.into_iter().map(|tip| (tip.seq, tip.id));
     quipu_store::Want { up_to: want.up_to, held: held.collect() }
+}
+
+/// History on its way to a peer. Nothing where it is not whole.
+pub fn history_to_send(items: Vec<HistoryItem>) -> Option<Vec<HistoryEntry>> {
+    let entry = |item| match item {
+        HistoryItem::Event(event) => packet(event).map(HistoryEntry::Event),
+        HistoryItem::Checkpoint(kept) => {
+            to_send(kept).ok().map(|certified| HistoryEntry::Checkpoint(Box::new(certified)))
+        }
+    };
+    items.into_iter().map(entry).collect()
+}
+
+/// History that came from a peer.
+pub fn history_of_peer(entry: HistoryEntry) -> HistoryItem {
+    match entry {
+        HistoryEntry::Event(packet) => HistoryItem::Event(incoming(packet)),
+        HistoryEntry::Checkpoint(certified) => HistoryItem::Checkpoint(to_keep(&certified)),
+    }
 }

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use super::address::Place;
 use super::allowed::Allowed;
 use super::book::PeerBook;
-use super::certify::{Begin, Driver, Held};
+use super::certify::{Driver, Held};
 use super::clock::{self, Clock};
 use super::commands::Command;
 use super::connected::{Arrival, Connected, Totals};
@@ -23,6 +23,7 @@ use super::dial::{self, Dial};
 use super::dialling::Dialling;
 use super::error::{StartError, SyncError};
 use super::handle::blocking;
+use super::opened::Opened;
 use super::options::NodeOptions;
 use super::outgoing::Queued;
 use super::status::NodeStatus;
@@ -78,6 +79,8 @@ pub struct Core {
     pub(super) held: Held,
     /// Tells of the last checkpoint that counts.
     pub(super) heights: watch::Sender<Option<Height>>,
+    /// Tells whether all that precedes the store's checkpoint has come.
+    pub(super) filled: watch::Sender<bool>,
     status: watch::Sender<NodeStatus>,
     looked: Instant,
     /// The frontier up to which roles have been read, and when that was looked at.
@@ -94,6 +97,7 @@ pub struct Core {
 pub struct Tellers {
     pub status: watch::Sender<NodeStatus>,
     pub heights: watch::Sender<Option<Height>>,
+    pub filled: watch::Sender<bool>,
 }
 
 /// Why a node does not go on.
@@ -119,32 +123,30 @@ impl Core {
         key: Arc<HandshakeKey>,
         mut book: PeerBook,
         options: NodeOptions,
-        Tellers { status, heights }: Tellers,
+        Tellers { status, heights, filled }: Tellers,
     ) -> Result<Self, StartError> {
         let allowed = Arc::new(Allowed::default());
         let (me, id) = (key.author(), ledger.id());
         options.join.iter().filter(|peer| peer.key != me).for_each(|peer| book.keep_at(peer));
         allowed.list(book.kept());
-        let admission = admission(&allowed, me, options.accept);
+        let admission = allowed.admission(me, options.accept);
         let endpoint = Endpoint::bind(options.listen, key, admission, options.limits.clone())?;
         let refusals = endpoint.refusals();
         let (reports, reported) = mpsc::channel(MAX_WAITING);
         let book = Arc::new(Mutex::new(book));
-        let (is_visitor, certified) = (!options.dial && !options.accept, reports.clone());
-        let started = {
-            let (book, joins) = (book.clone(), !options.join.is_empty());
-            let (ledger, allowed, only) = (ledger.clone(), allowed.clone(), options.only.clone());
+        let certified = reports.clone();
+        let opened = {
+            let (book, ledger, allowed) = (book.clone(), ledger.clone(), allowed.clone());
+            let options = options.clone();
             move || {
-                if joins {
+                if !options.join.is_empty() {
                     locked(&book).save()?;
                 }
                 allowed.refresh(&ledger)?;
-                let begin = if is_visitor { None } else { Begin::read(&ledger)? };
-                let (work, frontier) = Work::start(ledger, reports, only)?;
-                Ok::<_, StartError>((work, frontier, begin))
+                Opened::open(ledger, reports, &options)
             }
         };
-        let (work, frontier, begin) = blocking(started).await?;
+        let Opened { work, frontier, begin, goal } = blocking(opened).await?;
         let clock = Clock::start();
         let certification = Driver::start(begin, options.interval, certified, clock.now())?;
         let (arrivals, arrived) = mpsc::channel(MAX_WAITING);
@@ -158,7 +160,7 @@ impl Core {
             work,
             book,
             dials: options.dial,
-            is_visitor,
+            is_visitor: options.is_visitor(),
             saving: Arc::default(),
             dialling: Dialling::default(),
             allowed,
@@ -177,6 +179,7 @@ impl Core {
             certification,
             held: Held::default(),
             heights,
+            filled,
             status,
             looked: Instant::now(),
             roles_of: (None, Instant::now()),
@@ -185,6 +188,9 @@ impl Core {
             inboxes: Some(Inboxes { arrivals: arrived, reports: reported, refusals }),
         };
         core.input(Input::Roles(core.allowed.with_role()));
+        if let Some((up_to, next, total)) = goal {
+            core.input(Input::Fill { up_to, next, total });
+        }
         core.status.send_replace(core.current_status());
         Ok(core)
     }
@@ -308,6 +314,10 @@ impl Core {
             Report::Written(events) => self.input(Input::Written(events)),
             Report::Held(events) => self.input(Input::Held(events)),
             Report::Frontier(frontier) => self.input(Input::Frontier(frontier)),
+            Report::Filled => {
+                tracing::info!("all that precedes the checkpoint of the start is here");
+                self.filled.send_replace(true);
+            }
         }
     }
 
@@ -381,12 +391,6 @@ impl Core {
             read.is_ok().then_some(frontier)
         });
     }
-}
-
-/// Whom the endpoint lets in: not itself, and nobody where the node accepts no connections.
-fn admission(allowed: &Arc<Allowed>, me: AuthorKey, accept: bool) -> crate::Admission {
-    let allowed = allowed.clone();
-    Arc::new(move |key| accept && key != me && allowed.admits(key))
 }
 
 pub(super) fn locked(book: &Mutex<PeerBook>) -> MutexGuard<'_, PeerBook> {

@@ -1,7 +1,11 @@
 //! What can go wrong with a node.
 
+use std::io;
+use std::path::PathBuf;
+
 use quipu_merge::EventId;
-use quipu_store::{IdentityError, OpenError, ReadError};
+use quipu_proto::Version;
+use quipu_store::{FillError, IdentityError, OpenError, ReadError};
 
 use super::address::PeerAddress;
 use super::book::BookError;
@@ -23,6 +27,15 @@ pub enum StartError {
     /// The store.
     #[error(transparent)]
     Store(#[from] ReadError),
+    /// What has come of what precedes the store's checkpoint cannot be opened.
+    #[error(transparent)]
+    Fill(Box<FillError>),
+}
+
+impl From<FillError> for StartError {
+    fn from(error: FillError) -> Self {
+        Self::Fill(Box::new(error))
+    }
 }
 
 /// What a peer has could not be had, or not all of it. What has come stays.
@@ -100,6 +113,43 @@ pub enum JoinError {
         found: EventId,
         /// What was asked for.
         expected: EventId,
+    },
+    /// The peer speaks a version that knows of no starts from checkpoints.
+    #[error(
+        "{peer} speaks version {}.{} of the protocol, without starts from a checkpoint: clone all of it",
+        version.major,
+        version.minor
+    )]
+    Older {
+        /// Who was asked.
+        peer: PeerAddress,
+        /// The version.
+        version: Version,
+    },
+    /// The peer has no checkpoint to start from.
+    #[error(
+        "{peer} has no checkpoint to start from: nothing is certified there, or it has not all that precedes it"
+    )]
+    NoStart {
+        /// Who was asked.
+        peer: PeerAddress,
+    },
+    /// There is not enough room for the file to start from. Nothing has been fetched.
+    #[error("starting takes a file of {len} bytes, and only {room} may be written here")]
+    NoRoom {
+        /// The length of the file, in bytes.
+        len: u64,
+        /// How many bytes may be written.
+        room: u64,
+    },
+    /// The file to start from cannot be written here.
+    #[error("{}: {why}", path.display())]
+    File {
+        /// Its directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        why: io::Error,
     },
     /// The replica cannot be made here.
     #[error(transparent)]

@@ -34,6 +34,7 @@ pub struct Node {
     status: watch::Receiver<NodeStatus>,
     fetcher: Fetcher,
     finality: Finality,
+    filled: watch::Receiver<bool>,
     core: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -58,14 +59,15 @@ impl Node {
         let (teller, status) = watch::channel(NodeStatus::new(ledger.author(), options.listen));
         let last = ledger.certification().height;
         let (heights, height) = watch::channel(last);
-        let tellers = Tellers { status: teller, heights };
+        let (filled, is_filled) = watch::channel(false);
+        let tellers = Tellers { status: teller, heights, filled };
         let core = run::start(&ledger, options.clone(), tellers.clone()).await?;
         let address = status.borrow().listen;
         let fetcher = Fetcher::new(ledger.clone(), &commands, status.clone());
         let finality = Finality::new(ledger.clone(), height, status.clone());
         let running = tokio::spawn(run::run(core, ledger, options, tellers, inbox));
         let core = Mutex::new(Some(running));
-        Ok(Self { address, commands, status, fetcher, finality, core })
+        Ok(Self { address, commands, status, fetcher, finality, filled: is_filled, core })
     }
 
     /// The node's key: that of the replica. When that one changes, the node goes on with the new one
@@ -147,6 +149,15 @@ impl Node {
     pub async fn sync_with(&self, peer: PeerAddress) -> Result<Synced, SyncError> {
         let asked = self.ask(|reply| Command::Sync { peer, reply }).await;
         asked.map_err(|_| SyncError::Stopping)?
+    }
+
+    /// Waits until all has come that precedes the checkpoint from which the store starts. It takes its place
+    /// when the ledger is opened next. Where nothing is to come, this waits for ever.
+    pub async fn filled(&self) {
+        let mut filled = self.filled.clone();
+        if filled.wait_for(|filled| *filled).await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 
     /// Waits until the node has ended, whatever the reason.

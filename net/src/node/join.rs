@@ -92,7 +92,7 @@ async fn greet(connection: &mut Connection, peer: &PeerAddress) -> Result<EventI
 }
 
 /// The next message that is understood.
-async fn next(connection: &mut Connection, peer: &PeerAddress) -> Result<Message, JoinError> {
+pub async fn next(connection: &mut Connection, peer: &PeerAddress) -> Result<Message, JoinError> {
     loop {
         let (channel, bytes): (Channel, _) =
             connection.receiver().next().await.map_err(|error| ended(peer, error))?;
@@ -102,6 +102,6 @@ async fn next(connection: &mut Connection, peer: &PeerAddress) -> Result<Message
     }
 }
 
-fn ended(peer: &PeerAddress, why: impl std::fmt::Display) -> JoinError {
+pub fn ended(peer: &PeerAddress, why: impl std::fmt::Display) -> JoinError {
     SyncError::Ended { peer: peer.clone(), why: why.to_string() }.into()
 }

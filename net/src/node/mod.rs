@@ -5,7 +5,8 @@
 //! `outgoing` carry messages, `work` does what the store is asked for on threads of its own, `book` and
 //! `dialling` know where peers are and when to call them, `allowed` who may call. `handle` is what the
 //! embedder holds, `fetch` gets what it reads, and `run` starts the task anew when the replica's key
-//! changes. `certify` drives certification.
+//! changes; `opened` is what each time begins with. `certify` drives certification. `join` and `start` make replicas
+//! of what peers have.
 
 mod address;
 mod allowed;
@@ -24,11 +25,13 @@ mod handle;
 mod join;
 mod key;
 mod meeting;
+mod opened;
 mod options;
 mod outgoing;
 mod overview;
 mod run;
 mod skew;
+mod start;
 mod status;
 mod syncing;
 mod work;
@@ -43,4 +46,5 @@ pub use fetch::{FetchError, Fetcher};
 pub use handle::{Node, NodeError, Synced};
 pub use join::join;
 pub use options::NodeOptions;
-pub use status::{NodeStatus, PeerState, PeerStatus};
+pub use start::start_from;
+pub use status::{FillingStatus, NodeStatus, PeerState, PeerStatus};

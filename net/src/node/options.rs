@@ -26,6 +26,9 @@ pub struct NodeOptions {
     pub only: Option<Vec<String>>,
     /// Whether it dials peers by itself: those of the address book, and those that it hears of.
     pub dial: bool,
+    /// Whether what precedes the checkpoint from which the store starts is fetched, where it is to be had
+    /// ([`Below`](quipu_store::Below)).
+    pub fill: bool,
     /// How fast events of authors that hold no role are taken from peers, in a ledger that is open;
     /// without it, as fast as they come. They all come in the end.
     pub quota: Option<Quota>,
@@ -45,6 +48,7 @@ impl NodeOptions {
             announce: Vec::new(),
             only: None,
             dial: true,
+            fill: true,
             quota: Some(Quota::default()),
             limits: Limits::default(),
             interval: Duration::from_secs(2),
@@ -53,6 +57,11 @@ impl NodeOptions {
 
     /// A node that only talks to whom it is told to, and takes what they have as fast as it comes.
     pub fn visitor(listen: SocketAddr) -> Self {
-        Self { accept: false, dial: false, quota: None, ..Self::new(listen) }
+        Self { accept: false, dial: false, fill: false, quota: None, ..Self::new(listen) }
+    }
+
+    /// Whether it dials only whom it is told to, and lets nobody in.
+    pub(super) const fn is_visitor(&self) -> bool {
+        !self.dial && !self.accept
     }
 }

@@ -8,7 +8,7 @@ use quipu_merge::AuthorKey;
 use super::connected::Connected;
 use super::core::Core;
 use super::dialling::Dialled;
-use super::status::{NodeStatus, PeerState, PeerStatus};
+use super::status::{FillingStatus, NodeStatus, PeerState, PeerStatus};
 
 impl Core {
     /// How the node and its peers are doing.
@@ -55,6 +55,11 @@ impl Core {
             lacking: self.proto.lacking(),
             settled: self.proto.values_settled(),
             left_out: counts.left_out.load(std::sync::atomic::Ordering::Relaxed),
+            filling: self.proto.filled().map(|(events, total)| FillingStatus {
+                events,
+                total,
+                whole: *self.filled.borrow(),
+            }),
             certification: self.certification_status(),
         }
     }

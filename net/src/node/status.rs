@@ -40,8 +40,22 @@ pub struct NodeStatus {
     /// Values that are missing and not wanted, when they were last counted: see
     /// [`NodeOptions::only`](super::NodeOptions::only).
     pub left_out: u64,
+    /// How far the events have come that precede the checkpoint from which the store starts; nothing where
+    /// none are to come.
+    pub filling: Option<FillingStatus>,
     /// Where certification stands.
     pub certification: CertificationStatus,
+}
+
+/// How far the events have come that precede a checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FillingStatus {
+    /// How many have come.
+    pub events: u64,
+    /// How many there are.
+    pub total: u64,
+    /// Whether all that belongs to them is on the disk, and counts when the ledger is opened next.
+    pub whole: bool,
 }
 
 impl NodeStatus {
@@ -61,6 +75,7 @@ impl NodeStatus {
             lacking: 0,
             settled: false,
             left_out: 0,
+            filling: None,
             certification: CertificationStatus::none(),
         }
     }

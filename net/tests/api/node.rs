@@ -55,6 +55,7 @@ fn view() -> NodeView {
         lacking: 5,
         settled: true,
         left_out: 0,
+        filling: None,
         certification: CertificationStatus::none(),
     };
     Arc::new(move || status.clone())

@@ -9,6 +9,7 @@
 )]
 
 mod api;
+mod begin;
 mod four;
 mod roles;
 mod support;

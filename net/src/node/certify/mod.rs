@@ -4,7 +4,7 @@
 //! told, `finality` tells who waits for an event, and `inputs` is where the rest of the node reaches it.
 
 mod begin;
-mod convert;
+pub mod convert;
 mod driver;
 mod finality;
 mod inputs;

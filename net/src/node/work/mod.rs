@@ -2,12 +2,16 @@
 //! peers are answered.
 //!
 //! One thread checks what peers send, on all cores, while another admits what was checked before; one
-//! reads events, one reads and takes in values, and one hears what is new, whoever wrote it.
+//! reads events, one reads and takes in values, and one hears what is new, whoever wrote it. One reads what
+//! others start from, and what precedes that; one takes the latter in, where it is to come.
 
 mod admit;
+mod backing;
+mod fill;
 mod follow;
 mod gate;
 mod read;
+mod starts;
 mod values;
 
 use std::sync::Arc;
@@ -21,9 +25,13 @@ use quipu_store::{Ledger, ReadError};
 use tokio::sync::mpsc;
 
 use admit::Admission;
+use backing::Backing;
+use fill::Taking;
 use gate::Gate;
 use read::Reading;
 use values::Valuing;
+
+pub use fill::Fill;
 
 use super::certify::CertifyReport;
 
@@ -40,6 +48,8 @@ pub enum Report {
     Frontier(Vec<LaneTips>),
     /// Something has been done for certification.
     Certify(CertifyReport),
+    /// All that precedes the checkpoint from which the store starts has come.
+    Filled,
 }
 
 impl Report {
@@ -48,7 +58,7 @@ impl Report {
         match self {
             Self::Written(_) | Self::Held(_) | Self::Frontier(_) => true,
             Self::Done(_, Answer::Admitted { new, .. }) => !new.is_empty(),
-            Self::Done(..) | Self::Certify(_) => false,
+            Self::Done(..) | Self::Certify(_) | Self::Filled => false,
         }
     }
 }
@@ -110,12 +120,17 @@ impl Shared {
     }
 }
 
+/// What a thread does.
+type Body = Box<dyn FnOnce(&Arc<Shared>) + Send>;
+
 /// The threads.
 pub struct Work {
     shared: Arc<Shared>,
     admitting: Sender<Admission>,
     reading: Sender<Reading>,
     valuing: Sender<Valuing>,
+    backing: Sender<Backing>,
+    filling: Option<Sender<Taking>>,
     threads: Vec<JoinHandle<()>>,
     stopping: Stopping,
 }
@@ -130,11 +145,13 @@ impl Drop for Stopping {
 }
 
 impl Work {
-    /// Starts the threads. Tells what is held; what comes later is reported.
+    /// Starts the threads. Tells what is held; what comes later is reported. What precedes the store's
+    /// checkpoint is taken in where it is to be filled.
     pub fn start(
         ledger: Arc<Ledger>,
         reports: Reports,
         only: Option<Vec<String>>,
+        fill: Option<Fill>,
     ) -> Result<(Self, Vec<LaneTips>), ReadError> {
         let (follower, frontier) = ledger.follow_from_frontier(follow::MAX_QUEUED)?;
         let shared = Arc::new(Shared {
@@ -147,21 +164,39 @@ impl Work {
         let (admitting, admissions) = channel();
         let (reading, readings) = channel();
         let (valuing, valuings) = channel();
+        let (backing, backings) = channel();
+        let (filling, takings) = channel();
         let (checked, to_admit) = std::sync::mpsc::sync_channel(1);
-        let run = |name: &str, body: Box<dyn FnOnce(&Shared) + Send>| {
+        let run = |name: &str, body: Body| {
             let shared = shared.clone();
             std::thread::Builder::new().name(name.to_owned()).spawn(move || body(&shared))
         };
-        let threads = [
+        let filling = fill.is_some().then_some(filling);
+        let mut threads = vec![
             run("quipu-check", Box::new(move |shared| admit::check(shared, &admissions, &checked))),
             run("quipu-admit", Box::new(move |shared| admit::admit(shared, &to_admit))),
             run("quipu-read", Box::new(move |shared| read::run(shared, &readings))),
             run("quipu-values", Box::new(move |shared| values::run(shared, &valuings, only))),
             run("quipu-follow", Box::new(move |shared| follow::run(shared, follower))),
+            run("quipu-back", Box::new(move |shared| backing::run(shared, &backings))),
         ];
+        if let Some(fill) = fill {
+            let body = move |shared: &Arc<Shared>| fill::run(shared, &takings, fill);
+            threads.push(run("quipu-fill", Box::new(body)));
+        }
         let frontier = frontier.into_iter().map(super::convert::lane_tips).collect();
         let stopping = Stopping(shared.clone());
-        let mut work = Self { shared, admitting, reading, valuing, threads: Vec::new(), stopping };
+        let started = Vec::new();
+        let mut work = Self {
+            shared,
+            admitting,
+            reading,
+            valuing,
+            backing,
+            filling,
+            threads: started,
+            stopping,
+        };
         for thread in threads {
             let failed = |error| quipu_store::StorageError::File {
                 path: work.shared.ledger.dir().to_owned(),
@@ -197,6 +232,18 @@ impl Work {
             }
             Task::Provide { ticket, item } => self.value(Valuing::Provide(ticket, item)),
             Task::Take { ticket, item, bytes } => self.value(Valuing::Take(ticket, item, bytes)),
+            Task::Start { ticket } => self.back(Backing::Start(ticket)),
+            Task::ReadStart { ticket, file, offset, max_len } => {
+                self.back(Backing::Part(ticket, file, offset, max_len));
+            }
+            Task::ReadHistory { ticket, from, up_to, max_len } => {
+                self.back(Backing::History(ticket, from, up_to, max_len));
+            }
+            Task::TakeHistory { ticket, from, entries } => {
+                if let Some(filling) = &self.filling {
+                    let _ = filling.send(Taking { ticket, from, entries });
+                }
+            }
         }
     }
 
@@ -213,11 +260,15 @@ impl Work {
         let _ = self.valuing.send(valuing);
     }
 
+    fn back(&self, backing: Backing) {
+        let _ = self.backing.send(backing);
+    }
+
     /// Ends the threads after what they are doing, and waits for them. Whoever takes their reports has to
     /// go on taking them, or to have stopped for good, meanwhile.
     pub fn stop(self) {
-        let Self { admitting, reading, valuing, threads, stopping, .. } = self;
-        drop((stopping, admitting, reading, valuing));
+        let Self { admitting, reading, valuing, backing, filling, threads, stopping, .. } = self;
+        drop((stopping, admitting, reading, valuing, backing, filling));
         for thread in threads {
             if thread.join().is_err() {
                 tracing::error!("a thread of the node panicked");

@@ -34,6 +34,7 @@ pub fn run(shared: &Shared, readings: &Receiver<Reading>) {
                 match shared.ledger.feed(&wants) {
                     Ok(feed) => drop(feeds.insert(id, feed)),
                     // What is read of it fails, and the peer is told.
+                    Err(ReadError::Pruned(_)) => not_here(),
                     Err(error) => shared.failed("look for what a peer lacks", &error),
                 }
             }
@@ -64,14 +65,24 @@ pub fn run(shared: &Shared, readings: &Receiver<Reading>) {
 }
 
 fn next(shared: &Shared, feed: &mut Feed, max_len: usize) -> Result<Answer, ReadError> {
-    let portion = feed.read(&shared.ledger, max_len)?;
+    let portion = match feed.read(&shared.ledger, max_len) {
+        Err(ReadError::Pruned(_)) => {
+            not_here();
+            return Ok(Answer::Failed);
+        }
+        portion => portion?,
+    };
     if portion.events.iter().any(|event| event.body.is_none()) {
-        // Without its body nobody can admit it, nor what follows: the peer is told that this is not
-        // all, and asks others.
-        tracing::debug!("a peer wants operations that have been pruned here");
+        not_here();
         return Ok(Answer::Failed);
     }
     Ok(Answer::Read { packets: packets(portion.events), last: portion.last })
+}
+
+/// Without their bodies, or what they follow, nobody can admit events, nor what follows those: the peer is told
+/// that this is not all, and asks others.
+fn not_here() {
+    tracing::debug!("a peer wants what has been pruned here, or precedes the store's checkpoint");
 }
 
 fn packets(events: Vec<Incoming>) -> Vec<quipu_proto::Packet> {

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use quipu_merge::BlockId;
+use quipu_merge::{BlockId, Key};
 use quipu_proto::{Answer, Item, Ticket, ValuePlace};
 use quipu_store::{Lacks, MAX_OPENINGS_LEN, MissingValue, ReadError, StorageError, ValueSink};
 
@@ -155,8 +155,8 @@ impl Values<'_> {
 
     fn is_wanted(&self, value: &MissingValue) -> bool {
         let Some(only) = &self.only else { return true };
-        matches!(value.lacks, Lacks::Opening(_))
-            || only.iter().any(|prefix| value.key.as_str().starts_with(prefix))
+        let below = |key: &Key| only.iter().any(|prefix| key.as_str().starts_with(prefix));
+        matches!(value.lacks, Lacks::Opening(_)) || value.key.as_ref().is_none_or(below)
     }
 
     fn provide(&self, ticket: Ticket, item: Item) {
