@@ -3,24 +3,25 @@
 mod absent;
 mod hint;
 mod not_final;
+mod refused;
 
 use std::io;
 use std::path::PathBuf;
 
 use quipu_merge::{AuthorKey, ProofError};
 use quipu_net::{
-    ApiError, BookError, JoinError, NodeError, PeerAddress, StartError, SyncError, TokenError,
-    WatchError,
+    ApiError, BookError, JoinError, NodeError, PeerAddress, StartError, TokenError, WatchError,
 };
 use quipu_store::{
-    BackupError, CutError, ExportError, IdentityError, LongError, MergeError, OpenError, PinError,
-    ReadError, RepairError, RotationError, StorageError, WriteError,
+    BackupError, CutError, ExportError, FillError, IdentityError, LongError, MergeError, OpenError,
+    PinError, ReadError, RepairError, RotationError, StorageError, WriteError,
 };
 use serde::Serialize;
 
 pub use absent::{Absent, NOT_HERE};
 pub use not_final::NotFinal;
 
+use self::refused::{backup_refused, fill_refused, join_refused, merge_refused, start_refused};
 use crate::context::Context;
 use crate::output;
 
@@ -128,6 +129,12 @@ pub enum Failure {
     Backup(BackupError),
     #[error(transparent)]
     Repair(RepairError),
+    /// No replica can be started from the source's checkpoint.
+    #[error(transparent)]
+    NoStart(quipu_store::StartError),
+    /// The events below a checkpoint cannot be had from a source.
+    #[error(transparent)]
+    Fill(FillError),
 }
 
 /// The exit code of a command that has done what it was to do.
@@ -168,6 +175,8 @@ impl Failure {
             Self::Pin(_) => NOT_FOUND,
             Self::Backup(error) => backup_code(error),
             Self::Repair(error) => repair_code(error),
+            Self::NoStart(error) => start_code(error),
+            Self::Fill(error) => fill_code(error),
             Self::Line { .. } => REFUSED,
             Self::Served(_) => LOCKED,
             Self::Watch(WatchError::Cursor) | Self::Token(TokenError::Name) => USAGE,
@@ -192,23 +201,6 @@ impl Failure {
             | Self::Export(_)
             | Self::Rotation(_)
             | Self::Long(_) => FAILED,
-        }
-    }
-
-    /// Why input was refused, where it was.
-    fn refused(&self) -> Option<Refused> {
-        match self {
-            Self::Merge(error) => merge_refused(error),
-            Self::Open(OpenError::Merge(error)) => merge_refused(error),
-            Self::Open(OpenError::Grant(error)) => write_refused(error),
-            Self::Write(error) => write_refused(error),
-            Self::Backup(error) => backup_refused(error),
-            Self::Join(error) => join_refused(error),
-            Self::Repair(RepairError::Source { source, .. }) => merge_refused(source),
-            Self::Line { line, .. } => {
-                Some(Refused { error: "refused", reason: "body", event: None, line: Some(*line) })
-            }
-            _ => None,
         }
     }
 
@@ -241,6 +233,26 @@ impl From<RotationError> for Failure {
     }
 }
 
+impl From<quipu_store::StartError> for Failure {
+    fn from(error: quipu_store::StartError) -> Self {
+        match error {
+            quipu_store::StartError::Storage(error) => Self::Storage(error),
+            other => Self::NoStart(other),
+        }
+    }
+}
+
+impl From<FillError> for Failure {
+    fn from(error: FillError) -> Self {
+        match error {
+            FillError::Open(error) => Self::Open(*error),
+            FillError::Storage(error) => Self::Storage(error),
+            FillError::Source(error) => Self::Read(*error),
+            other => Self::Fill(other),
+        }
+    }
+}
+
 impl From<PinError> for Failure {
     fn from(error: PinError) -> Self {
         match error {
@@ -267,31 +279,12 @@ struct NotAdmitted {
     key: String,
 }
 
-#[derive(Serialize)]
-struct Refused {
-    error: &'static str,
-    reason: &'static str,
-    event: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    line: Option<u64>,
-}
-
 fn join_code(error: &JoinError) -> u8 {
     match error {
         JoinError::Open(error) => open_code(error),
         error if join_refused(error).is_some() => REFUSED,
         _ => FAILED,
     }
-}
-
-/// Why a node's ledger is refused.
-fn join_refused(error: &JoinError) -> Option<Refused> {
-    let event = match error {
-        JoinError::Sync(SyncError::OtherLedger { .. }) => None,
-        JoinError::OtherLedger { found, .. } => Some(found.to_string()),
-        _ => return None,
-    };
-    Some(Refused { error: "refused", reason: "genesis", event, line: None })
 }
 
 fn open_code(error: &OpenError) -> u8 {
@@ -301,6 +294,7 @@ fn open_code(error: &OpenError) -> u8 {
         OpenError::Genesis(_) => USAGE,
         OpenError::Merge(error) => merge_code(error),
         OpenError::Grant(error) => write_code(error),
+        OpenError::Start(error) if start_refused(error).is_some() => REFUSED,
         _ => FAILED,
     }
 }
@@ -342,38 +336,22 @@ fn backup_code(error: &BackupError) -> u8 {
     }
 }
 
-/// Why a backup, or a directory of backups, is refused.
-fn backup_refused(error: &BackupError) -> Option<Refused> {
-    let (reason, event) = match error {
-        BackupError::OtherLedger { found, .. } => ("genesis", Some(found.to_string())),
-        BackupError::Damaged { .. } => ("corrupt", None),
-        _ => return None,
-    };
-    Some(Refused { error: "refused", reason, event, line: None })
+/// Nothing that is certified yet is a state of the source; what precedes its own start it does not have.
+const fn start_code(error: &quipu_store::StartError) -> u8 {
+    match error {
+        quipu_store::StartError::NothingCertified => CONDITION,
+        quipu_store::StartError::Shallow(_) => UNAVAILABLE,
+        _ => FAILED,
+    }
 }
 
-/// Why an event of this replica is refused.
-fn write_refused(error: &WriteError) -> Option<Refused> {
-    let (reason, event) = match error {
-        WriteError::Refused(refusal) => (refusal.reason.word(), Some(refusal.event.to_string())),
-        WriteError::Unauthorised(_) => ("unauthorised", None),
-        _ => return None,
-    };
-    Some(Refused { error: "refused", reason, event, line: None })
-}
-
-/// Why foreign events are refused: the rule, or what is wrong with the input as a whole.
-fn merge_refused(error: &MergeError) -> Option<Refused> {
-    let (reason, event) = match error {
-        MergeError::Refused(refusal) => (refusal.reason.word(), Some(refusal.event)),
-        MergeError::OtherLedger { found, .. } => ("genesis", Some(*found)),
-        MergeError::NoGenesis => ("genesis", None),
-        MergeError::Corrupt(_) => ("corrupt", None),
-        MergeError::Certificate { .. } => ("certificate", None),
-        MergeError::TooMany { .. } => ("limit", None),
-        _ => return None,
-    };
-    Some(Refused { error: "refused", reason, event: event.map(|id| id.to_string()), line: None })
+fn fill_code(error: &FillError) -> u8 {
+    match error {
+        FillError::StaysShallow => CONDITION,
+        FillError::NoCheckpoint(_) | FillError::NotWhole { .. } => UNAVAILABLE,
+        error if fill_refused(error).is_some() => REFUSED,
+        _ => FAILED,
+    }
 }
 
 fn repair_code(error: &RepairError) -> u8 {

@@ -8,14 +8,15 @@ use std::time::Duration;
 use quipu_merge::AuthorKey;
 use quipu_net::{
     ConnectError, JoinError, Node, NodeOptions, PeerAddress, PeerBook, SyncError, Synced, join,
+    start_from,
 };
-use quipu_store::{Ledger, MergeReport, Options};
+use quipu_store::{Below, Ledger, MergeReport, Options, StartOptions};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::config::Config;
 use crate::context::Context;
 use crate::exit::Failure;
-use crate::output;
+use crate::output::{self, Progress};
 
 /// How often to look whether anybody still waits.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -48,17 +49,28 @@ pub fn merge(
     Ok(ledger.report_since(&before, report)?)
 }
 
-/// Makes a replica of the ledger that a node serves. It remembers the node.
+/// Makes a replica of the ledger that a node serves: all of it, or from its last checkpoint on. It
+/// remembers the node.
 pub fn clone(
     peer: &PeerAddress,
     dir: &Path,
     options: &Options,
     only: Option<Vec<String>>,
+    from_checkpoint: Option<Below>,
 ) -> Result<(Arc<Ledger>, MergeReport), Failure> {
     let newcomer = options.newcomer(dir)?;
     let key = newcomer.author();
     let runtime = runtime()?;
-    let joined = runtime.block_on(join(newcomer, anywhere(), peer, None));
+    let joined = match from_checkpoint {
+        None => runtime.block_on(join(newcomer, anywhere(), peer, None)),
+        Some(below) => {
+            let start = StartOptions { below, ledger: None };
+            let progress = Progress::new("starting");
+            let report = |done, total| progress.report(done, total);
+            let started = start_from(newcomer, anywhere(), peer, None, start, report);
+            runtime.block_on(started).map(|(ledger, _)| ledger)
+        }
+    };
     let ledger = Arc::new(joined.map_err(|error| not_admitted(error, peer, key))?);
     let mut book = PeerBook::open(dir)?;
     book.keep_at(peer);
@@ -76,7 +88,7 @@ pub fn clone(
     ledger.sync()?;
     let waiting = ledger.status()?.waiting;
     // The first event came before.
-    let new_events = synced.new_events + 1;
+    let new_events = synced.new_events + u64::from(from_checkpoint.is_none());
     Ok((ledger, MergeReport { new_events, waiting, ..MergeReport::default() }))
 }
 

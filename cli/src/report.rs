@@ -30,6 +30,7 @@ impl From<&WaitingInfo> for WaitingJson {
             WaitingReason::Missing(missing) => ("missing", missing.as_slice()),
             WaitingReason::BodyMissing => ("body", [].as_slice()),
             WaitingReason::Due(_) => ("time", [].as_slice()),
+            WaitingReason::History => ("history", [].as_slice()),
         };
         Self {
             event: waiting.event.to_string(),
@@ -49,6 +50,7 @@ pub fn waiting_line(waiting: &WaitingInfo) -> String {
             several => format!("for {}", count(several.len(), "event")),
         },
         WaitingReason::BodyMissing => "for its body".to_owned(),
+        WaitingReason::History => "for the events below a checkpoint".to_owned(),
         WaitingReason::Due(at) => {
             format!("until {}", rfc3339(Micros(at.0.saturating_sub(MAX_AHEAD))))
         }

@@ -150,8 +150,11 @@ fn list(snapshot: &Snapshot<'_>, limit: Option<u64>, out: &mut Output) -> Result
     let last = snapshot.certified_height().map_or(0, |height| height.0);
     let mut left = limit.unwrap_or(u64::MAX).min(last);
     let mut end = last;
+    let start = snapshot.first_checkpoint().0;
     while left > 0 {
-        let portion = left.min(PORTION);
+        // Where the store starts from a checkpoint, what comes before is not here.
+        let here = if end >= start { end + 1 - start } else { end };
+        let portion = left.min(PORTION).min(here);
         let first = end + 1 - portion;
         let mut headers = Vec::new();
         snapshot.checkpoints(Height(first), |checkpoint| {

@@ -1,10 +1,11 @@
 //! `quipu clone`
 
 use std::fs::File;
+use std::io::{BufReader, BufWriter, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use quipu_merge::{CutExpression, Role};
-use quipu_store::{Ledger, MergeReport, Options};
+use quipu_store::{Below, Ledger, MergeReport, Options, StartOptions};
 
 use crate::amount::count;
 use crate::context::{Context, find_cut, warn_of_copy};
@@ -28,6 +29,7 @@ Examples:
   quipu clone ../alice bob --grant writer
   quipu clone backup.car restored
   quipu clone quic://KEY@node-1.example.org:7420 shop
+  quipu clone --from-checkpoint quic://KEY@node-1.example.org:7420 shop
   quipu clone ../alice then --at 2026-05-01T00:00:00Z")]
 pub struct Args {
     /// A store's directory, a CAR file, or a node: quic://KEY@HOST:PORT.
@@ -44,9 +46,40 @@ pub struct Args {
     /// `quipu serve` runs.
     #[arg(long, value_name = "PREFIX", num_args = 1.., conflicts_with_all = ["at", "grant"])]
     only: Option<Vec<String>>,
+    #[command(flatten)]
+    start: Start,
     /// Ask for a passphrase to encrypt the new key with.
     #[arg(long)]
     encrypt: bool,
+}
+
+/// Whether to start from a checkpoint.
+#[derive(Clone, Copy, clap::Args)]
+struct Start {
+    /// Start from the source's last certified checkpoint: its state is checked against the state root, and the
+    /// replica works at once. The events before it come while `quipu serve` runs, or with `quipu merge` of a
+    /// store; until they have, reading below says `pruned`.
+    #[arg(long, conflicts_with = "at")]
+    from_checkpoint: bool,
+    /// Leave out for good what precedes the checkpoint.
+    #[arg(long, requires = "from_checkpoint", conflicts_with = "verify_signatures")]
+    shallow: bool,
+    /// Check every signature of the events that come later, and not only their hashes against the
+    /// certified log.
+    #[arg(long, requires = "from_checkpoint")]
+    verify_signatures: bool,
+}
+
+impl Start {
+    /// What is to become of the events before the checkpoint, where one is started from.
+    const fn below(self) -> Option<Below> {
+        match (self.from_checkpoint, self.shallow, self.verify_signatures) {
+            (false, ..) => None,
+            (true, true, _) => Some(Below::Never),
+            (true, false, true) => Some(Below::Signatures),
+            (true, false, false) => Some(Below::Hashes),
+        }
+    }
 }
 
 impl Args {
@@ -73,23 +106,29 @@ pub fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
             return Err(Failure::Usage(why.to_owned()));
         }
         Source::Peer(peer) => {
-            let (ledger, report) = remote::clone(peer, &dir, &options, args.only)?;
+            let (ledger, report) =
+                remote::clone(peer, &dir, &options, args.only, args.start.below())?;
             return print(&ledger, &report, &written, context);
         }
     };
-    let (ledger, report) = match context.source_store(path)? {
-        Some(source) => {
+    let (ledger, report) = match (context.source_store(path)?, args.start.below()) {
+        (Some(source), below) => {
             let source = context.open_source(&source)?;
-            match args.grant {
-                Some(role) => granted(&source, &dir, &options, role, context)?,
-                None => from_store(&source, &dir, &options, args.at.as_ref())?,
+            match (below, args.grant) {
+                (Some(below), role) => started(&source, &dir, &options, below, role, context)?,
+                (None, Some(role)) => granted(&source, &dir, &options, role, context)?,
+                (None, None) => from_store(&source, &dir, &options, args.at.as_ref())?,
             }
         }
-        None if args.grant.is_some() => {
+        (None, Some(_)) => {
+            let why = "--from-checkpoint needs a store or a node as the source";
+            return Err(Failure::Usage(why.to_owned()));
+        }
+        (None, None) if args.grant.is_some() => {
             let why = "--grant needs a source that is a local store, with an admin's key";
             return Err(Failure::Usage(why.to_owned()));
         }
-        None => from_file(&context.path(path), &dir, &options, args.at.as_ref())?,
+        (None, None) => from_file(&context.path(path), &dir, &options, args.at.as_ref())?,
     };
     print(&ledger, &report, &written, context)
 }
@@ -101,11 +140,21 @@ fn print(
     context: &mut Context,
 ) -> Result<(), Failure> {
     print_new(ledger, written, &mut context.out)?;
-    output::note(format_args!(
-        "a new replica in {} with {}",
-        written.display(),
-        count(report.new_events, "event")
-    ));
+    let (place, events) = (written.display(), count(report.new_events, "event"));
+    match ledger.shallow() {
+        None => output::note(format_args!("a new replica in {place} with {events}")),
+        Some(shallow) => {
+            let height = shallow.height;
+            output::note(format_args!(
+                "a new replica in {place} from checkpoint {height}, with {events} after it"
+            ));
+            if shallow.below != Below::Never {
+                output::note(
+                    "what precedes it comes while `quipu serve` runs, or with `quipu merge` of a store",
+                );
+            }
+        }
+    }
     for waiting in &report.waiting {
         output::note(crate::report::waiting_line(waiting));
     }
@@ -124,6 +173,36 @@ fn from_store(
     let progress = Progress::new("cloning");
     let mut report = |done, total| progress.report(done, total);
     Ok(options.clone_ledger(dir, source, &cut, &mut report)?)
+}
+
+/// Starts from the last checkpoint of a store, which may grant a role before, and follows it to its
+/// end.
+fn started(
+    source: &Ledger,
+    dir: &Path,
+    options: &Options,
+    below: Below,
+    grant: Option<Role>,
+    context: &Context,
+) -> Cloned {
+    let newcomer = options.newcomer(dir)?;
+    if let Some(role) = grant {
+        warn_of_copy(source);
+        context.unlock(source)?;
+        source.grant(newcomer.author(), role)?;
+    }
+    let mut file = tempfile::tempfile_in(parent_of(dir)).map_err(Failure::file(parent_of(dir)))?;
+    let mut out = BufWriter::new(&file);
+    source.write_start(&mut out)?;
+    out.flush().map_err(Failure::file(parent_of(dir)))?;
+    drop(out);
+    file.rewind().map_err(Failure::file(parent_of(dir)))?;
+    let start = StartOptions { below, ledger: Some(source.id()) };
+    let progress = Progress::new("cloning");
+    let mut report = |done, total| progress.report(done, total);
+    let (ledger, _) = newcomer.start_from(&mut BufReader::new(file), &start, &mut report)?;
+    let merged = ledger.merge(source, &mut report)?;
+    Ok((ledger, merged))
 }
 
 /// Clones all of a store, which writes the grant before.
@@ -147,8 +226,7 @@ fn from_file(file: &Path, dir: &Path, options: &Options, at: Option<&CutExpressi
     let mut report = |done, total| progress.report(done, total);
     let Some(at) = at else { return Ok(options.clone_file(dir, open()?, &mut report)?) };
     // A file has no order to cut by: all of it goes into a store beside the new one first.
-    let parent =
-        dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let parent = parent_of(dir);
     std::fs::create_dir_all(parent).map_err(Failure::file(parent))?;
     let whole = tempfile::Builder::new()
         .prefix(".quipu-clone-")
@@ -157,4 +235,9 @@ fn from_file(file: &Path, dir: &Path, options: &Options, at: Option<&CutExpressi
     let (source, _) = Options::new().clone_file(whole.path().join("all"), open()?, &mut report)?;
     let cut = find_cut(&source.snapshot()?, Some(at))?;
     Ok(options.clone_ledger(dir, &source, &cut, &mut report)?)
+}
+
+/// The directory that a new store's is in.
+fn parent_of(dir: &Path) -> &Path {
+    dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::Path;
 
-use quipu_store::{Ledger, MergeOptions, MergeReport};
+use quipu_store::{Below, FillError, Ledger, MergeOptions, MergeReport};
 
 use crate::context::{Context, is_same};
 use crate::daemon::fetch;
@@ -96,7 +96,22 @@ fn merge_store(
         return Ok(ledger.merge_preview(&source)?);
     }
     let mut report = |done, total| progress.report(done, total);
-    Ok(ledger.merge_with(&source, args.refill.into(), &mut report)?)
+    let merged = ledger.merge_with(&source, args.refill.into(), &mut report)?;
+    if ledger.shallow().is_some_and(|shallow| shallow.below != Below::Never) {
+        fill(ledger, &source)?;
+    }
+    Ok(merged)
+}
+
+/// Has what precedes the checkpoint that a replica starts from come too, if the source has it.
+fn fill(ledger: &Ledger, source: &Ledger) -> Result<(), Failure> {
+    let progress = Progress::new("filling");
+    let mut report = |done, total| progress.report(done, total);
+    match ledger.fill_from(source, &mut report) {
+        // It has done what it could.
+        Err(FillError::NoCheckpoint(_) | FillError::Source(_)) => Ok(()),
+        filled => Ok(filled?),
+    }
 }
 
 /// Takes in a file, or looks at what it would bring.

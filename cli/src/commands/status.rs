@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use quipu_merge::AuthorKey;
-use quipu_net::CertificationStatus;
+use quipu_net::{CertificationStatus, FillingStatus};
 use quipu_store::Status;
 use serde::Serialize;
 
@@ -39,6 +39,10 @@ struct StatusJson {
     key: String,
     roles: Vec<&'static str>,
     events: u64,
+    /// The height of the checkpoint that the store starts from; null where it has all events.
+    shallow: Option<u64>,
+    /// How far the events below it have come; null where none are to come, or no daemon gets them.
+    filling: Option<FillingJson>,
     authors: u64,
     heads: Vec<String>,
     forks: BTreeMap<String, u64>,
@@ -56,12 +60,20 @@ struct StatusJson {
     format: u32,
 }
 
+#[derive(Serialize)]
+struct FillingJson {
+    events: u64,
+    total: u64,
+}
+
 /// Where the store is, and who has it open.
 struct Place {
     dir: PathBuf,
     daemon: bool,
     /// How many missing values its node does not fetch by itself.
     left_out: Option<u64>,
+    /// How far the events below the checkpoint of the start have come.
+    filling: Option<FillingStatus>,
     /// Who certifies the next height.
     validators: Vec<AuthorKey>,
     /// How the daemon's node takes part.
@@ -78,6 +90,7 @@ pub fn run(_: &Args, context: &mut Context) -> Result<(), Failure> {
         daemon: context.console().is_served(),
         // It was counted a moment ago.
         left_out: left_out.map(|left_out| left_out.min(status.missing_values)),
+        filling: node.as_ref().and_then(|node| node.filling),
         validators: ledger.snapshot()?.next_validators(),
         certification: node.map(|node| node.certification),
     };
@@ -98,6 +111,10 @@ fn json(place: &Place, status: &Status) -> StatusJson {
         key: status.author.to_string(),
         roles: status.roles.clone(),
         events: status.events,
+        shallow: status.shallow.as_ref().map(|shallow| shallow.height.0),
+        filling: place
+            .filling
+            .map(|FillingStatus { events, total, .. }| FillingJson { events, total }),
         authors: status.authors,
         heads: status.heads.iter().map(ToString::to_string).collect(),
         forks: shown::by_author(&status.forks),
@@ -138,6 +155,15 @@ fn print(place: &Place, status: &Status, out: &mut Output) -> Result<(), Failure
     out.line(format_args!("key        {key} {roles}"))?;
     let authors = count(status.authors, "author");
     out.line(format_args!("events     {} by {authors}", status.events))?;
+    if let Some(shallow) = &status.shallow {
+        let start = format_args!("starts     from checkpoint {}; ", shallow.height);
+        match place.filling {
+            Some(FillingStatus { events, total, .. }) => {
+                out.line(format_args!("{start}{events} of {total} events below have come"))?;
+            }
+            None => out.line(format_args!("{start}what lies below is not here"))?,
+        }
+    }
     for head in &status.heads {
         out.line(format_args!("head       {}", out.paint(Look::Id, head)))?;
     }

@@ -1,6 +1,7 @@
 //! `quipu watch`
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use quipu_merge::EventId;
@@ -10,6 +11,7 @@ use serde::Serialize;
 
 use crate::context::Context;
 use crate::exit::Failure;
+use crate::output;
 use crate::shown::{EventJson, Names};
 
 use super::log::Printer;
@@ -60,6 +62,13 @@ pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
     let mut watch = start(args, ledger.clone())?;
     loop {
         context.console().check_gone()?;
+        if context.served().is_some_and(|served| served.make_way.load(Ordering::Relaxed)) {
+            let cursor = watch.cursor()?;
+            output::note(format_args!(
+                "the daemon opens its store anew: go on with `quipu watch --after {cursor}`"
+            ));
+            return Ok(());
+        }
         match watch.next(if args.once { Duration::ZERO } else { LOOK_EVERY })? {
             Some(seen) => print(args, &ledger, &mut watch, seen.id, context)?,
             None if args.once => return Ok(()),

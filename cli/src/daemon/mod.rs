@@ -8,6 +8,7 @@ mod commands;
 mod connection;
 mod message;
 mod notify;
+mod renew;
 mod request;
 mod served;
 mod server;

@@ -16,13 +16,14 @@ use tracing::{debug, info, warn};
 
 use super::commands::{attend, log_panics};
 use super::notify::{READY, STOPPING, notify};
+use super::renew::{due, renew};
 use super::served::Served;
-use super::services::{ApiPlace, Services};
+use super::services::{ApiPlace, Offer};
 use super::socket::Socket;
 use crate::exit::Failure;
 
 /// How many commands run at once; others wait.
-const MAX_COMMANDS: usize = 64;
+pub const MAX_COMMANDS: u32 = 64;
 /// How long commands may go on when the daemon is to end.
 const GRACE: Duration = Duration::from_secs(10);
 /// How long they may take to end when they have to.
@@ -60,10 +61,12 @@ pub fn serve(daemon: Daemon, ready: impl FnOnce() -> io::Result<()>) -> Result<(
         .enable_all()
         .build()
         .map_err(failed)?;
-    let ledger = daemon.ledger.clone();
-    let served = runtime.block_on(daemon.run(ready));
+    let mut ledger = None;
+    let served = runtime.block_on(daemon.run(&mut ledger, ready));
     runtime.shutdown_background();
-    ledger.sync()?;
+    if let Some(ledger) = ledger {
+        ledger.sync()?;
+    }
     if served.is_ok() {
         info!("stopped");
     }
@@ -71,8 +74,12 @@ pub fn serve(daemon: Daemon, ready: impl FnOnce() -> io::Result<()>) -> Result<(
 }
 
 impl Daemon {
-    /// Starts the parts of the daemon, and ends them in the reverse order.
-    async fn run(self, ready: impl FnOnce() -> io::Result<()>) -> Result<(), Failure> {
+    /// Starts the parts of the daemon, and ends them in the reverse order. Tells which ledger was open last.
+    async fn run(
+        self,
+        last: &mut Option<Arc<Ledger>>,
+        ready: impl FnOnce() -> io::Result<()>,
+    ) -> Result<(), Failure> {
         let mut signals = Signals::new().map_err(failed)?;
         let (stop, stopping) = watch::channel(Stop::No);
         let mut parts = JoinSet::new();
@@ -82,17 +89,34 @@ impl Daemon {
         });
         let listener = listener.map_err(failed)?;
         let accept = self.node.accept;
-        let services = Services::start(self.ledger, self.node, self.api).await?;
-        let served = services.served.clone();
-        let address = accept.then(|| served.node.local_addr());
-        parts.spawn(take_commands(listener, served.clone(), stopping));
+        let mut offer = Offer::new(self.ledger.dir(), self.node, self.api)?;
+        let ledger = last.insert(self.ledger).clone();
+        let mut services = offer.start(ledger).await?;
+        let (now_served, serving) = watch::channel(Some(services.served.clone()));
+        let room = Arc::new(Semaphore::new(MAX_COMMANDS as usize));
+        parts.spawn(take_commands(listener, room.clone(), serving, stopping));
         ready()?;
         tell(READY);
-        info!(store = %served.ledger.dir().display(), key = %served.node.key(), ?address, "ready");
-        let why = tokio::select! {
-            signal = signals.next() => Ok(signal),
-            _ = parts.join_next() => Err(failed("a part of the daemon has ended by itself")),
-            () = served.node.ended() => Err(failed("the node has ended by itself")),
+        {
+            let (store, key) = (services.served.ledger.dir().display(), services.served.node.key());
+            let address = accept.then(|| services.served.node.local_addr());
+            info!(%store, %key, ?address, "ready");
+        }
+        let why = loop {
+            let served = services.served.clone();
+            let _alone = tokio::select! {
+                signal = signals.next() => break Ok(signal),
+                _ = parts.join_next() => {
+                    break Err(failed("a part of the daemon has ended by itself"));
+                }
+                () = served.node.ended() => break Err(failed("the node has ended by itself")),
+                alone = due(&served, &room) => alone,
+            };
+            drop(served);
+            drop((now_served.send_replace(None), last.take()));
+            services = renew(services, &mut offer).await?;
+            *last = Some(services.served.ledger.clone());
+            now_served.send_replace(Some(services.served.clone()));
         };
         info!(signal = why.as_ref().ok(), "stopping");
         tell(STOPPING);
@@ -123,22 +147,25 @@ async fn end(parts: &mut JoinSet<()>, stop: &watch::Sender<Stop>) {
     }
 }
 
+/// What is served, unless it is being opened anew: then no command has a place.
+type Serving = watch::Receiver<Option<Arc<Served>>>;
+
 /// Takes commands from clients and runs them, until the daemon is to end and they are done.
 async fn take_commands(
     listener: UnixListener,
-    served: Arc<Served>,
+    room: Arc<Semaphore>,
+    serving: Serving,
     mut stopping: watch::Receiver<Stop>,
 ) {
-    let room = Arc::new(Semaphore::new(MAX_COMMANDS));
-    let mut commands = JoinSet::new();
+    let (mut commands, mut next) = (JoinSet::new(), None);
     loop {
         let taken = tokio::select! {
-            taken = take_client(&listener, &room) => taken,
+            taken = take_client(&listener, &room, &mut next) => taken,
             _ = stopping.wait_for(|stop| *stop >= Stop::Soon) => break,
         };
         match taken {
             Ok((client, place)) => {
-                commands.spawn(run_command(client, place, served.clone(), stopping.clone()));
+                commands.spawn(run_command(client, place, serving.clone(), stopping.clone()));
             }
             Err(error) => {
                 warn!(%error, "a client cannot be taken");
@@ -149,12 +176,13 @@ async fn take_commands(
     }
     // Nobody finds the socket any more; those that have been waiting there are not turned away.
     let Ok(listener) = listener.into_std() else { return };
-    while let Ok((client, _)) = listener.accept() {
-        let (served, stopping, room) = (served.clone(), stopping.clone(), room.clone());
+    let waiting = std::iter::from_fn(|| listener.accept().ok().map(|(client, _)| client));
+    for client in next.into_iter().chain(waiting) {
+        let (serving, stopping, room) = (serving.clone(), stopping.clone(), room.clone());
         commands.spawn(async move {
             let Ok(place) = room.acquire_owned().await else { return };
             if client.set_nonblocking(false).is_ok() {
-                run_command(client, place, served, stopping).await;
+                run_command(client, place, serving, stopping).await;
             }
         });
     }
@@ -162,23 +190,33 @@ async fn take_commands(
     while commands.join_next().await.is_some() {}
 }
 
-/// The next client, when there is room for its command.
+/// The next client, when there is room for its command. Nobody has a place before there is a client for it: so
+/// who waits for all places gets them. A client that waits is in `next`, wherever this is cut short.
 async fn take_client(
     listener: &UnixListener,
     room: &Arc<Semaphore>,
+    next: &mut Option<UnixStream>,
 ) -> io::Result<(UnixStream, OwnedSemaphorePermit)> {
-    let place = room.clone().acquire_owned().await.map_err(io::Error::other)?;
-    let client = listener.accept().await?.0.into_std()?;
-    client.set_nonblocking(false)?;
-    Ok((client, place))
+    loop {
+        if next.is_some() {
+            let place = room.clone().acquire_owned().await.map_err(io::Error::other)?;
+            if let Some(client) = next.take() {
+                return Ok((client, place));
+            }
+        }
+        let client = listener.accept().await?.0.into_std()?;
+        client.set_nonblocking(false)?;
+        *next = Some(client);
+    }
 }
 
 async fn run_command(
     client: UnixStream,
     _place: OwnedSemaphorePermit,
-    served: Arc<Served>,
+    serving: Serving,
     mut stopping: watch::Receiver<Stop>,
 ) {
+    let Some(served) = serving.borrow().clone() else { return };
     let connection = client.try_clone();
     let mut work = tokio::task::spawn_blocking(move || attend(client, &served));
     tokio::select! {
@@ -219,6 +257,6 @@ fn tell(state: &str) {
     }
 }
 
-fn failed(why: impl ToString) -> Failure {
+pub fn failed(why: impl ToString) -> Failure {
     Failure::Daemon(why.to_string())
 }

@@ -1,7 +1,8 @@
 //! What a daemon offers beside commands: its node, and the API.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use quipu_net::{Api, ApiLimits, Listen, Node, NodeOptions, RunningApi, Tokens};
 use quipu_store::Ledger;
@@ -25,46 +26,61 @@ pub struct ApiPlace {
     pub public_tlog: bool,
 }
 
+/// How it is offered, and where: each time at the same places.
+pub struct Offer {
+    node: NodeOptions,
+    api: Option<ApiPlace>,
+    /// Whoever connects while nothing runs waits there.
+    socket: Socket,
+}
+
 /// What runs.
 pub struct Services {
     pub served: Arc<Served>,
     api: Api,
     places: Vec<RunningApi>,
-    _socket: Socket,
 }
 
-impl Services {
+impl Offer {
+    /// Makes the socket of the API in a store's directory.
+    pub fn new(dir: &Path, node: NodeOptions, api: Option<ApiPlace>) -> Result<Self, Failure> {
+        let socket = Socket::beside(dir, API_SOCKET);
+        let socket = socket.map_err(Failure::file(dir.join(API_SOCKET)))?;
+        Ok(Self { node, api, socket })
+    }
+
     /// Starts the node and the API.
-    pub async fn start(
-        ledger: Arc<Ledger>,
-        node: NodeOptions,
-        api: Option<ApiPlace>,
-    ) -> Result<Self, Failure> {
+    pub async fn start(&mut self, ledger: Arc<Ledger>) -> Result<Services, Failure> {
         let tokens = Arc::new(Tokens::open(ledger.dir())?);
-        let node = Node::start(ledger.clone(), node).await?;
+        let node = Node::start(ledger.clone(), self.node.clone()).await?;
         let view = Arc::new(node.watch_status());
         let runtime = Handle::current();
         let limits = ApiLimits::default();
-        let shared = Api::new(ledger.clone(), Some(view), tokens.clone(), limits)?;
-        shared.fetch_with(node.fetcher());
-        shared.finality_from(node.finality());
-        let (_socket, listener) = Socket::beside(ledger.dir(), API_SOCKET)
-            .and_then(|socket| {
-                let listener = socket.listener()?;
-                Ok((socket, listener))
-            })
-            .map_err(Failure::file(ledger.dir().join(API_SOCKET)))?;
-        let mut places = vec![shared.serve(Listen::Unix(listener))?];
-        if let Some(ApiPlace { address, certificate, key, public_tlog }) = api {
-            if public_tlog {
-                shared.open_tlog();
+        let api = Api::new(ledger.clone(), Some(view), tokens.clone(), limits)?;
+        api.fetch_with(node.fetcher());
+        api.finality_from(node.finality());
+        let listener = self.socket.listener();
+        let listener = listener.map_err(Failure::file(ledger.dir().join(API_SOCKET)))?;
+        let mut places = vec![api.serve(Listen::Unix(listener))?];
+        if let Some(ApiPlace { address, certificate, key, public_tlog }) = &mut self.api {
+            if *public_tlog {
+                api.open_tlog();
             }
-            places.push(shared.serve(Listen::Tls { address, certificate, key })?);
+            let (certificate, key) = (certificate.clone(), key.clone());
+            let place = api.serve(Listen::Tls { address: *address, certificate, key })?;
+            *address = place.local_addr().unwrap_or(*address);
+            places.push(place);
         }
-        let served = Arc::new(Served { ledger, node, tokens, runtime });
-        Ok(Self { served, api: shared, places, _socket })
+        // Others find it where it was; whom it was told to join, the address book knows by now.
+        self.node.listen = node.local_addr();
+        self.node.join.clear();
+        let make_way = AtomicBool::new(false);
+        let served = Arc::new(Served { ledger, node, tokens, runtime, make_way });
+        Ok(Services { served, api, places })
     }
+}
 
+impl Services {
     /// Ends them: the API first, whose answers tell of the node.
     pub async fn stop(self) {
         for place in self.places {

@@ -26,6 +26,8 @@ const NOBODY_HAS: &str = "no peer that is connected has it: connect one that doe
 
 const OTHER_SOURCE: &str = "take another replica, which still has these operations; `quipu merge --refill` brings them back there from one";
 
+const PRUNED: &str = "`quipu merge --refill` from a replica that still has it brings it back; to a replica that was started from a checkpoint it comes while `quipu serve` runs, or with `quipu merge` of a whole one";
+
 const NO_ROOM: &str = "nothing was written, and reading goes on: make room, and try again";
 const POISONED: &str = "look at the disk, and run the command again";
 
@@ -58,7 +60,7 @@ impl Failure {
                 Some(OTHER_SOURCE)
             }
             Self::Unavailable { why: "pruned", .. } | Self::Read(ReadError::Pruned(_)) => {
-                Some("`quipu merge --refill` from a replica that still has it brings it back")
+                Some(PRUNED)
             }
             Self::NotFinal(why) => Some(why.hint()),
             Self::Proof(ProofError::NotFromGenesis) => Some(

@@ -1,0 +1,92 @@
+//! A daemon whose store has started from a checkpoint: when its whole history has come, that takes its place
+//! while the daemon runs.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that panics has done its work"
+)]
+
+mod support;
+
+use std::io::Read;
+use std::net::UdpSocket;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use quipu_store::{Below, Ledger, Options, StartOptions};
+use serde_json::Value;
+use support::Scratch;
+
+/// Longer than any command waits, on a machine that has much to do.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A store `b` that starts from what `a` has certified.
+fn start_from_a(s: &Scratch) {
+    let mut file = Vec::new();
+    Ledger::open(s.path("a")).unwrap().write_start(&mut file).unwrap();
+    let start = StartOptions { below: Below::Hashes, ledger: None };
+    let made = Options::new().start_from(s.path("b"), &mut &file[..], &start, &mut |_, _| {});
+    let key = made.unwrap().0.author().to_string();
+    s.a(&["member", "grant", &key, "writer"]).ok();
+}
+
+#[test]
+fn the_whole_history_takes_its_place_while_commands_come() {
+    let s = Scratch::certified();
+    for round in 0..3 {
+        for at in 0..20 {
+            s.a(&["put", &format!("k/{at}"), &round.to_string()]).ok();
+        }
+        s.certify("a");
+    }
+    start_from_a(&s);
+    let shallow = || s.on("b", &["status", "--json"]).json()["shallow"].clone();
+    assert_eq!(shallow(), 3);
+    let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let place = format!("127.0.0.1:{port}");
+    let key = s.a(&["identity", "show", "--json"]).json()["key"].as_str().unwrap().to_owned();
+    let _a = s.serve_with(&["--store", "a", "serve", "--listen", &place], s.path("a.log"));
+
+    let b = s.serve("b");
+    let mut watching = s
+        .command(&["--store", "b", "watch", "--json"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    s.on("b", &["peer", "add", &format!("quic://{key}@{place}")]).ok();
+    let (begun, mut number) = (Instant::now(), 0);
+    loop {
+        let status = s.on("b", &["status", "--json"]);
+        assert_eq!(status.code, 0, "{}{}", status.stderr, b.log());
+        if status.json()["shallow"] == Value::Null {
+            break;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{}", b.log());
+        let put = s.on("b", &["put", &format!("own/{number}"), "v"]);
+        assert_eq!(put.code, 0, "{}{}", put.stderr, b.log());
+        number += 1;
+    }
+    assert!(b.log().contains("has been opened anew"), "{}", b.log());
+    // Who watches is told how to go on, and misses nothing.
+    let mut told = String::new();
+    watching.stderr.take().unwrap().read_to_string(&mut told).unwrap();
+    assert!(watching.wait().unwrap().success(), "{told}");
+    let cursor = told.split("--after ").nth(1).unwrap().split('`').next().unwrap();
+    s.on("b", &["put", "own/last", "v"]).ok();
+    let seen = s.on("b", &["watch", "--after", cursor, "--once", "--json"]).lines();
+    assert_eq!(seen.last().unwrap()["ops"][0]["key"], "own/last");
+
+    // What was written meanwhile is there, at the node that answers as before, and at the other.
+    let last = || s.a(&["get", "own/last"]).code == 0;
+    while !last() {
+        assert!(begun.elapsed() < 2 * PATIENCE, "{}", b.log());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(s.state("a"), s.state("b"));
+    assert_eq!(s.on("b", &["get", "k/1", "--at", "checkpoint:1"]).text(), "0");
+    drop(b);
+    s.on("b", &["verify"]).ok();
+}
