@@ -357,3 +357,35 @@ fn waiting_ends_when_a_certificate_comes() {
     assert_eq!(ran["certified"], 1);
     assert_eq!(s.a(&["get", "a", "--final"]).ok(), "2");
 }
+
+#[test]
+fn a_replica_starts_from_what_is_certified() {
+    let s = Scratch::certified();
+    let ran = s.run(&["clone", "--from-checkpoint", "a", "b"]);
+    assert_eq!(ran.code, 5, "{}", ran.stderr);
+    assert!(ran.stderr.contains("nothing is certified yet"), "{}", ran.stderr);
+    assert!(!s.path("b").exists());
+    s.refused(2, &["clone", "--shallow", "a", "b"]);
+
+    let (s, _, _) = history();
+    s.ok(&["clone", "--from-checkpoint", "a", "b", "--grant", "writer"]);
+    assert_eq!(s.on("b", &["get", "a"]).ok(), "3");
+    assert_eq!(s.on("b", &["get", "a", "--final"]).ok(), "2");
+    let below = s.on("b", &["get", "a", "--at", "checkpoint:1"]);
+    assert_eq!((below.code, below.stderr.contains("pruned")), (4, true), "{}", below.stderr);
+    s.on("b", &["put", "a", "4"]).ok();
+    assert_eq!(s.on("b", &["verify"]).code, 0);
+    let status = |store| s.on(store, &["status", "--json"]).json();
+    assert_eq!(status("b")["shallow"], 2);
+    // The next command finds everything.
+    s.on("b", &["merge", "a"]).ok();
+    assert_eq!(status("b")["shallow"], json!(null));
+    assert_eq!(s.on("b", &["get", "a", "--at", "checkpoint:1"]).ok(), "1");
+    s.on("a", &["merge", "b"]).ok();
+    let dump = |store| s.on(store, &["dump", "--json"]).json();
+    assert_eq!(dump("a"), dump("b"));
+
+    s.ok(&["clone", "--from-checkpoint", "--shallow", "a", "c"]);
+    s.on("c", &["merge", "a"]).ok();
+    assert_eq!(status("c")["shallow"], 2);
+}

@@ -185,18 +185,21 @@ fn started(
     grant: Option<Role>,
     context: &Context,
 ) -> Cloned {
+    let parent = parent_of(dir);
+    let failed = || Failure::file(parent);
+    std::fs::create_dir_all(parent).map_err(failed())?;
+    let mut file = tempfile::tempfile_in(parent).map_err(failed())?;
+    let mut out = BufWriter::new(&file);
+    source.write_start(&mut out)?;
+    out.flush().map_err(failed())?;
+    drop(out);
+    file.rewind().map_err(failed())?;
     let newcomer = options.newcomer(dir)?;
     if let Some(role) = grant {
         warn_of_copy(source);
         context.unlock(source)?;
         source.grant(newcomer.author(), role)?;
     }
-    let mut file = tempfile::tempfile_in(parent_of(dir)).map_err(Failure::file(parent_of(dir)))?;
-    let mut out = BufWriter::new(&file);
-    source.write_start(&mut out)?;
-    out.flush().map_err(Failure::file(parent_of(dir)))?;
-    drop(out);
-    file.rewind().map_err(Failure::file(parent_of(dir)))?;
     let start = StartOptions { below, ledger: Some(source.id()) };
     let progress = Progress::new("cloning");
     let mut report = |done, total| progress.report(done, total);

@@ -6,7 +6,7 @@ use quipu_merge::ProofError;
 use quipu_net::FetchError;
 use quipu_store::{
     BackupError, CutError, IdentityError, MergeError, OpenError, PinError, ReadError, RepairError,
-    StorageError, WriteError,
+    StartError, StorageError, WriteError,
 };
 
 use super::{Absent, Failure};
@@ -27,6 +27,9 @@ const NOBODY_HAS: &str = "no peer that is connected has it: connect one that doe
 const OTHER_SOURCE: &str = "take another replica, which still has these operations; `quipu merge --refill` brings them back there from one";
 
 const PRUNED: &str = "`quipu merge --refill` from a replica that still has it brings it back; to a replica that was started from a checkpoint it comes while `quipu serve` runs, or with `quipu merge` of a whole one";
+
+const NO_START: &str =
+    "validators certify while `quipu serve` runs; a clone of everything needs no checkpoint";
 
 const NO_ROOM: &str = "nothing was written, and reading goes on: make room, and try again";
 const POISONED: &str = "look at the disk, and run the command again";
@@ -62,6 +65,7 @@ impl Failure {
             Self::Unavailable { why: "pruned", .. } | Self::Read(ReadError::Pruned(_)) => {
                 Some(PRUNED)
             }
+            Self::NoStart(StartError::NothingCertified) => Some(NO_START),
             Self::NotFinal(why) => Some(why.hint()),
             Self::Proof(ProofError::NotFromGenesis) => Some(
                 "`--trusted` takes the id of the checkpoint that it starts from, if you trust that",
