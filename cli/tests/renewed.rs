@@ -90,3 +90,17 @@ fn the_whole_history_takes_its_place_while_commands_come() {
     drop(b);
     s.on("b", &["verify"]).ok();
 }
+
+/// The daemon has what comes below open, whether a peer gives it or not.
+#[test]
+fn who_is_served_merges_a_store_all_the_same() {
+    let s = Scratch::certified();
+    s.a(&["put", "k", "1"]).ok();
+    s.certify("a");
+    start_from_a(&s);
+    s.a(&["put", "k", "2"]).ok();
+    let _b = s.serve("b");
+    s.on("b", &["merge", "a"]).ok();
+    assert_eq!(s.on("b", &["get", "k"]).ok(), "2");
+    assert_eq!(s.on("b", &["status", "--json"]).json()["shallow"], 1);
+}

@@ -3,12 +3,12 @@
 use std::fs::File;
 use std::path::Path;
 
-use quipu_store::{Below, FillError, Ledger, MergeOptions, MergeReport};
+use quipu_store::{Below, FillError, Ledger, MergeOptions, MergeReport, OpenError};
 
 use crate::context::{Context, is_same};
 use crate::daemon::fetch;
 use crate::exit::Failure;
-use crate::output::Progress;
+use crate::output::{self, Progress};
 use crate::source::Source;
 use crate::{remote, report};
 
@@ -108,8 +108,13 @@ fn fill(ledger: &Ledger, source: &Ledger) -> Result<(), Failure> {
     let progress = Progress::new("filling");
     let mut report = |done, total| progress.report(done, total);
     match ledger.fill_from(source, &mut report) {
-        // It has done what it could.
-        Err(FillError::NoCheckpoint(_) | FillError::Source(_)) => Ok(()),
+        // The daemon is at it.
+        Err(FillError::Open(error)) if matches!(*error, OpenError::Locked(_)) => Ok(()),
+        // What the source has beyond the checkpoint has come all the same.
+        Err(error @ (FillError::NoCheckpoint(_) | FillError::Source(_))) => {
+            output::note(format_args!("what precedes the checkpoint does not come: {error}"));
+            Ok(())
+        }
         filled => Ok(filled?),
     }
 }
