@@ -132,7 +132,9 @@ impl Certifier {
             held: VecDeque::new(),
         };
         certifier.reports.hold(start.heads);
-        certifier.read_log(start.log, start.mark);
+        if !certifier.config.follows {
+            certifier.read_log(start.log, start.mark);
+        }
         certifier.do_what_is_due(now);
         certifier
     }
@@ -227,7 +229,7 @@ impl Certifier {
     }
 
     pub(super) fn is_validator(&self) -> bool {
-        self.chain.validators().binary_search(&self.config.me).is_ok()
+        !self.config.follows && self.chain.validators().binary_search(&self.config.me).is_ok()
     }
 
     /// Whether voting on this height could begin.
@@ -266,6 +268,9 @@ impl Certifier {
     }
 
     pub(super) fn append_entry(&mut self, entry: &Entry) {
+        if self.config.follows {
+            return;
+        }
         self.appended += 1;
         let mark = Mark::of(entry, self.config.me).max(self.unmarked.take());
         let (number, height, bytes) = (self.appended, entry.height, entry.encode());

@@ -23,6 +23,17 @@ pub struct ChainSync {
     incoming: VecDeque<(AuthorKey, Certified)>,
 }
 
+/// How far the checkpoints of a peer's are here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CatchingUp {
+    /// All that it is known to have count here, or cannot.
+    Done,
+    /// One is being derived and written.
+    Keeps,
+    /// An answer is waited for, or events are.
+    Waits,
+}
+
 #[derive(Debug)]
 struct Asked {
     peer: AuthorKey,
@@ -56,7 +67,10 @@ impl Certifier {
         }
         let next = self.height();
         let from = |peer: &super::peers::Peer| {
-            let tip = peer.tip?;
+            let Some(tip) = peer.tip else {
+                // Whoever follows for a while does not wait until it is told.
+                return (self.config.follows && !peer.has_no_more).then_some(next);
+            };
             let other = self.recent(tip.height).is_some_and(|(own, _)| own.parts.id() != tip.id);
             if tip.height >= next { Some(next) } else { other.then_some(tip.height) }
         };
@@ -69,6 +83,24 @@ impl Certifier {
         if let Some((peer, from)) = turn.copied() {
             self.ask_checkpoints(peer, from, now);
         }
+    }
+
+    /// How far the checkpoints are here that a peer is known to have. `None` where it does not speak of
+    /// them.
+    pub fn catching_up(&self, with: AuthorKey) -> Option<CatchingUp> {
+        let peer = self.peers.get(&with)?;
+        let asks = self.sync.asked.as_ref().is_some_and(|asked| asked.peer == with);
+        Some(match &self.keeping {
+            _ if self.stopped.is_some() => CatchingUp::Done,
+            Some(keeping) if keeping.retry.is_none() => CatchingUp::Keeps,
+            Some(_) => CatchingUp::Waits,
+            None if asks || !self.sync.incoming.is_empty() => CatchingUp::Waits,
+            None => match peer.tip {
+                Some(tip) if tip.height >= self.height() => CatchingUp::Waits,
+                None if self.config.follows && !peer.has_no_more => CatchingUp::Waits,
+                _ => CatchingUp::Done,
+            },
+        })
     }
 
     fn ask_checkpoints(&mut self, peer: AuthorKey, from: Height, now: Moment) {
@@ -107,7 +139,7 @@ impl Certifier {
             && let Some(peer) = self.peers.get_mut(&from)
         {
             // It does not have what it told of.
-            peer.tip = None;
+            (peer.tip, peer.has_no_more) = (None, true);
         }
     }
 
@@ -144,7 +176,7 @@ impl Certifier {
         self.sync.incoming.clear();
         if let Some(peer) = self.peers.get_mut(&from) {
             // What it tells of next may be worth another look.
-            peer.tip = None;
+            (peer.tip, peer.has_no_more) = (None, true);
         }
         let before = Height(height.0.saturating_sub(1));
         if self.recent(before).is_some() {

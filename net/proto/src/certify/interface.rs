@@ -22,6 +22,9 @@ pub struct CertifyConfig {
     pub ledger: EventId,
     /// Another number at every start, so that answers to questions of an earlier one do not count.
     pub number: u64,
+    /// Whether it only follows, validator or not: for a node that is there for a while beside others. It
+    /// signs nothing, logs nothing, and says nothing to those who ask what they have signed.
+    pub follows: bool,
     /// The least time between two checkpoints.
     pub interval: Duration,
     /// What is waited for in a round.
@@ -35,7 +38,8 @@ impl CertifyConfig {
     /// A node with the usual times.
     pub fn new(me: AuthorKey, ledger: EventId, number: u64) -> Self {
         let (patience, sabotage) = (Patience::default(), Sabotage::default());
-        Self { me, ledger, number, interval: Duration::from_secs(2), patience, sabotage }
+        let interval = Duration::from_secs(2);
+        Self { me, ledger, number, follows: false, interval, patience, sabotage }
     }
 }
 

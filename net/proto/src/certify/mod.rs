@@ -30,6 +30,7 @@ mod task;
 mod values;
 
 pub use certifier::Certifier;
+pub use chain_sync::CatchingUp;
 pub use cosign::{CosignOutput, Cosigned, Cosigning, Lines};
 pub use engine::{Fault, Step};
 pub use evidence::{Evidence, EvidenceError, MAX_EVIDENCE_LEN};

@@ -20,6 +20,8 @@ pub struct Peer {
     asks: Bucket,
     /// The last checkpoint that it says it holds.
     pub tip: Option<TipOf>,
+    /// It has said that it has no more than is here, or what it has is of no use.
+    pub has_no_more: bool,
     /// So many answers with checkpoints are to come from it: one that comes late is no fault.
     pub owes: u32,
     /// The store is reading checkpoints for it.

@@ -45,7 +45,7 @@ impl Certifier {
             CertifyMessage::Cosigned(_) | CertifyMessage::AskCosigned(_) => {}
             CertifyMessage::Checkpoints(some) => self.checkpoints(from, &some),
             // Whoever has stopped does not vote, or help others to.
-            _ if self.stopped.is_some() => {}
+            _ if self.stopped.is_some() || self.config.follows => {}
             _ if self.chain.validators().binary_search(&from).is_err() => {}
             CertifyMessage::Report(report) => self.reports.report(from, report.heads),
             // Who does not know where it stands itself is of no help.

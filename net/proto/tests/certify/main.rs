@@ -21,6 +21,7 @@ mod random;
 mod scenario;
 mod store;
 mod twins;
+mod visitor;
 mod world;
 
 use std::sync::atomic::{AtomicU64, Ordering};
