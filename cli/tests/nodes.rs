@@ -84,6 +84,35 @@ fn a_replica_is_made_from_a_node_that_knows_its_key() {
 }
 
 #[test]
+fn checkpoints_come_with_a_clone_and_with_a_merge() {
+    let s = Scratch::certified();
+    let last = |store| s.on(store, &["checkpoint", "list", "--json"]).lines().pop().unwrap();
+    s.a(&["put", "k", "v"]).ok();
+    s.certify("a");
+    s.ok(&["clone", "a", "writer", "--grant", "writer"]);
+    s.certify("a");
+    {
+        let (_daemon, address) = listen(&s, "a", &[]);
+        let merged = s.on("writer", &["merge", &address, "--json"]).json();
+        assert_eq!(merged["new_checkpoints"], 1);
+        assert_eq!(last("writer"), last("a"));
+        let told = s.run(&["clone", &address, "b", "--json"]);
+        let told: Value = serde_json::from_slice(&told.stdout).unwrap();
+        s.a(&["member", "grant", told["key"].as_str().unwrap(), "writer"]).ok();
+        until("the node lets the new key in", || {
+            let cloned = s.run(&["clone", &address, "b"]);
+            cloned.code == 0 && cloned.stderr.contains(" events and 2 checkpoints")
+        });
+        assert_eq!(last("b"), last("a"));
+    }
+    s.certify("a");
+    let (_daemon, address) = listen(&s, "a", &[]);
+    let merged = s.on("b", &["merge", &address, "--json"]).json();
+    assert_eq!((&merged["new_events"], &merged["new_checkpoints"]), (&json!(0), &json!(1)));
+    assert_eq!(last("b")["height"], 3);
+}
+
+#[test]
 fn wrong_nodes_are_told_apart() {
     let s = Scratch::with_store();
     s.ok(&["init", "other"]);

@@ -142,7 +142,12 @@ fn print(
     print_new(ledger, written, &mut context.out)?;
     let (place, events) = (written.display(), count(report.new_events, "event"));
     match ledger.shallow() {
-        None => output::note(format_args!("a new replica in {place} with {events}")),
+        None => {
+            let certified = ledger.snapshot()?.certified_height().map_or(0, |height| height.0);
+            let checkpoints = count(certified, "checkpoint");
+            let and = if certified > 0 { format!(" and {checkpoints}") } else { String::new() };
+            output::note(format_args!("a new replica in {place} with {events}{and}"));
+        }
         Some(shallow) => {
             let height = shallow.height;
             output::note(format_args!(

@@ -270,7 +270,9 @@ impl Core {
 
     fn do_output(&mut self, output: Output) {
         match output {
-            Output::Greeted(peer, version) => self.certify_with(peer, version),
+            Output::Greeted(peer, version) if !self.is_visitor => self.certify_with(peer, version),
+            // Checkpoints come when their events are here.
+            Output::Greeted(..) => {}
             Output::Certify(peer, message) => {
                 self.certify(CertifyInput::Received(peer, Box::new(message)))
             }
@@ -288,6 +290,11 @@ impl Core {
                     connected.level = Some(Instant::now());
                 }
                 self.syncs.iter_mut().for_each(|sync| sync.level(peer));
+                if self.is_visitor
+                    && let Some(version) = self.proto.peer(&peer).and_then(|peer| peer.version)
+                {
+                    self.certify_with(peer, version);
+                }
             }
         }
     }
@@ -326,7 +333,9 @@ impl Core {
         let settled = self.proto.values_settled();
         let counts = self.work.counts();
         for mut sync in std::mem::take(&mut self.syncs) {
-            match sync.outcome(settled, counts) {
+            let driver = self.certification.as_ref();
+            let checkpoints = driver.and_then(|driver| driver.catching_up(sync.peer().key));
+            match sync.outcome(settled, checkpoints, counts) {
                 Some(outcome) => sync.answer(outcome),
                 None => self.syncs.push(sync),
             }

@@ -23,14 +23,13 @@ pub struct Opened {
 }
 
 impl Opened {
-    /// Reads the store, and starts the threads. One that only visits others certifies nothing.
+    /// Reads the store, and starts the threads. One that only visits others votes on nothing.
     pub fn open(
         ledger: Arc<Ledger>,
         reports: Reports,
         options: &NodeOptions,
     ) -> Result<Self, StartError> {
-        let is_visitor = options.is_visitor();
-        let begin = if is_visitor { None } else { Begin::read(&ledger)? };
+        let begin = Begin::read(&ledger, !options.is_visitor())?;
         let fill = if options.fill { Fill::open(&ledger)? } else { None };
         let goal = fill.as_ref().map(|fill| fill.goal);
         let (work, frontier) = Work::start(ledger, reports, options.only.clone(), fill)?;

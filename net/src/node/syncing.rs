@@ -3,7 +3,8 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use quipu_merge::AuthorKey;
+use quipu_merge::{AuthorKey, Height};
+use quipu_proto::CatchingUp;
 use tokio::sync::oneshot;
 
 use super::address::PeerAddress;
@@ -13,6 +14,8 @@ use super::work::Counts;
 
 /// Where nothing comes for so long, nothing will.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// The same for checkpoints, once all events are here: whatever is missing of them comes another time.
+const CHECKPOINTS_PATIENCE: Duration = Duration::from_secs(15);
 
 /// Somebody who waits until all that a peer has is here.
 #[derive(Debug)]
@@ -24,6 +27,9 @@ pub struct Syncing {
     level: bool,
     /// What had come when something came last, and when that was.
     progress: (u64, Instant),
+    /// Up to which checkpoint all had come when one came last, and when that was, once there was nothing
+    /// else to wait for.
+    certified: Option<(Option<Height>, Instant)>,
     reply: oneshot::Sender<Result<Synced, SyncError>>,
 }
 
@@ -36,7 +42,8 @@ impl Syncing {
     ) -> Self {
         let failures = counts.failed.load(Ordering::Relaxed);
         let progress = (all(counts), Instant::now());
-        Self { peer, before: so_far(counts), failures, level: false, progress, reply }
+        let (before, level, certified) = (so_far(counts), false, None);
+        Self { peer, before, failures, level, progress, certified, reply }
     }
 
     /// Whose events are waited for.
@@ -50,13 +57,23 @@ impl Syncing {
     }
 
     /// What it has come to, where it has come to an end: all is here, values included, of which nothing
-    /// more is to be had where they have `settled`; or it cannot go on; or nobody waits any more.
-    pub fn outcome(&mut self, settled: bool, counts: &Counts) -> Option<Result<Synced, SyncError>> {
-        if (self.level && settled) || self.reply.is_closed() {
+    /// more is to be had where they have `settled`, and the peer's checkpoints; or it cannot go on; or
+    /// nobody waits any more.
+    pub fn outcome(
+        &mut self,
+        settled: bool,
+        checkpoints: Option<(CatchingUp, Option<Height>)>,
+        counts: &Counts,
+    ) -> Option<Result<Synced, SyncError>> {
+        let events = self.level && settled;
+        if (events && !self.waits_for(checkpoints)) || self.reply.is_closed() {
             return Some(Ok(self.synced(counts)));
         }
         if counts.failed.load(Ordering::Relaxed) > self.failures {
             return Some(Err(SyncError::Store { peer: self.peer.clone() }));
+        }
+        if events {
+            return None;
         }
         let (before, since) = self.progress;
         let now = all(counts);
@@ -66,6 +83,21 @@ impl Syncing {
             return Some(Err(SyncError::Stalled { peer: self.peer.clone() }));
         }
         None
+    }
+
+    /// Whether checkpoints are still to come.
+    fn waits_for(&mut self, checkpoints: Option<(CatchingUp, Option<Height>)>) -> bool {
+        let Some((stands, height)) = checkpoints else { return false };
+        let now = Instant::now();
+        let (before, since) = self.certified.get_or_insert((height, now));
+        if *before != height || stands == CatchingUp::Keeps {
+            (*before, *since) = (height, now);
+        }
+        match stands {
+            CatchingUp::Done => false,
+            CatchingUp::Keeps => true,
+            CatchingUp::Waits => since.elapsed() < CHECKPOINTS_PATIENCE,
+        }
     }
 
     /// What has come.

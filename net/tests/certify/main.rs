@@ -13,3 +13,4 @@ mod begin;
 mod four;
 mod roles;
 mod support;
+mod visits;

@@ -63,7 +63,8 @@ impl Visit {
                     assert_eq!(to, [self.peer]);
                     assert_eq!(self.visitor.catching_up(self.peer), Some(CatchingUp::Waits));
                     self.asked.push(from);
-                    let some = self.kept.iter().skip(from as usize - 1).take(at_once);
+                    let some =
+                        self.kept.iter().skip(usize::try_from(from).unwrap() - 1).take(at_once);
                     let some = some.map(Certified::encode).collect();
                     self.hears(CertifyMessage::Checkpoints(some));
                 }

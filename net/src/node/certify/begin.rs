@@ -13,8 +13,9 @@ use crate::node::error::StartError;
 pub struct Begin {
     pub ledger: Arc<Ledger>,
     pub start: CertifyStart,
-    pub key: VotingKey,
-    pub votes: VoteLog,
+    pub me: AuthorKey,
+    /// What it signs with, and the log of what it has signed. Without, it only follows.
+    pub voting: Option<(VotingKey, VoteLog)>,
     /// How many pieces of evidence are kept.
     pub evidence: usize,
     /// The lines that are kept of the note of the last checkpoint.
@@ -24,23 +25,12 @@ pub struct Begin {
 }
 
 impl Begin {
-    /// Reads it, where the ledger has validators.
-    pub fn read(ledger: &Arc<Ledger>) -> Result<Option<Self>, StartError> {
+    /// Reads it, where the ledger has validators. To vote, it needs the replica's key.
+    pub fn read(ledger: &Arc<Ledger>, votes: bool) -> Result<Option<Self>, StartError> {
         if ledger.genesis().validators.is_empty() {
             return Ok(None);
         }
-        let key = ledger.voting_key()?;
-        let (votes, log, mark) = VoteLog::open(ledger, key.author()).map_err(ReadError::from)?;
-        let (log, mark) = match (log, mark) {
-            (Votes::New, None) => (Log::New, None),
-            (Votes::Kept(entries), None) => (Log::Kept(entries), None),
-            (log, Some(mark)) => match (log, Mark::decode(&mark)) {
-                (Votes::Kept(entries), Some(mark)) => (Log::Kept(entries), Some(mark)),
-                // A mark that means nothing may stand for any vote.
-                (_, mark) => (Log::Lost, mark),
-            },
-            (Votes::Lost, None) => (Log::Lost, None),
-        };
+        let (voting, log, mark) = if votes { voting(ledger)? } else { (None, Log::Lost, None) };
         let (chain, tip, certifiers) = chain(ledger)?;
         let cosigned = match &tip {
             Some(tip) => ledger.snapshot()?.cosignatures(tip.parts.checkpoint().height)?,
@@ -51,9 +41,29 @@ impl Begin {
         let diverged = ledger.certification().diverged.first().map(quipu_store::Divergence::height);
         let evidence = ledger.evidence().map_err(ReadError::from)?.len();
         let ledger = ledger.clone();
-        Ok(Some(Self { ledger, start, key, votes, evidence, cosigned, diverged }))
+        let me = ledger.author();
+        Ok(Some(Self { ledger, start, me, voting, evidence, cosigned, diverged }))
     }
 }
+
+/// The key, the log of what was signed with it, what is in that, and its mark.
+fn voting(ledger: &Arc<Ledger>) -> Result<Voting, StartError> {
+    let key = ledger.voting_key()?;
+    let (votes, log, mark) = VoteLog::open(ledger, key.author()).map_err(ReadError::from)?;
+    let (log, mark) = match (log, mark) {
+        (Votes::New, None) => (Log::New, None),
+        (Votes::Kept(entries), None) => (Log::Kept(entries), None),
+        (log, Some(mark)) => match (log, Mark::decode(&mark)) {
+            (Votes::Kept(entries), Some(mark)) => (Log::Kept(entries), Some(mark)),
+            // A mark that means nothing may stand for any vote.
+            (_, mark) => (Log::Lost, mark),
+        },
+        (Votes::Lost, None) => (Log::Lost, None),
+    };
+    Ok((Some((key, votes)), log, mark))
+}
+
+type Voting = (Option<(VotingKey, VoteLog)>, Log, Option<Mark>);
 
 type Kept = (Chain, Option<quipu_proto::Certified>, Vec<AuthorKey>);
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use quipu_merge::{AuthorKey, CheckpointNote, Height};
 use quipu_proto::{
-    Certified, Certifier, CertifyConfig, CertifyInput, CertifyMessage, CertifyOutput, CertifyState,
-    CosignOutput, Cosigning, Misbehaviour, Moment,
+    CatchingUp, Certified, Certifier, CertifyConfig, CertifyInput, CertifyMessage, CertifyOutput,
+    CertifyState, CosignOutput, Cosigning, Misbehaviour, Moment,
 };
 
 use quipu_store::VotingKey;
@@ -37,7 +37,8 @@ pub struct Driver {
     me: AuthorKey,
     threads: Threads,
     cosigning: Cosigning,
-    key: VotingKey,
+    /// Where it votes.
+    key: Option<VotingKey>,
     wishes: VecDeque<Wish>,
     /// Since when the height has been voted on here.
     begun: Option<Moment>,
@@ -56,12 +57,12 @@ impl Driver {
         now: Moment,
     ) -> Result<Option<Self>, StartError> {
         let Some(begin) = begin else { return Ok(None) };
-        let Begin { ledger, start, key, votes, evidence, cosigned, diverged } = begin;
-        let me = key.author();
+        let Begin { ledger, start, me, voting, evidence, cosigned, diverged } = begin;
+        let (key, votes) = voting.unzip();
         // Answers to an earlier start do not count; without randomness two starts may be taken for one.
         let number = getrandom::u64().unwrap_or_default();
         let mut config = CertifyConfig::new(me, ledger.id(), number);
-        config.interval = interval;
+        (config.interval, config.follows) = (interval, key.is_none());
         let threads = Threads::start(ledger, votes, evidence, reports)?;
         let mut cosigning = Cosigning::new(me);
         if let Some(tip) = &start.tip {
@@ -160,6 +161,13 @@ impl Driver {
         key != self.me && is_one(&key) && is_one(&self.me)
     }
 
+    /// How far the checkpoints are here that a peer is known to have, and up to which they are. `None`
+    /// where it does not speak of them.
+    pub fn catching_up(&self, with: AuthorKey) -> Option<(CatchingUp, Option<Height>)> {
+        let height = self.certifier.tip().map(|tip| tip.parts.checkpoint().height);
+        self.certifier.catching_up(with).map(|stands| (stands, height))
+    }
+
     /// Where it stands.
     pub fn status(&self) -> CertificationStatus {
         let status = self.certifier.status();
@@ -198,8 +206,8 @@ impl Driver {
                     self.wishes.push_back(Wish::Send(to, Box::new(message)));
                 }
                 CosignOutput::Sign(note) => {
-                    let seconds = clock::wall().0 / 1_000_000;
-                    match self.key.cosign(&note, seconds) {
+                    let Some(key) = &self.key else { continue };
+                    match key.cosign(&note, clock::wall().0 / 1_000_000) {
                         Ok(signature) => self.cosigning.signed(signature, now),
                         Err(error) => tracing::error!(%error, "a note was not signed"),
                     }

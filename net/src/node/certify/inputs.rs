@@ -45,9 +45,10 @@ impl Core {
         }
     }
 
-    /// A peer has greeted.
+    /// A peer is there to speak of certification with.
     pub(in crate::node) fn certify_with(&mut self, peer: AuthorKey, version: Version) {
-        if version >= SINCE {
+        let driver = self.certification.as_ref();
+        if version >= SINCE && driver.is_some_and(|driver| driver.catching_up(peer).is_none()) {
             self.certify(CertifyInput::Connected(peer));
         }
     }

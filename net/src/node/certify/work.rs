@@ -63,15 +63,16 @@ impl Shared {
 pub struct Threads {
     pub shared: Arc<Shared>,
     tasks: Sender<Doing>,
-    logging: Sender<Logging>,
+    /// Where it votes.
+    logging: Option<Sender<Logging>>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Threads {
-    /// Starts them.
+    /// Starts them: the second only where there are votes to log.
     pub fn start(
         ledger: Arc<Ledger>,
-        votes: VoteLog,
+        votes: Option<VoteLog>,
         evidence: usize,
         reports: Reports,
     ) -> Result<Self, ReadError> {
@@ -79,27 +80,29 @@ impl Threads {
             ledger,
             reports,
             stopping: AtomicBool::new(false),
-            log_len: AtomicU64::new(votes.len()),
+            log_len: AtomicU64::new(votes.as_ref().map_or(0, VoteLog::len)),
         });
         let (tasks, doing) = channel();
-        let (logging, entries) = channel();
-        let run = |name: &str, body: Box<dyn FnOnce(&Shared) + Send>| {
-            let shared = shared.clone();
-            std::thread::Builder::new().name(name.to_owned()).spawn(move || body(&shared))
-        };
-        let threads = [
-            run("quipu-certify", Box::new(move |shared| tasks::run(shared, &doing, evidence))),
-            run("quipu-votes", Box::new(move |shared| log::run(shared, votes, &entries))),
-        ];
-        let mut started = Self { shared, tasks, logging, threads: Vec::new() };
-        for thread in threads {
-            let failed = |source| StorageError::File {
-                path: started.shared.ledger.dir().to_owned(),
-                source,
-            };
-            started.threads.push(thread.map_err(failed)?);
+        let mut started = Self { shared, tasks, logging: None, threads: Vec::new() };
+        started.run("quipu-certify", move |shared| tasks::run(shared, &doing, evidence))?;
+        if let Some(votes) = votes {
+            let (logging, entries) = channel();
+            started.logging = Some(logging);
+            started.run("quipu-votes", move |shared| log::run(shared, votes, &entries))?;
         }
         Ok(started)
+    }
+
+    fn run(
+        &mut self,
+        name: &str,
+        body: impl FnOnce(&Shared) + Send + 'static,
+    ) -> Result<(), ReadError> {
+        let shared = self.shared.clone();
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || body(&shared));
+        let dir = || self.shared.ledger.dir().to_owned();
+        self.threads.push(thread.map_err(|source| StorageError::File { path: dir(), source })?);
+        Ok(())
     }
 
     pub fn start_task(&self, doing: Doing) {
@@ -107,7 +110,9 @@ impl Threads {
     }
 
     pub fn log(&self, logging: Logging) {
-        let _ = self.logging.send(logging);
+        if let Some(threads) = &self.logging {
+            let _ = threads.send(logging);
+        }
     }
 
     /// Ends the threads after what they are doing, and waits for them. Whoever takes their reports has to
