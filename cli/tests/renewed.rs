@@ -10,9 +10,13 @@
 
 mod support;
 
+use std::fs;
 use std::io::Read;
-use std::net::UdpSocket;
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use quipu_store::{Below, Ledger, Options, StartOptions};
@@ -32,6 +36,27 @@ fn start_from_a(s: &Scratch) {
     s.a(&["member", "grant", &key, "writer"]).ok();
 }
 
+/// An address of 127.0.0.1 that is free now, and the certificate and the key of a server there.
+fn tls(s: &Scratch) -> SocketAddr {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    fs::write(s.path("cert.pem"), made.cert.pem()).unwrap();
+    fs::write(s.path("key.pem"), made.signing_key.serialize_pem()).unwrap();
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// Connects again and again until it is told to stop, and tells the first failure.
+fn connects_to(place: SocketAddr, stop: Arc<AtomicBool>) -> JoinHandle<Option<std::io::Error>> {
+    std::thread::spawn(move || {
+        while !stop.load(Ordering::Relaxed) {
+            if let Err(error) = TcpStream::connect(place) {
+                return Some(error);
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        None
+    })
+}
+
 #[test]
 fn the_whole_history_takes_its_place_while_commands_come() {
     let s = Scratch::certified();
@@ -49,7 +74,11 @@ fn the_whole_history_takes_its_place_while_commands_come() {
     let key = s.a(&["identity", "show", "--json"]).json()["key"].as_str().unwrap().to_owned();
     let _a = s.serve_with(&["--store", "a", "serve", "--listen", &place], s.path("a.log"));
 
-    let b = s.serve("b");
+    let api = tls(&s);
+    let args = ["--api", &api.to_string(), "--api-cert", "cert.pem", "--api-key", "key.pem"];
+    let b = s.serve_with(&[&["--store", "b", "serve"][..], &args].concat(), s.path("b.log"));
+    let stop = Arc::new(AtomicBool::new(false));
+    let connecting = connects_to(api, stop.clone());
     let mut watching = s
         .command(&["--store", "b", "watch", "--json"])
         .stdout(Stdio::null())
@@ -70,6 +99,8 @@ fn the_whole_history_takes_its_place_while_commands_come() {
         number += 1;
     }
     assert!(b.log().contains("has been opened anew"), "{}", b.log());
+    stop.store(true, Ordering::Relaxed);
+    assert!(connecting.join().unwrap().is_none(), "the API is not there for a while");
     // Who watches is told how to go on, and misses nothing.
     let mut told = String::new();
     watching.stderr.take().unwrap().read_to_string(&mut told).unwrap();

@@ -1,14 +1,16 @@
 //! What a daemon offers beside commands: its node, and the API.
 
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use quipu_net::{Api, ApiLimits, Listen, Node, NodeOptions, RunningApi, Tokens};
+use quipu_net::{Api, ApiError, ApiLimits, Listen, Node, NodeOptions, RunningApi, Tokens};
 use quipu_store::Ledger;
 use tokio::runtime::Handle;
 
 use super::served::Served;
+use super::server::failed;
 use super::socket::Socket;
 use crate::exit::Failure;
 
@@ -29,8 +31,8 @@ pub struct ApiPlace {
 /// How it is offered, and where: each time at the same places.
 pub struct Offer {
     node: NodeOptions,
-    api: Option<ApiPlace>,
-    /// Whoever connects while nothing runs waits there.
+    /// Whoever connects to these while nothing runs waits there.
+    api: Option<(TcpListener, ApiPlace)>,
     socket: Socket,
 }
 
@@ -42,11 +44,17 @@ pub struct Services {
 }
 
 impl Offer {
-    /// Makes the socket of the API in a store's directory.
+    /// Makes the socket of the API in a store's directory, and listens where it is served over TLS.
     pub fn new(dir: &Path, node: NodeOptions, api: Option<ApiPlace>) -> Result<Self, Failure> {
         let socket = Socket::beside(dir, API_SOCKET);
         let socket = socket.map_err(Failure::file(dir.join(API_SOCKET)))?;
-        Ok(Self { node, api, socket })
+        let listen = |place: ApiPlace| match TcpListener::bind(place.address) {
+            Ok(listener) => Ok((listener, place)),
+            Err(error) => {
+                Err(failed(format_args!("{} cannot be listened on: {error}", place.address)))
+            }
+        };
+        Ok(Self { node, api: api.map(listen).transpose()?, socket })
     }
 
     /// Starts the node and the API.
@@ -62,14 +70,13 @@ impl Offer {
         let listener = self.socket.listener();
         let listener = listener.map_err(Failure::file(ledger.dir().join(API_SOCKET)))?;
         let mut places = vec![api.serve(Listen::Unix(listener))?];
-        if let Some(ApiPlace { address, certificate, key, public_tlog }) = &mut self.api {
-            if *public_tlog {
+        if let Some((listener, place)) = &self.api {
+            if place.public_tlog {
                 api.open_tlog();
             }
-            let (certificate, key) = (certificate.clone(), key.clone());
-            let place = api.serve(Listen::Tls { address: *address, certificate, key })?;
-            *address = place.local_addr().unwrap_or(*address);
-            places.push(place);
+            let listener = listener.try_clone().map_err(ApiError::Socket)?;
+            let (certificate, key) = (place.certificate.clone(), place.key.clone());
+            places.push(api.serve(Listen::Tls { listener, certificate, key })?);
         }
         // Others find it where it was; whom it was told to join, the address book knows by now.
         self.node.listen = node.local_addr();

@@ -10,9 +10,6 @@ use super::tokens::TokenError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ApiError {
-    /// The address cannot be listened on.
-    #[error("{0} cannot be listened on: {1}")]
-    Bind(std::net::SocketAddr, #[source] std::io::Error),
     /// The socket cannot be used.
     #[error("the socket cannot be listened on: {0}")]
     Socket(#[source] std::io::Error),

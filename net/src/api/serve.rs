@@ -45,8 +45,8 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub enum Listen {
     /// Over TLS 1.3, to whoever has a token.
     Tls {
-        /// The address.
-        address: SocketAddr,
+        /// The listener, bound by the caller: whoever connects while nothing is served there waits.
+        listener: std::net::TcpListener,
         /// A PEM file with the chain of certificates.
         certificate: PathBuf,
         /// A PEM file with the private key.
@@ -133,7 +133,7 @@ impl Api {
     /// Serves the API at a place.
     ///
     /// # Errors
-    /// The place cannot be listened on, or the certificate cannot be used.
+    /// The listener or the certificate cannot be used.
     pub fn serve(&self, listen: Listen) -> Result<RunningApi, ApiError> {
         let (door, address) = Door::open(listen)?;
         let (stop, stopping) = watch::channel(false);
@@ -190,13 +190,11 @@ enum Accepted {
 impl Door {
     fn open(listen: Listen) -> Result<(Self, Option<SocketAddr>), ApiError> {
         match listen {
-            Listen::Tls { address, certificate, key } => {
+            Listen::Tls { listener, certificate, key } => {
                 let tls = Some(tls::acceptor(&certificate, &key)?);
-                let failed = |error| ApiError::Bind(address, error);
-                let listener = std::net::TcpListener::bind(address).map_err(failed)?;
-                listener.set_nonblocking(true).map_err(failed)?;
-                let listener = TcpListener::from_std(listener).map_err(failed)?;
-                let address = listener.local_addr().map_err(failed)?;
+                listener.set_nonblocking(true).map_err(ApiError::Socket)?;
+                let listener = TcpListener::from_std(listener).map_err(ApiError::Socket)?;
+                let address = listener.local_addr().map_err(ApiError::Socket)?;
                 Ok((Self { socket: Socket::Tcp(listener), tls }, Some(address)))
             }
             Listen::Unix(listener) => {

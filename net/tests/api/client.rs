@@ -53,7 +53,7 @@ impl Server {
     fn serve(dir: TempDir, ledger: Arc<Ledger>, limits: ApiLimits, view: Option<NodeView>) -> Self {
         let tokens = Arc::new(Tokens::open(ledger.dir()).unwrap());
         let listen = Listen::Tls {
-            address: "127.0.0.1:0".parse().unwrap(),
+            listener: std::net::TcpListener::bind("127.0.0.1:0").unwrap(),
             certificate: dir.path().join("cert.pem"),
             key: dir.path().join("key.pem"),
         };

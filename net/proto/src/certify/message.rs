@@ -135,7 +135,7 @@ impl CertifyMessage {
     pub(crate) fn check(&self) -> Result<(), &'static str> {
         let at_most =
             |count: usize, most: usize, what| if count > most { Err(what) } else { Ok(()) };
-        let round = |round: u32| if round < MAX_ROUND { Ok(()) } else { Err("rounds") };
+        let round = |round: u32| if round <= MAX_ROUND { Ok(()) } else { Err("rounds") };
         match self {
             Self::Polka(polka) => {
                 round(polka.round)?;
@@ -186,7 +186,7 @@ mod tests {
             CertifyMessage::Polka(Polka { height, round, value, signatures })
         };
         assert!(read(polka(MAX_VALIDATORS, 0)) && !read(polka(MAX_VALIDATORS + 1, 0)));
-        assert!(!read(polka(1, MAX_ROUND)));
+        assert!(read(polka(1, MAX_ROUND)) && !read(polka(1, MAX_ROUND + 1)));
         let parts = PartsBytes { checkpoint: vec![1], cut: vec![2], validators: vec![3] };
         let one = CertifiedBytes { parts, certificate: vec![4] };
         let some = |count| CertifyMessage::Checkpoints(vec![one.clone(); count]);
