@@ -70,6 +70,8 @@ pub struct Certifier {
     pub(super) turn: Option<u32>,
     pub(super) choosing: bool,
     pub(super) keeping: Option<Keeping>,
+    /// The height is decided, by a checkpoint that has to come from others.
+    pub(super) decided: bool,
     /// The last vote of each validator.
     pub(super) seen: BTreeMap<AuthorKey, SignedVote>,
     pub(super) sync: super::chain_sync::ChainSync,
@@ -116,6 +118,7 @@ impl Certifier {
             turn: None,
             choosing: false,
             keeping: None,
+            decided: false,
             seen: BTreeMap::new(),
             sync: super::chain_sync::ChainSync::default(),
             not_before: now,
@@ -235,7 +238,8 @@ impl Certifier {
     /// Whether voting on this height could begin.
     pub(super) fn may_begin(&self) -> bool {
         let knows_itself = self.recall.lost || self.recall.done;
-        self.engine.is_none() && self.keeping.is_none() && self.is_validator() && knows_itself
+        let over = self.decided || self.keeping.is_some();
+        self.engine.is_none() && !over && self.is_validator() && knows_itself
     }
 
     pub(super) fn thresholds(&self) -> ThresholdParams {

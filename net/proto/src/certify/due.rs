@@ -30,9 +30,9 @@ impl Certifier {
             self.propose(now);
             self.retry = None;
         }
-        self.derive_lacking(false, now);
         self.keep_again(false, now);
         self.begin_if_due(now);
+        self.derive_due(false, now);
         if self.is_validator() {
             self.ask_and_report(now);
         }
@@ -42,7 +42,7 @@ impl Certifier {
     pub(super) fn look_again(&mut self, now: Moment) {
         if self.stopped.is_none() {
             self.retry = None;
-            self.derive_lacking(true, now);
+            self.derive_due(true, now);
             self.keep_again(true, now);
             self.propose(now);
         }
@@ -59,9 +59,10 @@ impl Certifier {
         }
     }
 
-    fn derive_lacking(&mut self, all: bool, now: Moment) {
+    fn derive_due(&mut self, all: bool, now: Moment) {
         let height = self.height();
-        for parts in self.values.lacking(all, now) {
+        let round = self.engine.as_ref().map_or(0, |engine| engine.stand().round);
+        for parts in self.values.to_ask(round, all, now) {
             let (purpose, parts) = (Purpose::Derive(height, parts.id()), Box::new(parts));
             self.task(purpose, |ticket| CertifyTask::Derive { ticket, parts });
         }

@@ -174,17 +174,10 @@ impl Certifier {
             value: proposal.value,
             valid: false,
         };
-        let (follows, height) = (self.follows(&parts), self.height());
+        let follows = self.follows(&parts);
         let favourite = self.engine.as_ref().and_then(Engine::favourite);
-        let candidate = Candidate { parts: parts.clone(), judged, verdict: Verdict::Asked };
-        if !self.values.add(candidate, favourite) {
-            return true;
-        }
-        if follows {
-            let purpose = Purpose::Derive(height, proposal.value);
-            let parts = Box::new(parts);
-            self.task(purpose, |ticket| CertifyTask::Derive { ticket, parts });
-        } else {
+        // What it asks of the store has to wait for its turn: one that lies may propose for many rounds.
+        if self.values.add(Candidate::new(parts, judged, Verdict::Ahead), favourite) && !follows {
             self.judge(proposal.value, false, now);
         }
         true

@@ -63,7 +63,8 @@ impl Certifier {
     /// Begins the height, if this node is a validator of it and knows what it needs to know of itself.
     pub(super) fn begin(&mut self, now: Moment) {
         let (me, height) = (self.config.me, self.height());
-        if self.engine.is_some() || !self.is_validator() || !height_is_valid(height) {
+        let over = self.engine.is_some() || self.decided;
+        if over || !self.is_validator() || !height_is_valid(height) {
             return;
         }
         if self.recall.lost && self.recall.is_past(height, &self.certifiers, me) {
@@ -106,8 +107,8 @@ impl Certifier {
                     if judged.by == self.config.me {
                         self.values.chosen = Some(judged.value);
                     }
-                    let (parts, judged, verdict) = (parts.clone(), judged.clone(), Verdict::Same);
-                    self.values.add(Candidate { parts, judged, verdict }, None);
+                    let (parts, judged) = (parts.clone(), judged.clone());
+                    self.values.add(Candidate::new(parts, judged, Verdict::Same), None);
                 }
                 _ => {}
             }
@@ -145,6 +146,9 @@ impl Certifier {
                 self.append_entry(&entry);
                 match entry.what {
                     What::Vote(vote) => {
+                        if let Some(value) = vote.value.filter(|_| vote.by == self.config.me) {
+                            self.values.voted(value.0);
+                        }
                         let place = |vote: &super::signed::SignedVote| {
                             (vote.height, vote.round, vote.precommit)
                         };
@@ -283,9 +287,9 @@ impl Certifier {
         if self.values.get(id).is_none_or(|candidate| candidate.verdict != Verdict::Same) {
             self.append(What::Parts(parts.encode()));
             let (round, value) = (stand.round, id);
+            let favourite = self.engine.as_ref().and_then(Engine::favourite);
             let judged = Judged { round, pol_round: None, by: me, value, valid: true };
-            let candidate = Candidate { parts, judged, verdict: Verdict::Same };
-            self.values.add(candidate, None);
+            self.values.add(Candidate::new(parts, judged, Verdict::Same), favourite);
         }
         self.propose(now);
     }
@@ -302,8 +306,9 @@ impl Certifier {
 
     fn decide(&mut self, certificate: &CommitCertificate<Ctx>) {
         let Some(candidate) = self.values.get(certificate.value_id) else {
-            let what = "a checkpoint is decided that was never seen".to_owned();
-            return self.stop(Stopped::Fault(Fault::Core(what)));
+            // It had to make room for those of later rounds. Others have it, with its certificate.
+            (self.engine, self.decided) = (None, true);
+            return self.timers.clear();
         };
         let signed = certificate.commit_signatures.iter();
         let mut signatures: Vec<_> = signed.map(|s| (s.address.0, s.signature)).collect();
@@ -353,7 +358,7 @@ impl Certifier {
             self.recent.pop_front();
         }
         self.chain = chain;
-        self.engine = None;
+        (self.engine, self.decided) = (None, false);
         self.replay.clear();
         self.values = Values::default();
         if !self.config.sabotage.stale_timers {

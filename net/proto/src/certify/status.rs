@@ -112,7 +112,9 @@ impl Certifier {
             let lacks = keeping.retry.is_some();
             return if lacks { CertifyState::Lacks } else { CertifyState::Keeps };
         }
-        if validators.is_empty() {
+        if self.decided {
+            CertifyState::Lacks
+        } else if validators.is_empty() {
             CertifyState::NoValidators
         } else if !self.is_validator() {
             CertifyState::Follows

@@ -1,7 +1,9 @@
 //! What a dishonest validator sends instead of what it ought to.
 
+use std::collections::BTreeSet;
+
 use ed25519_dalek::Signer;
-use quipu_merge::{AuthorKey, Checkpoint, CheckpointId, CutBlock, EventId};
+use quipu_merge::{AuthorKey, Checkpoint, CheckpointId, CutBlock, EventId, Height};
 use quipu_proto::{
     CertifyMessage, Id, Parts, PartsBytes, Proposed, Report, SignedProposal, SignedVote,
 };
@@ -26,11 +28,13 @@ pub enum Trick {
     Stale,
     /// Reports of what it does not hold.
     Lies,
+    /// A crowd of proposals for each of its next turns.
+    Crowd,
     /// Nothing.
     Silence,
 }
 
-pub const TRICKS: [Trick; 8] = [
+pub const TRICKS: [Trick; 9] = [
     Trick::DoubleVote,
     Trick::DoubleProposal,
     Trick::Withhold,
@@ -38,8 +42,14 @@ pub const TRICKS: [Trick; 8] = [
     Trick::WrongCut,
     Trick::Stale,
     Trick::Lies,
+    Trick::Crowd,
     Trick::Silence,
 ];
+
+/// As many proposals as fit into what is kept of a peer that is early.
+const CROWD: usize = 64;
+/// Rounds that a proposal may be ahead.
+const AHEAD: u32 = 10;
 
 /// A dishonest validator.
 pub struct Byzantine {
@@ -47,11 +57,15 @@ pub struct Byzantine {
     pub tricks: Vec<Trick>,
     pub random: Random,
     said: Vec<CertifyMessage>,
+    /// How many validators there were at first, and the turns for which it has sent a crowd.
+    validators: usize,
+    crowded: BTreeSet<(u64, u32)>,
 }
 
 impl Byzantine {
-    pub fn new(number: usize, tricks: Vec<Trick>, random: Random) -> Self {
-        Self { number, tricks, random, said: Vec::new() }
+    pub fn new(number: usize, validators: usize, tricks: Vec<Trick>, random: Random) -> Self {
+        let (said, crowded) = (Vec::new(), BTreeSet::new());
+        Self { number, tricks, random, said, validators, crowded }
     }
 
     /// What it sends to each.
@@ -81,7 +95,41 @@ impl Byzantine {
                 sent.push((*peer, self.said[usize::try_from(at).unwrap()].clone()));
             }
         }
+        let crowd = if trick == Trick::Crowd { self.crowd(ledger, message) } else { Vec::new() };
+        sent.extend(crowd.iter().flat_map(|one| to.iter().map(|peer| (*peer, one.clone()))));
         sent
+    }
+
+    /// Proposals for its next turns in the height of a vote of its own, and in the next, each once.
+    fn crowd(&mut self, ledger: EventId, message: &CertifyMessage) -> Vec<CertifyMessage> {
+        let CertifyMessage::Vote(vote) = message else { return Vec::new() };
+        let made = self.said.iter().find_map(|said| match said {
+            CertifyMessage::Proposal(Proposed { parts, .. }) => parts.as_ref()?.decode().ok(),
+            _ => None,
+        });
+        let Some(made) = made else { return Vec::new() };
+        let (height, round) = (vote.height.0, vote.round);
+        let turns = (round..=round + AHEAD).map(|round| (height, round));
+        let turns = turns.chain((0..=AHEAD).map(|round| (height + 1, round)));
+        let mut crowd = Vec::new();
+        for (height, round) in turns.collect::<Vec<_>>() {
+            let turn = (height - 1 + u64::from(round)) % self.validators as u64;
+            if turn != self.number as u64 || !self.crowded.insert((height, round)) {
+                continue;
+            }
+            for _ in 0..CROWD {
+                let (state, height) = (self.random.bytes32(), Height(height));
+                let checkpoint = Checkpoint { state, height, ..made.checkpoint().clone() };
+                let parts = Parts::new(checkpoint, made.cut().clone(), made.validators().clone());
+                let (Ok(parts), by) = (parts, keys::key(self.number)) else { continue };
+                let (pol_round, value, signature) = (None, parts.id(), [0; 64]);
+                let proposal = SignedProposal { height, round, pol_round, value, by, signature };
+                let proposal = self.proposal(ledger, proposal);
+                let parts = Some(parts.encode());
+                crowd.push(CertifyMessage::Proposal(Proposed { proposal, parts }));
+            }
+        }
+        crowd
     }
 
     fn other(

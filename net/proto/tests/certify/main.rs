@@ -10,6 +10,7 @@
 
 mod byzantine;
 mod checks;
+mod crowd;
 mod keys;
 mod ledger;
 mod lost;

@@ -29,7 +29,7 @@ fn a_skipped_check_of_roots_is_noticed() {
         config.sabotage.blind = blind;
         let mut world = World::new(1, 4, 0, config);
         let tricks = vec![Trick::WrongRoots];
-        world.members[1].byzantine = Some(Byzantine::new(1, tricks, Random::new(1)));
+        world.members[1].byzantine = Some(Byzantine::new(1, 4, tricks, Random::new(1)));
         for _ in 0..8 {
             world.write(0);
             world.run_until(world.now + 3_000_000);

@@ -65,7 +65,7 @@ impl Scenario {
             let count = random.between(1, 3);
             let tricks = (0..count).map(|_| random.pick(&TRICKS)).collect();
             let own = Random::new(random.next());
-            world.members[*at].byzantine = Some(Byzantine::new(*at, tricks, own));
+            world.members[*at].byzantine = Some(Byzantine::new(*at, validators, tricks, own));
         }
         for at in 0..=validators {
             let skew = i64::try_from(random.below(40_000_000)).unwrap() - 20_000_000;
