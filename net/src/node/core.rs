@@ -241,12 +241,15 @@ impl Core {
             sync.answer(Err(SyncError::Stopping));
         }
         // To whom this is not long enough, the connection is one that falls silent.
+        let leaving = self.endpoint.leaving();
         let told = self.endpoint.close(CloseCode::Done, "the node is stopping");
         let _ = tokio::time::timeout(FAREWELL, told).await;
         // Its threads wait for nobody then.
         drop(inboxes);
         self.dialled.shutdown().await;
         self.io.shutdown().await;
+        self.connected.clear();
+        leaving.leave().await;
         while self.chores.join_next().await.is_some() {}
         while self.reading_roles.join_next().await.is_some() {}
         let (work, certification) = (self.work, self.certification);

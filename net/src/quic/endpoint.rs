@@ -19,6 +19,7 @@ use super::door::Door;
 use super::error::{BindError, ConnectError};
 use super::gate::Gate;
 use super::identity::{NodeKey, Witness};
+use super::leaving::Leaving;
 use super::limits::Limits;
 use super::link::canonical;
 use super::refusal::{MAX_REFUSALS, Refusal, Refusals};
@@ -159,6 +160,11 @@ impl Endpoint {
         self.tasks.end().await;
         // What runs the socket ends when nobody can use it.
         drop(self.lock().take());
+    }
+
+    /// What frees the address after [`Self::close`].
+    pub(crate) fn leaving(&self) -> Leaving {
+        Leaving::new(self.quic(), self.address)
     }
 
     async fn dial(

@@ -16,6 +16,7 @@ mod error;
 mod frame;
 mod gate;
 mod identity;
+mod leaving;
 mod limits;
 mod link;
 mod receiver;

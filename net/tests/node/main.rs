@@ -8,6 +8,7 @@
     reason = "a test that panics has done its work"
 )]
 
+mod again;
 mod joining;
 mod live;
 mod partial;
