@@ -85,6 +85,12 @@ pub enum Failure {
     /// A node does not let this replica in.
     #[error("{peer} does not admit this replica's key, {key}")]
     NotAdmitted { peer: PeerAddress, key: AuthorKey },
+    /// A validator's old key is needed until its new one is certified.
+    #[error(
+        "with another key here, {others} of the {needed} validators that must sign are left, and nothing \
+         could be certified any more"
+    )]
+    EndsCertification { others: usize, needed: usize },
     /// Nobody wants the command to be done any more.
     #[error("the client has gone")]
     Gone,
@@ -164,7 +170,7 @@ impl Failure {
             Self::Unavailable { .. } | Self::NotHere(_) | Self::Long(LongError::Malformed(_)) => {
                 UNAVAILABLE
             }
-            Self::Condition(_) | Self::NotFinal(_) => CONDITION,
+            Self::Condition(_) | Self::NotFinal(_) | Self::EndsCertification { .. } => CONDITION,
             Self::NoLedger(_) => NO_LEDGER,
             Self::Verification(_) | Self::Unrepaired(_) | Self::Proof(_) => VERIFICATION,
             Self::Open(error) => open_code(error),

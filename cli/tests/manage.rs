@@ -133,7 +133,9 @@ fn authors_have_names() {
 #[test]
 fn keys_rotate() {
     let s = Scratch::with_store();
-    let rotation = s.a(&["identity", "rotate", "--json"]).json();
+    let kept = s.refused(5, &["identity", "rotate"]);
+    assert!(kept.stderr.contains("0 of the 1 validators"), "{}", kept.stderr);
+    let rotation = s.a(&["identity", "rotate", "--force", "--json"]).json();
     assert_eq!(fields(&rotation), ["event", "granted", "new", "old"]);
     assert_eq!(rotation["granted"], json!(["admin", "validator"]));
     let shown = s.a(&["identity", "show", "--json"]).json();
@@ -163,10 +165,10 @@ fn a_passphrase_locks_the_key() {
     s.a(&["--passphrase-file", "pass", "put", "k", "v"]).ok();
     let mut command = s.command(&["--store", "a", "get", "k"]);
     assert_eq!(ran(command.env("QUIPU_PASSPHRASE", "correct horse").output().unwrap()).ok(), "v");
-    let rotated = s.a(&["--passphrase-file", "pass", "identity", "rotate"]);
+    let rotated = s.a(&["--passphrase-file", "pass", "identity", "rotate", "--force"]);
     assert_eq!(rotated.code, 0, "{}", rotated.stderr);
     s.refused(1, &["del", "k"]);
-    s.refused(1, &["identity", "rotate"]);
+    s.refused(1, &["identity", "rotate", "--force"]);
     s.refused(1, &["identity", "passphrase", "--remove"]);
     s.a(&["--passphrase-file", "pass", "identity", "passphrase", "--remove"]).ok();
     assert_eq!(s.a(&["get", "k"]).ok(), "v");
@@ -222,7 +224,7 @@ fn only_writing_needs_the_key() {
         &["redact", &event],
         &["member", "grant", &"0".repeat(64), "writer"],
         &["member", "revoke", &"0".repeat(64)],
-        &["identity", "rotate"],
+        &["identity", "rotate", "--force"],
         &["identity", "passphrase", "--remove"],
     ] {
         let ran = s.refused(1, args);

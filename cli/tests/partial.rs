@@ -225,7 +225,7 @@ fn a_daemon_goes_on_with_the_key_that_is_made_in_it() {
     };
     let old = s.a(&["identity", "show", "--json"]).json()["key"].as_str().unwrap().to_owned();
     until("connecting", || is_connected(&old));
-    let rotated = s.a(&["identity", "rotate", "--json"]).json();
+    let rotated = s.a(&["identity", "rotate", "--force", "--json"]).json();
     let new = rotated["new"].as_str().unwrap();
     until("connecting with the new key", || is_connected(new));
     assert!(!is_connected(&old));

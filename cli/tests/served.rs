@@ -287,7 +287,7 @@ fn write_all(s: &Scratch) -> Vec<Outcome> {
     feed(&["gc", "--grace", "0s"], b"");
     feed(&["pin", "add", "zzzz"], b"");
     feed(&["identity", "passphrase", "--new-passphrase-file", "pass"], b"");
-    feed(&["identity", "rotate", "--passphrase-file", "pass"], b"");
+    feed(&["identity", "rotate", "--force", "--passphrase-file", "pass"], b"");
     feed(&["put", "k", "rotated", "--passphrase-file", "pass"], b"");
     feed(&["identity", "keep"], b"");
     feed(&["get", "k"], b"");

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use quipu_merge::Role;
+use quipu_merge::{Role, quorum};
 use serde::Serialize;
 
 use crate::context::Context;
@@ -30,7 +30,15 @@ enum Command {
     /// Show the key and its roles.
     Show,
     /// Make a new key and grant it the roles of the old one, where that one may.
-    Rotate,
+    ///
+    /// A validator's new key certifies from the checkpoint on that holds the grant. Where the other
+    /// validators are too few to certify that one, nothing would ever be certified again, and the key
+    /// stays: make another replica a validator first.
+    Rotate {
+        /// Even if nothing can be certified any more.
+        #[arg(long)]
+        force: bool,
+    },
     /// Set, change or remove the key's passphrase.
     Passphrase {
         /// Read the new passphrase from the first line of this file, instead of asking.
@@ -71,7 +79,7 @@ struct RotationJson {
 pub fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
     match args.command {
         Command::Show => show(context),
-        Command::Rotate => rotate(context),
+        Command::Rotate { force } => rotate(force, context),
         Command::Passphrase { new_passphrase_file, remove } => {
             let ledger = context.open()?;
             context.unlock(&ledger)?;
@@ -121,8 +129,16 @@ fn show(context: &mut Context) -> Result<(), Failure> {
     Ok(())
 }
 
-fn rotate(context: &mut Context) -> Result<(), Failure> {
+fn rotate(force: bool, context: &mut Context) -> Result<(), Failure> {
     let ledger = context.open()?;
+    let validators = ledger.snapshot()?.next_validators();
+    let (others, needed) = (validators.len().saturating_sub(1), quorum(validators.len()));
+    if validators.contains(&ledger.author()) && others < needed {
+        if !force {
+            return Err(Failure::EndsCertification { others, needed });
+        }
+        output::warning("nothing can be certified in this ledger any more");
+    }
     context.unlock(&ledger)?;
     let passphrase = if ledger.has_passphrase()? {
         Some(context.passphrase_or_ask("Passphrase for the new key: ")?)

@@ -14,6 +14,8 @@ use super::{Absent, Failure};
 const GRANT: &str = "an admin gives this replica's key a role with `quipu member grant KEY writer`";
 const NOT_ADMITTED: &str = "have an admin of the ledger run `quipu member grant KEY writer` with that key, or the node's operator `quipu peer add KEY` to let it read; then run the same command again";
 
+const FEW_VALIDATORS: &str = "make another replica a validator first with `quipu member grant KEY validator`; `--force` rotates all the same";
+
 const NO_KEY: &str = "put the key file back that belongs there; without it the store can be read, and `quipu clone` makes a replica of it with a key of its own";
 const DAMAGED: &str = "`quipu verify --repair` derives everything anew from the events and keeps the damaged database; with `--from SOURCE`, another replica or a CAR file, it fetches what is lost";
 const UNREPAIRED: &str = "`quipu verify --repair --force --from SOURCE` fetches what is lost from another replica or a CAR file, and so does `quipu merge SOURCE`";
@@ -46,6 +48,7 @@ impl Failure {
                 Some("a store has one process at a time: wait for the other, or end it")
             }
             Self::NotAdmitted { .. } => Some(NOT_ADMITTED),
+            Self::EndsCertification { .. } => Some(FEW_VALIDATORS),
             Self::Served(_) => Some("stop the daemon first: the store must be closed for this"),
             Self::Open(OpenError::Identity(error)) | Self::Identity(error) => identity_hint(error),
             Self::Open(OpenError::Grant(error)) => grant_hint(error),
