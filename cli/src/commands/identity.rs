@@ -6,7 +6,7 @@ use quipu_merge::{Role, quorum};
 use serde::Serialize;
 
 use crate::context::Context;
-use crate::exit::{Failure, NotFinal};
+use crate::exit::Failure;
 use crate::output::{self, Look};
 use crate::shown::Names;
 
@@ -103,8 +103,15 @@ pub fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
             Ok(())
         }
         Command::Vouch => {
-            let served = context.served().ok_or(NotFinal::NoDaemon)?;
-            served.runtime.block_on(served.node.vouch())?;
+            let Some(served) = context.served() else {
+                let why = "validators sign while `quipu serve` runs: start it, and vouch then";
+                return Err(Failure::Condition(why.to_owned()));
+            };
+            if !served.runtime.block_on(served.node.vouch())? {
+                let why =
+                    "this replica does not abstain from signing: there is nothing to vouch for";
+                return Err(Failure::Condition(why.to_owned()));
+            }
             output::note("this validator signs again");
             Ok(())
         }

@@ -202,7 +202,7 @@ struct ValidatorOut {
     name: Option<String>,
     /// Whether it is this node.
     own: bool,
-    /// Whether it is missing: in a round, it has not voted; otherwise, it is not connected.
+    /// Whether it is missing: it is not connected, or has not voted in the round before this one.
     missing: bool,
     /// Whether it has signed the last checkpoint.
     signed: bool,

@@ -55,8 +55,15 @@ impl WaitQuery {
             let detail = "the ledger has no validators: nothing is ever certified";
             return Err(Problem::new(problem::NEVER_FINAL, detail));
         }
-        if app.finality.get().is_none() {
+        let Some(finality) = app.finality.get() else {
             return Err(Problem::new(problem::NEVER_FINAL, "no node runs that could tell"));
+        };
+        if app.ledger.has_diverged() {
+            let detail = "the ledger has diverged: nothing is certified here any more";
+            return Err(Problem::new(problem::NEVER_FINAL, detail));
+        }
+        if let Some(why) = finality.stopped() {
+            return Err(Problem::new(problem::NEVER_FINAL, why));
         }
         Ok(Wait(Some(self.timeout.map_or(USUAL, Duration::from_secs))))
     }

@@ -4,7 +4,7 @@ use std::sync::{MutexGuard, PoisonError};
 use std::time::Instant;
 
 use quipu_merge::{AuthorKey, BlockId};
-use quipu_proto::{CertifyInput, Input};
+use quipu_proto::{CertifyInput, CertifyState, Input};
 use tokio::sync::oneshot;
 
 use super::address::{PeerAddress, Place};
@@ -21,7 +21,7 @@ pub enum Command {
     Remove { key: AuthorKey, reply: oneshot::Sender<Result<bool, BookError>> },
     Sync { peer: PeerAddress, reply: oneshot::Sender<Result<Synced, SyncError>> },
     Want(Vec<BlockId>),
-    Vouch,
+    Vouch { reply: oneshot::Sender<bool> },
     Stop,
 }
 
@@ -55,7 +55,11 @@ impl Core {
                 self.proto.look_for_values();
                 self.input(Input::Tick);
             }
-            Command::Vouch => self.certify(CertifyInput::Vouched),
+            Command::Vouch { reply } => {
+                let abstains = self.certification_status().state == CertifyState::Abstains;
+                self.certify(CertifyInput::Vouched);
+                let _ = reply.send(abstains);
+            }
             // Taken by the loop.
             Command::Stop => {}
         }

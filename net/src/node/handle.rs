@@ -116,12 +116,12 @@ impl Node {
 
     /// Says that nothing was signed as a validator with this replica's key but what its log holds: a
     /// store that was moved, say, and is the only one with its key. Whoever is wrong in this makes a
-    /// validator that signs twice.
+    /// validator that signs twice. Tells whether it had abstained, and signs now.
     ///
     /// # Errors
     /// The node has stopped.
-    pub async fn vouch(&self) -> Result<(), NodeError> {
-        self.commands.send(Command::Vouch).await.map_err(|_| NodeError::Stopped)
+    pub async fn vouch(&self) -> Result<bool, NodeError> {
+        self.ask(|reply| Command::Vouch { reply }).await
     }
 
     /// Keeps a peer in the address book: it may connect from now on, and is dialled where a place is

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use arc_malachitebft_core_types::{ThresholdParam, ThresholdParams, Timeout};
-use quipu_merge::{AuthorKey, Chain, CheckpointId, Height};
+use quipu_merge::{AuthorKey, Certificate, Chain, CheckpointId, Height};
 
 use super::engine::Engine;
 use super::interface::{CertifyConfig, CertifyInput, CertifyOutput, CertifyStart};
@@ -62,6 +62,8 @@ pub struct Certifier {
     pub(super) engine: Option<Engine>,
     /// What the log holds of the height, until it begins.
     pub(super) replay: Vec<What>,
+    /// What this validator has signed of the height.
+    pub(super) own: Vec<What>,
     pub(super) values: Values,
     /// By height, kind and round: one that is not of the height and the round in which it runs out is
     /// dropped.
@@ -113,6 +115,7 @@ impl Certifier {
             recall: Recall::default(),
             engine: None,
             replay: Vec::new(),
+            own: Vec::new(),
             values: Values::default(),
             timers: BTreeMap::new(),
             turn: None,
@@ -163,8 +166,8 @@ impl Certifier {
                 }
             }
             CertifyInput::Vouched => {
-                if std::mem::take(&mut self.recall.lost) {
-                    self.append(What::Opened(true));
+                if self.stopped.is_none() && std::mem::take(&mut self.recall.lost) {
+                    self.begin_anew(now);
                 }
             }
             CertifyInput::Tick => {}
@@ -185,7 +188,8 @@ impl Certifier {
         let timers = self.timers.values().map(|(at, _)| *at);
         let keeping = self.keeping.as_ref().and_then(|keeping| keeping.retry);
         let reporting = if self.is_validator() { self.reports.due() } else { None };
-        let asking = if self.is_validator() { self.recall.due() } else { None };
+        let asking = self.recall.due().into_iter().chain(self.recall.ends()).min();
+        let asking = asking.filter(|_| self.is_validator());
         let growing = self.may_begin() && self.reports.changed && !self.looking;
         let growing = growing.then_some(self.not_before);
         let others = [
@@ -201,9 +205,13 @@ impl Certifier {
         timers.chain(others.into_iter().flatten()).min()
     }
 
-    /// The store says that the ledger has two histories: nothing is certified here any more.
-    pub fn halt(&mut self, diverged: Height) {
+    /// The store says that the ledger has two histories: nothing is certified here any more. Two
+    /// certificates of one height, where that is why, may show who has signed both.
+    pub fn halt(&mut self, diverged: Height, certificates: Option<&(Certificate, Certificate)>) {
         self.stop(Stopped::Diverged(diverged));
+        if let Some((one, other)) = certificates {
+            self.tell_conflicts(one, other);
+        }
     }
 
     /// The last checkpoint.
@@ -251,6 +259,9 @@ impl Certifier {
     }
 
     pub(super) fn stop(&mut self, why: Stopped) {
+        if self.stopped.is_none() && matches!(why, Stopped::Fault(_)) {
+            self.append(What::Faulty);
+        }
         self.stopped.get_or_insert(why);
         self.engine = None;
         self.keeping = None;
@@ -346,7 +357,7 @@ impl Certifier {
         if let Some(report) = self.report_message() {
             self.send(peer, report);
         }
-        if self.is_validator() && self.recall.due().is_some() {
+        if self.is_validator() && !self.recall.has_answered(&peer) {
             self.send(peer, CertifyMessage::AskClaim(self.config.number));
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use quipu_merge::{AuthorKey, ChainError, Height};
+use quipu_merge::{AuthorKey, Certificate, ChainError, Height};
 
 use super::certifier::Certifier;
 use super::evidence::Evidence;
@@ -184,6 +184,14 @@ impl Certifier {
         }
     }
 
+    /// Tells who has signed two certificates of one height.
+    pub(super) fn tell_conflicts(&mut self, one: &Certificate, other: &Certificate) {
+        let ledger = self.config.ledger;
+        let evidence =
+            conflicts(one, other).map(|(one, other)| Evidence::votes(ledger, one, other));
+        self.tell_evidence(evidence.collect());
+    }
+
     /// Compares a checkpoint with the own one of its height.
     fn compare(&mut self, from: AuthorKey, other: Certified, now: Moment) {
         let another = other.parts.checkpoint();
@@ -199,27 +207,24 @@ impl Certifier {
             return self.blame(from, Misbehaviour::Bogus);
         }
         let own = own.clone();
-        let evidence = conflicts(&own.certificate, &other.certificate);
-        let evidence = evidence.map(|(one, other)| Evidence::votes(ledger, one, other)).collect();
-        self.tell_evidence(evidence);
+        self.tell_conflicts(&own.certificate, &other.certificate);
         self.diverged(Divergence::Twice(own, other));
     }
 }
 
 /// Who has signed two certificates of one round, with both precommits.
 fn conflicts<'a>(
-    one: &'a quipu_merge::Certificate,
-    other: &'a quipu_merge::Certificate,
+    one: &'a Certificate,
+    other: &'a Certificate,
 ) -> impl Iterator<Item = (SignedVote, SignedVote)> + 'a {
-    let vote =
-        |of: &quipu_merge::Certificate, (by, signature): &(AuthorKey, [u8; 64])| SignedVote {
-            height: of.height,
-            round: of.round.0,
-            precommit: true,
-            value: Some(Id(of.checkpoint)),
-            by: *by,
-            signature: *signature,
-        };
+    let vote = |of: &Certificate, (by, signature): &(AuthorKey, [u8; 64])| SignedVote {
+        height: of.height,
+        round: of.round.0,
+        precommit: true,
+        value: Some(Id(of.checkpoint)),
+        by: *by,
+        signature: *signature,
+    };
     let same_round = one.round == other.round;
     one.signatures.iter().filter(move |_| same_round).filter_map(move |mine| {
         let theirs = other.signatures.iter().find(|(by, _)| *by == mine.0)?;

@@ -156,7 +156,7 @@ pub fn judged_in(height: Height, judged: &Judged) -> Input<Ctx> {
 /// What of the log the core is to be told again.
 pub fn input(height: Height, what: &What) -> Option<Input<Ctx>> {
     Some(match what {
-        What::Begun(_) | What::Opened(_) | What::Parts(_) => return None,
+        What::Begun(_) | What::Opened(_) | What::Parts(_) | What::Faulty => return None,
         What::Vote(vote) => Input::Vote(vote_in(vote)),
         What::Proposal(proposal) => Input::Proposal(proposal_in(proposal)),
         What::Value(judged) => judged_in(height, judged),

@@ -62,7 +62,7 @@ impl Certifier {
     fn derive_due(&mut self, all: bool, now: Moment) {
         let height = self.height();
         let round = self.engine.as_ref().map_or(0, |engine| engine.stand().round);
-        for parts in self.values.to_ask(round, all, now) {
+        for parts in self.values.take_due(round, all, now) {
             let (purpose, parts) = (Purpose::Derive(height, parts.id()), Box::new(parts));
             self.task(purpose, |ticket| CertifyTask::Derive { ticket, parts });
         }
@@ -82,7 +82,7 @@ impl Certifier {
     /// vote on it that one of them does not lie.
     fn begin_if_due(&mut self, now: Moment) {
         if self.is_validator() {
-            self.recall.is_done(self.config.me, self.chain.validators());
+            self.recall.is_done(self.config.me, self.chain.validators(), now);
         }
         if !self.may_begin() {
             return;

@@ -42,6 +42,9 @@ pub enum Fault {
     /// The log leads to another vote or proposal than it holds.
     #[error("the log of height {0} leads to another vote or proposal than the one in it")]
     Diverged(Height),
+    /// One of these was found before the node was started.
+    #[error("the log says that signing on could mean to sign twice")]
+    Before,
     /// Something else has been signed for this height and round.
     #[error("another vote or proposal of round {1} of height {0} has been signed before")]
     Twice(Height, u32),
@@ -133,9 +136,12 @@ impl Engine {
         Self { state, shell, shown: BTreeSet::new() }
     }
 
-    /// Starts it, with what the log holds of it.
-    pub fn start(&mut self, log: &[What]) -> Result<Vec<Act>, Fault> {
+    /// Starts it, with what the log holds of it; and what has been signed `before` voting began anew.
+    pub fn start(&mut self, before: &[What], log: &[What]) -> Result<Vec<Act>, Fault> {
         let height = self.shell.height;
+        for what in before {
+            self.shell.remember(what, self.state.address().0);
+        }
         let inputs: Vec<_> = log.iter().filter_map(|what| convert::input(height, what)).collect();
         for what in log {
             self.shell.record(what, self.state.address().0);
@@ -266,6 +272,11 @@ impl Shell {
     fn record(&mut self, what: &What, me: AuthorKey) {
         let entry = Entry { height: self.height, what: what.clone() };
         self.recorded.insert(entry.encode());
+        self.remember(what, me);
+    }
+
+    /// Notes what has been signed.
+    fn remember(&mut self, what: &What, me: AuthorKey) {
         let (at, message, signature) = match what {
             What::Vote(vote) if vote.by == me => {
                 let message = vote.vote(self.ledger).signing_bytes().unwrap_or_default();

@@ -29,6 +29,10 @@ pub const SYNC_PATIENCE: Duration = Duration::from_secs(5);
 /// Between two questions where a validator stands.
 pub const ASK_CLAIM_EVERY: Duration = Duration::from_secs(2);
 
+/// For so long, a validator that starts waits for those others that have not said what they have seen of
+/// it, once enough have.
+pub const OTHERS_PATIENCE: Duration = Duration::from_secs(2);
+
 /// How often a peer may say something about certification: votes of a hundred rounds at once, and ten
 /// times as often as an honest one comes to.
 pub const MESSAGE_RATE: Rate = Rate { every: Duration::from_millis(5), burst: 1024 };

@@ -39,6 +39,9 @@ pub enum What {
     /// The height is the next, or this was settled anew: whether something may be signed.
     #[n(7)]
     Opened(#[n(0)] bool),
+    /// Signing on could mean to sign twice: nothing is signed any more.
+    #[n(8)]
+    Faulty,
 }
 
 /// The verdict on a value.

@@ -1,7 +1,8 @@
 //! What a validator must know of itself before it signs.
 //!
-//! Whoever starts asks the others where they stand, and what they have seen of it. It signs when more
-//! than two thirds have answered: a vote of its own that its log does not hold then shows in time.
+//! Whoever starts asks the others where they stand, and what they have seen of it. It signs when all have
+//! answered, or more than two thirds a moment ago: a vote of its own that its log does not hold then shows
+//! in time. Who is not there then is asked when it comes, and a vote that shows late is the last.
 //!
 //! Who has lost its log does not know how far it had signed. It signs at height h again once more than
 //! two thirds of the validators of h - 1 have said, since its start, that they were no farther than
@@ -12,6 +13,7 @@ use std::collections::BTreeMap;
 
 use quipu_merge::{AuthorKey, Height, quorum};
 
+use super::limits::{ASK_CLAIM_EVERY, OTHERS_PATIENCE};
 use crate::time::Moment;
 
 /// How far a validator has got with this.
@@ -24,6 +26,8 @@ pub struct Recall {
     /// Where the others stood when they answered first, after the start.
     claims: BTreeMap<AuthorKey, Height>,
     asked: Option<Moment>,
+    /// When more than two thirds had answered.
+    enough: Option<Moment>,
 }
 
 impl Recall {
@@ -44,9 +48,20 @@ impl Recall {
     }
 
     /// Whether enough of these have answered by now.
-    pub fn is_done(&mut self, me: AuthorKey, validators: &[AuthorKey]) -> bool {
-        self.done = self.done || self.answers(me, validators) >= quorum(validators.len());
+    pub fn is_done(&mut self, me: AuthorKey, validators: &[AuthorKey], now: Moment) -> bool {
+        let answers = self.answers(me, validators);
+        if answers < quorum(validators.len()) {
+            self.enough = None;
+        } else {
+            let since = *self.enough.get_or_insert(now);
+            self.done |= answers == validators.len() || since.after(OTHERS_PATIENCE) <= now;
+        }
         self.done
+    }
+
+    /// Whether this one has answered.
+    pub fn has_answered(&self, validator: &AuthorKey) -> bool {
+        self.claims.contains_key(validator)
     }
 
     /// Whether nothing can have been signed at `height`, with the validators of the one before.
@@ -61,8 +76,13 @@ impl Recall {
     /// Whether there is somebody to ask, and when.
     pub fn due(&self) -> Option<Moment> {
         let wants = self.lost || !self.done;
-        let after = |asked: Moment| asked.after(super::limits::ASK_CLAIM_EVERY);
-        wants.then(|| self.asked.map_or(Moment(0), after))
+        let again = self.asked.map_or(Moment(0), |asked| asked.after(ASK_CLAIM_EVERY));
+        wants.then_some(again)
+    }
+
+    /// When those who have not answered are waited for no longer.
+    pub fn ends(&self) -> Option<Moment> {
+        self.enough.filter(|_| !self.done).map(|since| since.after(OTHERS_PATIENCE))
     }
 
     /// Whom to ask among those who are there.
@@ -93,6 +113,21 @@ mod tests {
         // What somebody says later is not what it knew at the start.
         recall.claim(keys[3], Height(2));
         assert!(!recall.is_past(Height(7), &keys, keys[0]));
-        assert!(recall.is_done(keys[0], &keys));
+        assert!(recall.is_done(keys[0], &keys, Moment(0)));
+    }
+
+    #[test]
+    fn who_does_not_answer_is_waited_for_a_while() {
+        let keys: Vec<_> = (0..4).map(|n| AuthorKey([n; 32])).collect();
+        let mut recall = Recall::default();
+        recall.claim(keys[1], Height(5));
+        assert!(!recall.is_done(keys[0], &keys, Moment(1)));
+        recall.claim(keys[2], Height(5));
+        assert!(!recall.is_done(keys[0], &keys, Moment(2)));
+        let ends = recall.ends().unwrap();
+        assert_eq!(ends, Moment(2).after(OTHERS_PATIENCE));
+        assert!(!recall.is_done(keys[0], &keys, Moment(ends.0 - 1)));
+        assert!(recall.is_done(keys[0], &keys, ends));
+        assert_eq!(recall.ends(), None);
     }
 }

@@ -6,7 +6,7 @@ use super::certifier::{Certifier, Purpose};
 use super::engine::Engine;
 use super::interface::CertifyOutput;
 use super::limits::RETRY_EVERY;
-use super::log::Judged;
+use super::log::{Judged, What};
 use super::message::{
     AskProposal, CertifyMessage, Claim, MAX_CHECKPOINTS, MAX_CHECKPOINTS_LEN, Proposed,
 };
@@ -54,7 +54,7 @@ impl Certifier {
                 self.send(from, CertifyMessage::Claim(Claim { number, height, yours }));
             }
             CertifyMessage::AskClaim(_) => {}
-            CertifyMessage::Claim(claim) => self.claimed(from, claim),
+            CertifyMessage::Claim(claim) => self.claimed(from, claim, now),
             CertifyMessage::AskProposal(ask) => self.asked_for(from, ask),
             CertifyMessage::Vote(_)
             | CertifyMessage::Proposal(_)
@@ -67,32 +67,33 @@ impl Certifier {
         self.out(CertifyOutput::Misbehaved(peer, what));
     }
 
-    fn claimed(&mut self, from: AuthorKey, claim: Claim) {
+    fn claimed(&mut self, from: AuthorKey, claim: Claim, now: Moment) {
         if claim.number != self.config.number {
             return;
         }
         self.recall.claim(from, claim.height);
-        // Nothing has been signed since the start if not enough have answered, so whatever others have
-        // seen by then must be in the log.
+        // Whatever others have seen must be in the log, or have been signed since.
         let forgotten = |vote: &SignedVote| {
             vote.by == self.config.me
                 && vote.height >= self.height()
                 && vote.holds(self.config.ledger, &*self.keys)
                 && !self.remembers(vote)
         };
-        if self.engine.is_none() && !self.recall.lost && claim.yours.as_ref().is_some_and(forgotten)
+        if !self.recall.lost
+            && let Some(vote) = claim.yours.filter(forgotten)
         {
             self.recall.lost = true;
-            self.replay.clear();
-            self.append(super::log::What::Opened(false));
+            if vote.height == self.height() {
+                self.keep_own(&What::Vote(vote));
+            }
+            self.begin_anew(now);
         }
     }
 
     /// Whether the log holds a vote of this validator's.
     fn remembers(&self, vote: &SignedVote) -> bool {
-        use super::log::What;
         let same = |what: &What| matches!(what, What::Vote(logged) if logged == vote);
-        vote.height == self.height() && self.replay.iter().any(same)
+        vote.height == self.height() && self.own.iter().any(same)
     }
 
     fn asked_for(&mut self, from: AuthorKey, ask: AskProposal) {

@@ -12,7 +12,7 @@ use super::limits::MAX_RECENT;
 use super::log::{Entry, Judged, Mark, What};
 use super::message::{AskProposal, CertifyMessage, Proposed};
 use super::parts::{Certified, Parts};
-use super::signed::SignedProposal;
+use super::signed::{SignedProposal, SignedVote};
 use super::status::Stopped;
 use super::task::CertifyTask;
 use super::values::{Candidate, Values, Verdict};
@@ -31,6 +31,19 @@ impl Certifier {
             Log::Lost => None,
         };
         let entries = entries.unwrap_or_default();
+        if entries.iter().any(|entry| entry.what == What::Faulty) {
+            self.stopped = Some(Stopped::Fault(Fault::Before));
+            return;
+        }
+        for Entry { height: of, what } in &entries {
+            // Others may have to be told of what they have signed.
+            if let What::Vote(vote) = what {
+                self.saw(vote);
+            }
+            if *of == height {
+                self.keep_own(what);
+            }
+        }
         let signs = entries.iter().rev().find_map(|entry| match entry.what {
             What::Opened(signs) | What::Begun(signs) => Some(signs),
             _ => None,
@@ -55,9 +68,53 @@ impl Certifier {
         self.replay = of_height.map(|entry| entry.what).collect();
     }
 
-    /// Whether the log says that the height has begun.
+    /// Whether the log says that the height has begun, as it would begin now.
     pub(super) fn has_begun(&self) -> bool {
-        self.replay.iter().any(|what| matches!(what, What::Begun(_)))
+        self.begun_at().is_some()
+    }
+
+    /// Where in the log the height has begun. Where that was without signing and now is with it, or the
+    /// other way round, it begins anew.
+    fn begun_at(&self) -> Option<usize> {
+        let begun = |(at, what): (usize, &What)| match what {
+            What::Begun(signs) => Some((at, *signs)),
+            _ => None,
+        };
+        let last = self.replay.iter().enumerate().rev().find_map(begun);
+        last.filter(|(_, signs)| *signs != self.recall.lost).map(|(at, _)| at)
+    }
+
+    /// Something has been logged: if it is signed by this validator, it must not sign anything else.
+    pub(super) fn keep_own(&mut self, what: &What) {
+        let is_own = match what {
+            What::Vote(vote) => vote.by == self.config.me,
+            What::Proposal(proposal) => proposal.by == self.config.me,
+            _ => false,
+        };
+        if is_own {
+            self.own.push(what.clone());
+        }
+    }
+
+    /// The height has to begin anew: this validator signs from now on, or no longer.
+    pub(super) fn begin_anew(&mut self, now: Moment) {
+        self.append(What::Opened(!self.recall.lost));
+        self.replay.clear();
+        (self.turn, self.choosing, self.retry) = (None, false, None);
+        (self.values, self.reports.changed) = (Values::default(), true);
+        self.timers.clear();
+        if self.engine.take().is_some() {
+            self.begin(now);
+        }
+    }
+
+    /// A vote has been logged.
+    fn saw(&mut self, vote: &SignedVote) {
+        let place = |vote: &SignedVote| (vote.height, vote.round, vote.precommit);
+        let seen = self.seen.entry(vote.by).or_insert_with(|| vote.clone());
+        if place(vote) > place(seen) {
+            *seen = vote.clone();
+        }
     }
 
     /// Begins the height, if this node is a validator of it and knows what it needs to know of itself.
@@ -71,11 +128,13 @@ impl Certifier {
             self.recall.lost = false;
         }
         let signs = !self.recall.lost;
-        if signs && !self.recall.is_done(me, self.chain.validators()) {
+        if signs && !self.recall.is_done(me, self.chain.validators(), now) {
             return;
         }
-        let log = std::mem::take(&mut self.replay);
-        if !log.iter().any(|what| matches!(what, What::Begun(_))) {
+        let begun = self.begun_at();
+        let mut log = std::mem::take(&mut self.replay);
+        log.drain(..begun.unwrap_or(log.len()));
+        if log.is_empty() {
             self.append(What::Begun(signs));
         }
         self.take_values(&log);
@@ -88,7 +147,8 @@ impl Certifier {
         );
         self.engine = Some(engine);
         self.looking = false;
-        self.run(now, |engine| engine.start(&log));
+        let own = self.own.clone();
+        self.run(now, |engine| engine.start(&own, &log));
         for (from, message) in self.peers.take(height) {
             self.consensus_message(from, message, now);
         }
@@ -144,18 +204,13 @@ impl Certifier {
         match act {
             Act::Log(entry) => {
                 self.append_entry(&entry);
+                self.keep_own(&entry.what);
                 match entry.what {
                     What::Vote(vote) => {
                         if let Some(value) = vote.value.filter(|_| vote.by == self.config.me) {
                             self.values.voted(value.0);
                         }
-                        let place = |vote: &super::signed::SignedVote| {
-                            (vote.height, vote.round, vote.precommit)
-                        };
-                        let seen = self.seen.entry(vote.by).or_insert_with(|| vote.clone());
-                        if place(&vote) > place(seen) {
-                            *seen = vote;
-                        }
+                        self.saw(&vote);
                     }
                     What::Proposal(proposal) => self.values.proposed(proposal),
                     _ => {}
@@ -360,6 +415,7 @@ impl Certifier {
         self.chain = chain;
         (self.engine, self.decided) = (None, false);
         self.replay.clear();
+        self.own.clear();
         self.values = Values::default();
         if !self.config.sabotage.stale_timers {
             self.timers.clear();

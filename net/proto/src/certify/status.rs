@@ -15,7 +15,7 @@ pub struct CertifyStatus {
     pub round: Option<(u32, Step)>,
     /// The validators of this height.
     pub validators: usize,
-    /// Those that are missing: in a round, who has not voted in it; otherwise, who is not connected.
+    /// Those that are missing: who is not connected, or has not voted in the round before this one.
     pub missing: Vec<AuthorKey>,
     /// What is going on.
     pub state: CertifyState,
@@ -84,15 +84,13 @@ impl Certifier {
     pub fn status(&self) -> CertifyStatus {
         let validators = self.chain.validators();
         let stand = self.engine.as_ref().map(Engine::stand);
+        let before = stand.and_then(|stand| stand.round.checked_sub(1));
         let voted = |key: &AuthorKey| {
-            let mut votes = self
-                .engine
-                .iter()
-                .flat_map(|engine| engine.votes(stand.map_or(0, |stand| stand.round)));
-            votes.any(|vote| vote.by == *key)
+            let (Some(before), Some(engine)) = (before, &self.engine) else { return true };
+            engine.votes(before).any(|vote| vote.by == *key)
         };
         let there = |key: &AuthorKey| *key == self.config.me || self.peers.get(key).is_some();
-        let here = |key: &AuthorKey| if stand.is_some() { voted(key) } else { there(key) };
+        let here = |key: &AuthorKey| there(key) && voted(key);
         CertifyStatus {
             height: self.height(),
             round: stand.map(|stand| (stand.round, stand.step)),
@@ -118,10 +116,10 @@ impl Certifier {
             CertifyState::NoValidators
         } else if !self.is_validator() {
             CertifyState::Follows
-        } else if there < needed {
-            CertifyState::NoQuorum(there, needed)
         } else if self.recall.lost {
             CertifyState::Abstains
+        } else if there < needed {
+            CertifyState::NoQuorum(there, needed)
         } else if !self.recall.done {
             CertifyState::Asking(self.recall.answers(self.config.me, validators), needed)
         } else if self.engine.is_some() {

@@ -90,7 +90,7 @@ impl Values {
 
     /// Those that the store is to be asked about: their round has come; or it lacked events, and it is
     /// time to ask again, or `all` are to be.
-    pub fn to_ask(&mut self, round: u32, all: bool, now: Moment) -> Vec<Parts> {
+    pub fn take_due(&mut self, round: u32, all: bool, now: Moment) -> Vec<Parts> {
         let due = self.all.values_mut().filter_map(|candidate| {
             let asks = match candidate.verdict {
                 Verdict::Ahead => candidate.judged.round <= round,
@@ -171,8 +171,8 @@ mod tests {
         let own = candidate(7, 200);
         values.chosen = Some(own.parts.id());
         assert!(values.add(own, None));
-        assert_eq!(values.to_ask(0, true, Moment(0)).len(), 1);
-        assert_eq!(values.to_ask(7, false, Moment(0)).len(), 3);
+        assert_eq!(values.take_due(0, true, Moment(0)).len(), 1);
+        assert_eq!(values.take_due(7, false, Moment(0)).len(), 3);
     }
 
     #[test]

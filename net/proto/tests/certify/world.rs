@@ -213,6 +213,19 @@ impl World {
         }
     }
 
+    /// Crashes, and comes back with the copy and the mark that was in it: a machine was set back as a whole.
+    pub fn set_back(&mut self, at: usize, pause: u64) {
+        self.crash(at, pause);
+        if let Some(copy) = self.members[at].copy.clone() {
+            self.members[at].disk = copy;
+        }
+    }
+
+    /// Somebody says that a validator has signed nothing but what its log holds.
+    pub fn vouch(&mut self, at: usize) {
+        self.input(at, CertifyInput::Vouched);
+    }
+
     /// A second node with the key of another: a validator with two lives, both of them dishonest.
     pub fn add_twin(&mut self, of: usize) {
         let key = self.members[of].key;

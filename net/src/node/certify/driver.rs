@@ -46,6 +46,10 @@ pub struct Driver {
     times: Times,
     evidence: usize,
     broken: Option<String>,
+    /// Whether the store's divergence has been taken up.
+    diverged: bool,
+    /// Whether it was told that validators are missing.
+    lacks_quorum: bool,
 }
 
 impl Driver {
@@ -72,7 +76,7 @@ impl Driver {
         let keys = Arc::new(ReplicaKeys(key.clone()));
         let mut certifier = Certifier::new(config, keys, start, now);
         if let Some(height) = diverged {
-            certifier.halt(height);
+            certifier.halt(height, None);
         }
         let mut driver = Self {
             certifier,
@@ -86,6 +90,8 @@ impl Driver {
             times: Times::none(),
             evidence,
             broken: None,
+            diverged: false,
+            lacks_quorum: false,
         };
         driver.do_outputs(now);
         Ok(Some(driver))
@@ -130,11 +136,39 @@ impl Driver {
             CertifyReport::Durable(entry) => self.handle(CertifyInput::Durable(entry), now),
             CertifyReport::Broken(why) => self.broken = Some(why),
             CertifyReport::Evidence(count) => self.evidence = count,
+            CertifyReport::Diverged(height, certificates) => {
+                if !std::mem::replace(&mut self.diverged, true) {
+                    tracing::error!(%height, "the ledger has diverged: nothing is certified any more");
+                    self.certifier.halt(height, certificates.as_deref());
+                    self.do_outputs(now);
+                }
+            }
         }
     }
 
-    /// Looks whether the store has let a checkpoint count that has come another way.
-    pub fn look(&self) {
+    /// Looks what the store has learnt another way, and whether there are enough validators.
+    pub fn look(&mut self) {
+        self.tell_of_quorum();
+        self.look_at_store();
+    }
+
+    /// Tells the operator when validators are missing, and when they are back.
+    fn tell_of_quorum(&mut self) {
+        let lacks = match self.certifier.status().state {
+            CertifyState::NoQuorum(there, needed) => Some((there, needed)),
+            _ => None,
+        };
+        match lacks {
+            Some((there, needed)) if !self.lacks_quorum => {
+                tracing::warn!(there, needed, "too few validators can be reached to certify");
+            }
+            None if self.lacks_quorum => tracing::info!("enough validators can be reached again"),
+            _ => {}
+        }
+        self.lacks_quorum = lacks.is_some();
+    }
+
+    fn look_at_store(&self) {
         let next = self
             .certifier
             .tip()
@@ -245,7 +279,7 @@ impl Driver {
                     let certifiers = self.certifier.certifiers().to_vec();
                     self.cosigning.certified(note(&certified), certifiers, [], now);
                     self.wishes.push_back(Wish::Certified(height));
-                    self.look();
+                    self.look_at_store();
                 }
                 CertifyOutput::Evidence(evidence) => {
                     let (validator, height) = (evidence.validator(), evidence.height());

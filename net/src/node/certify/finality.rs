@@ -60,6 +60,11 @@ impl Finality {
         *self.heights.borrow()
     }
 
+    /// Why nothing is certified here any more, where that is so.
+    pub fn stopped(&self) -> Option<String> {
+        stopped(&self.status.borrow())
+    }
+
     /// Waits until there is another checkpoint than when this was asked last, by this clone.
     ///
     /// # Errors
@@ -101,12 +106,6 @@ impl Finality {
                 return Ok(height);
             }
             loop {
-                let stopped = |status: &NodeStatus| {
-                    let certification = &status.certification;
-                    let stopped = matches!(certification.state, CertifyState::Stopped(_));
-                    let stopped = stopped || certification.broken.is_some();
-                    stopped.then(|| certification.advice().unwrap_or_default())
-                };
                 if let Some(why) = stopped(&self.status.borrow_and_update()) {
                     return Err(WaitError::Stopped(why));
                 }
@@ -122,4 +121,12 @@ impl Finality {
             }
         }
     }
+}
+
+/// Why nothing is certified any more, where that is so.
+fn stopped(status: &NodeStatus) -> Option<String> {
+    let certification = &status.certification;
+    let stopped = matches!(certification.state, CertifyState::Stopped(_));
+    let stopped = stopped || certification.broken.is_some();
+    stopped.then(|| certification.advice().unwrap_or_default())
 }

@@ -69,7 +69,7 @@ impl Core {
 
     /// Does what has become due.
     pub(in crate::node) fn look_at_certification(&mut self) {
-        let Some(driver) = &self.certification else { return };
+        let Some(driver) = &mut self.certification else { return };
         let now = Instant::now();
         if now.duration_since(self.held.looked_at_store) >= STORE_EVERY {
             self.held.looked_at_store = now;

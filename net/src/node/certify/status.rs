@@ -26,7 +26,7 @@ pub struct CertificationStatus {
     pub round: Option<(u32, Step)>,
     /// The validators of this height, ascending.
     pub validators: Vec<AuthorKey>,
-    /// Those that are missing: in a round, who has not voted in it; otherwise, who is not connected.
+    /// Those that are missing: who is not connected, or has not voted in the round before this one.
     pub missing: Vec<AuthorKey>,
     /// How many validators are to be there for more than two thirds.
     pub quorum: usize,

@@ -23,12 +23,11 @@ pub fn run(shared: &Shared, doing: &Receiver<Doing>, mut evidence: usize) {
                 let (ticket, answer) = answer(&shared.ledger, task);
                 shared.report(CertifyReport::Done(ticket, answer));
             }
-            Doing::Look(height) => match read(&shared.ledger, height, 1, usize::MAX) {
-                Ok(some) => some
-                    .into_iter()
-                    .for_each(|one| shared.report(CertifyReport::Counted(Box::new(one)))),
-                Err(error) => tracing::error!(%error, "a checkpoint cannot be read"),
-            },
+            Doing::Look(height) => {
+                if let Err(error) = look(shared, height) {
+                    tracing::error!(%error, "a checkpoint cannot be read");
+                }
+            }
             Doing::Evidence(piece) => {
                 if keep_evidence(&shared.ledger, &piece) {
                     evidence += 1;
@@ -43,6 +42,25 @@ pub fn run(shared: &Shared, doing: &Receiver<Doing>, mut evidence: usize) {
             Doing::Diverged(divergence) => keep_divergence(&shared.ledger, &divergence),
         }
     }
+}
+
+/// Tells what has come another way: the checkpoint of this height, or that the ledger has diverged.
+fn look(shared: &Shared, height: Height) -> Result<(), ReadError> {
+    let ledger = &shared.ledger;
+    for one in read(ledger, height, 1, usize::MAX)? {
+        shared.report(CertifyReport::Counted(Box::new(one)));
+    }
+    let Some(diverged) = ledger.certification().diverged.into_iter().next() else { return Ok(()) };
+    let height = diverged.height();
+    let certificates = match diverged {
+        quipu_store::Divergence::Certificates { other, .. } => {
+            let kept = ledger.snapshot()?.checkpoint(height)?;
+            kept.map(|kept| Box::new((kept.certificate, other.certificate)))
+        }
+        quipu_store::Divergence::Derived { .. } => None,
+    };
+    shared.report(CertifyReport::Diverged(height, certificates));
+    Ok(())
 }
 
 fn answer(ledger: &Ledger, task: CertifyTask) -> (quipu_proto::Ticket, CertifyAnswer) {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 
-use quipu_merge::{CheckpointSignature, Height};
+use quipu_merge::{Certificate, CheckpointSignature, Height};
 use quipu_proto::{Certified, CertifyAnswer, CertifyTask, Divergence, Evidence, Mark, Ticket};
 use quipu_store::{Ledger, ReadError, StorageError, VoteLog};
 
@@ -25,6 +25,9 @@ pub enum CertifyReport {
     Counted(Box<Certified>),
     /// So many pieces of evidence are kept.
     Evidence(usize),
+    /// The store has learnt that the ledger has two histories from this height on, and by which
+    /// certificates, where it was by two.
+    Diverged(Height, Option<Box<(Certificate, Certificate)>>),
 }
 
 /// Something to be done about checkpoints.
@@ -63,13 +66,15 @@ impl Shared {
 pub struct Threads {
     pub shared: Arc<Shared>,
     tasks: Sender<Doing>,
+    reading: Sender<Doing>,
     /// Where it votes.
     logging: Option<Sender<Logging>>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Threads {
-    /// Starts them: the second only where there are votes to log.
+    /// Starts them: one that derives and keeps, one that reads for peers, who then hold up nobody, and
+    /// where there are votes to log, one for that.
     pub fn start(
         ledger: Arc<Ledger>,
         votes: Option<VoteLog>,
@@ -83,8 +88,10 @@ impl Threads {
             log_len: AtomicU64::new(votes.as_ref().map_or(0, VoteLog::len)),
         });
         let (tasks, doing) = channel();
-        let mut started = Self { shared, tasks, logging: None, threads: Vec::new() };
+        let (reading, to_read) = channel();
+        let mut started = Self { shared, tasks, reading, logging: None, threads: Vec::new() };
         started.run("quipu-certify", move |shared| tasks::run(shared, &doing, evidence))?;
+        started.run("quipu-chain", move |shared| tasks::run(shared, &to_read, evidence))?;
         if let Some(votes) = votes {
             let (logging, entries) = channel();
             started.logging = Some(logging);
@@ -106,7 +113,11 @@ impl Threads {
     }
 
     pub fn start_task(&self, doing: Doing) {
-        let _ = self.tasks.send(doing);
+        let thread = match doing {
+            Doing::Task(CertifyTask::Read { .. }) => &self.reading,
+            _ => &self.tasks,
+        };
+        let _ = thread.send(doing);
     }
 
     pub fn log(&self, logging: Logging) {
@@ -118,9 +129,9 @@ impl Threads {
     /// Ends the threads after what they are doing, and waits for them. Whoever takes their reports has to
     /// have stopped for good.
     pub fn stop(self) {
-        let Self { shared, tasks, logging, threads } = self;
+        let Self { shared, tasks, reading, logging, threads } = self;
         shared.stopping.store(true, std::sync::atomic::Ordering::Relaxed);
-        drop((tasks, logging));
+        drop((tasks, reading, logging));
         for thread in threads {
             if thread.join().is_err() {
                 tracing::error!("a thread of certification panicked");
