@@ -10,6 +10,7 @@
 
 mod api;
 mod begin;
+mod diverged;
 mod four;
 mod roles;
 mod support;
