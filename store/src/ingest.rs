@@ -70,7 +70,7 @@ pub struct MergeReport {
     pub new_checkpoints: u64,
     /// How many wait for the events of their cuts.
     pub pending_checkpoints: u64,
-    /// Whether something certified contradicts what is held here, and did not before.
+    /// Whether something certified contradicts what is held here, now or since before.
     pub diverged: bool,
 }
 
@@ -81,7 +81,6 @@ pub struct Baseline {
     forks: BTreeSet<AuthorKey>,
     void: u64,
     certified: u64,
-    contradictions: usize,
 }
 
 impl Ledger {
@@ -96,7 +95,6 @@ impl Ledger {
             forks: snapshot.forks()?.into_keys().collect(),
             void: self.count_void()?,
             certified: snapshot.certified_height().map_or(0, |height| height.0),
-            contradictions: self.certification().diverged.len(),
         })
     }
 
@@ -118,7 +116,7 @@ impl Ledger {
         Ok(MergeReport {
             new_checkpoints: certified.saturating_sub(before.certified),
             pending_checkpoints: certification.pending,
-            diverged: certification.diverged.len() > before.contradictions,
+            diverged: !certification.diverged.is_empty(),
             waiting: self.waiting(),
             new_conflicts: conflicts.filter(|key| !before.conflicts.contains(key)).collect(),
             new_forks: forks.filter(|author| !before.forks.contains(author)).collect(),

@@ -20,6 +20,8 @@ const MAX_FILES: usize = 2;
 const KEPT_FOR: Duration = Duration::from_secs(600);
 /// Who has asked for a part within this time is not done with the file.
 const IN_USE: Duration = Duration::from_secs(30);
+/// For so long at most: whoever goes on asking does not keep others from a later one for ever.
+const IN_USE_MOST: Duration = Duration::from_secs(3600);
 /// After a file has been written, none is written for so long, and so many times as long as that took:
 /// however many ask, most of the time the disk is there for others.
 const REST: Duration = Duration::from_secs(2);
@@ -45,7 +47,15 @@ struct Kept {
     which: StartFile,
     /// It has no name: whatever happens, nothing of it stays on the disk.
     file: File,
+    made: Instant,
     asked: Instant,
+}
+
+impl Kept {
+    fn is_in_use(&self, now: Instant) -> bool {
+        let since = |then| now.duration_since(then);
+        since(self.asked) < IN_USE && since(self.made) < IN_USE_MOST
+    }
 }
 
 impl Starts {
@@ -65,8 +75,8 @@ impl Starts {
         if self.shared.ledger.shallow().is_some() {
             return Start::Nothing;
         }
-        let in_use = |kept: &Kept| now.duration_since(kept.asked) < IN_USE;
-        let all_in_use = self.kept.len() >= MAX_FILES && self.kept.iter().all(in_use);
+        let in_use = self.kept.iter().filter(|kept| kept.is_in_use(now)).count();
+        let all_in_use = in_use >= MAX_FILES;
         if let Some(latest) = self.kept.last_mut()
             && (latest.which.height >= last || now < self.rest_until || all_in_use)
         {
@@ -111,9 +121,10 @@ impl Starts {
         new.asked = now;
         self.kept.retain(|kept| kept.which != new.which);
         if self.kept.len() >= MAX_FILES
-            && let Some(least) = self.kept.iter().map(|kept| kept.asked).min()
+            && let Some(least) =
+                self.kept.iter().map(|kept| (kept.is_in_use(now), kept.asked)).min()
         {
-            self.kept.retain(|kept| kept.asked != least);
+            self.kept.retain(|kept| (kept.is_in_use(now), kept.asked) != least);
         }
         self.kept.push(new);
     }
@@ -152,7 +163,8 @@ fn write(shared: &Shared, dir: &PathBuf) -> Result<Kept, Box<dyn std::error::Err
     let StartInfo { height, checkpoint, len, .. } = shared.ledger.write_start(&mut out)?;
     let which = StartFile { height, checkpoint, len };
     tracing::debug!(%height, len, "others may start from a checkpoint");
-    Ok(Kept { which, file: out.file, asked: Instant::now() })
+    let now = Instant::now();
+    Ok(Kept { which, file: out.file, made: now, asked: now })
 }
 
 /// Writes as long as there is room and the node does not stop.
