@@ -10,13 +10,17 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use quipu_merge::{Cut, ForkPolicy};
+use ed25519_dalek::SigningKey;
+use quipu_merge::{CheckpointNote, CheckpointSignature, Cut, ForkPolicy};
 use quipu_store::{
-    IdentityError, Ledger, NewLedger, OpenError, Options, Passphrase, RepairError, RepairOptions,
-    RepairReport, WriteError,
+    CertifiedCheckpoint, IdentityError, Ledger, NewLedger, OpenError, Options, Passphrase,
+    RepairError, RepairOptions, RepairReport, WriteError,
 };
 use rocksdb::DB;
-use support::{assert_sound, busy, busy_and_pruned, clone_of, copy, raw, records, some};
+use support::values::put;
+use support::{
+    assert_sound, busy, busy_and_pruned, certified, clone_of, copy, merge, raw, records, some,
+};
 use tempfile::TempDir;
 
 fn repair(store: &Path, from: &[&Path]) -> RepairReport {
@@ -491,6 +495,61 @@ fn the_key_says_who_the_replica_is_where_the_database_does_not() {
     fs::remove_file(store.join("db/CURRENT")).unwrap();
     assert!(repair(&store, &[]).is_whole());
     assert_eq!(Ledger::open(&store).unwrap().author(), author);
+}
+
+/// Lines of notes that can be read and hold stay, those of a checkpoint included that waits afterwards.
+/// Nothing that a peer could not have handed over comes along.
+#[test]
+fn cosignatures_that_hold_are_kept() {
+    let dir = TempDir::new().unwrap();
+    let (store, twin) = (dir.path().join("store"), dir.path().join("twin"));
+    let ledger = certified::create(&store);
+    let sign = |certified: &CertifiedCheckpoint, key: &SigningKey, seconds| {
+        let note = CheckpointNote::of(&certified.checkpoint, certified.id());
+        CheckpointSignature::sign(&note, key, seconds).unwrap()
+    };
+    let own = |certified: &CertifiedCheckpoint| sign(certified, &certified::key(), 7);
+    let all: Vec<_> = (0..4_u8)
+        .map(|number| {
+            put(&ledger, "key", &[number]);
+            certified::certify(&ledger)
+        })
+        .collect();
+    let heights: Vec<_> = all.iter().map(CertifiedCheckpoint::height).collect();
+    let stranger = sign(&all[1], &SigningKey::from_bytes(&[2; 32]), 7);
+    let altered = CheckpointSignature { seconds: 8, ..own(&all[1]) };
+    let of_another = own(&all[0]);
+    ledger.keep_cosignatures(heights[0], &[own(&all[0])]).unwrap();
+    let again = sign(&all[1], &certified::key(), 9);
+    let some = [stranger, altered, of_another, own(&all[1]), again];
+    ledger.keep_cosignatures(heights[1], &some).unwrap();
+    ledger.keep_cosignatures(heights[2], &[stranger, of_another]).unwrap();
+    ledger.keep_cosignatures(heights[3], &[own(&all[3])]).unwrap();
+    let nowhere = heights[3].next().unwrap();
+    ledger.keep_cosignatures(nowhere, &[own(&all[3])]).unwrap();
+    drop(clone_of(&ledger, &twin));
+    drop(ledger);
+
+    let db = raw(&store);
+    let (finals, events) = (db.cf_handle("final").unwrap(), db.cf_handle("events").unwrap());
+    // A line is cut off behind the last one of the first note.
+    let (key, record) = records(&db, "final", b"n").remove(0);
+    db.put_cf(finals, key, [&record[..], &record[..100]].concat()).unwrap();
+    let (last, _) = records(&db, "events", b"").pop().unwrap();
+    db.delete_cf(events, last).unwrap();
+    drop(db);
+    let report = repair(&store, &[]);
+    assert!(report.repaired && report.lost_checkpoints == 1, "{report:#?}");
+    let ledger = Ledger::open(&store).unwrap();
+    let kept = |height| ledger.snapshot().unwrap().cosignatures(height).unwrap();
+    let expected = [vec![own(&all[0])], vec![own(&all[1])], vec![], vec![own(&all[3])]];
+    assert_eq!(heights.iter().copied().map(kept).collect::<Vec<_>>(), expected);
+    assert!(kept(nowhere).is_empty());
+    merge(&ledger, &Ledger::open(&twin).unwrap());
+    assert_eq!(ledger.certification().height, Some(heights[3]));
+    assert_eq!(kept(heights[3]), expected[3]);
+    drop(ledger);
+    assert_sound(&Ledger::open(&store).unwrap());
 }
 
 /// Not a test: what the next one starts as a process of its own.

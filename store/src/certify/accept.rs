@@ -199,7 +199,7 @@ impl Ledger {
     }
 
     /// The keys that certify a height up to which the chain is held.
-    fn certifying(&self, height: Height) -> Result<Vec<AuthorKey>, StorageError> {
+    pub(super) fn certifying(&self, height: Height) -> Result<Vec<AuthorKey>, StorageError> {
         let before = Height(height.0.saturating_sub(1));
         if let Some(pending) = self.certifying.lock().pending.get(&before) {
             return Ok(pending.certified.validators.keys().to_vec());
@@ -219,22 +219,32 @@ impl Ledger {
         })
     }
 
-    /// The checkpoint of a height up to which they are held. None where a shallow store starts after it
-    /// and does not have it.
+    /// The id of the checkpoint of a height up to which they are held. None where a shallow store starts
+    /// after it and does not have it.
     pub(crate) fn held_id(
         &self,
         state: &State,
         height: Height,
     ) -> Result<Option<CheckpointId>, StorageError> {
+        let malformed = |why| StorageError::damaged(format!("checkpoint {height}: {why}"));
+        let Some(held) = self.held_checkpoint(state, height)? else { return Ok(None) };
+        Ok(Some(held.seal().map_err(malformed)?.0))
+    }
+
+    /// The checkpoint of a height up to which they are held, whether it counts or waits. None where a
+    /// shallow store starts after it and does not have it.
+    pub(super) fn held_checkpoint(
+        &self,
+        state: &State,
+        height: Height,
+    ) -> Result<Option<Checkpoint>, StorageError> {
         if let Some(pending) = state.pending.get(&height) {
-            return Ok(Some(pending.certified.id()));
+            return Ok(Some(pending.certified.checkpoint.clone()));
         }
         let kept = records::find(self.latest(), height, Part::Header, Checkpoint::decode)?;
         let below = self.floor.as_ref().is_some_and(|floor| height < floor.height());
         let missing = || StorageError::damaged(format!("checkpoint {height} is missing"));
-        let Some(kept) = kept else { return if below { Ok(None) } else { Err(missing()) } };
-        let malformed = |why| StorageError::damaged(format!("checkpoint {height}: {why}"));
-        Ok(Some(kept.seal().map_err(malformed)?.0))
+        if kept.is_some() || below { Ok(kept) } else { Err(missing()) }
     }
 
     /// Keeps what contradicts this replica.

@@ -1,8 +1,11 @@
 //! Validators' lines of the notes of checkpoints, beside the certificates.
 
-use quipu_merge::{AuthorKey, CheckpointSignature, Height, MAX_VALIDATORS};
+use std::collections::BTreeMap;
+
+use quipu_merge::{AuthorKey, CheckpointNote, CheckpointSignature, Height, MAX_VALIDATORS};
 use rocksdb::WriteBatch;
 
+use crate::db::Reader;
 use crate::error::{ReadError, StorageError};
 use crate::ledger::Ledger;
 use crate::schema::{Family, checkpoints};
@@ -28,6 +31,30 @@ impl Ledger {
         self.db.put(&mut batch, Family::Final, &checkpoints::cosigned(height), &record)?;
         self.db.write(batch, false)
     }
+
+    /// Adds to the lines that are kept those of these that hold and are by validators who have none yet.
+    /// The checkpoint must be held, but need not count.
+    pub(crate) fn keep_sound_cosignatures(
+        &self,
+        height: Height,
+        signatures: impl IntoIterator<Item = CheckpointSignature>,
+    ) -> Result<(), StorageError> {
+        let held = self.held_checkpoint(&self.certifying.lock(), height)?;
+        let damaged = |_| StorageError::damaged(format!("checkpoint {height}"));
+        let Some(checkpoint) = held else { return Ok(()) };
+        let note = CheckpointNote::of(&checkpoint, checkpoint.seal().map_err(damaged)?.0);
+        let validators = self.certifying(height)?;
+        let kept = read(self.latest(), height)?.into_iter();
+        let mut kept: BTreeMap<_, _> = kept.map(|line| (line.validator, line)).collect();
+        for signature in signatures {
+            let by = signature.validator;
+            let is_new = !kept.contains_key(&by) && validators.contains(&by);
+            if is_new && signature.verify(&note).is_ok() {
+                kept.insert(by, signature);
+            }
+        }
+        self.keep_cosignatures(height, &kept.into_values().collect::<Vec<_>>())
+    }
 }
 
 impl Snapshot<'_> {
@@ -36,21 +63,30 @@ impl Snapshot<'_> {
     /// # Errors
     /// The disk, the database or its content.
     pub fn cosignatures(&self, height: Height) -> Result<Vec<CheckpointSignature>, ReadError> {
-        let key = checkpoints::cosigned(height);
-        let Some(record) = self.reader().get(Family::Final, &key)? else {
-            return Ok(Vec::new());
-        };
-        let damaged = || StorageError::damaged(format!("the lines of checkpoint {height}"));
-        let (all, rest) = record.as_chunks::<LEN>();
-        let decoded = all.iter().map(decode).collect::<Option<_>>();
-        Ok(decoded.filter(|_| rest.is_empty()).ok_or_else(damaged)?)
+        Ok(read(self.reader(), height)?)
     }
+}
+
+fn read(reader: Reader<'_>, height: Height) -> Result<Vec<CheckpointSignature>, StorageError> {
+    let Some(record) = reader.get(Family::Final, &checkpoints::cosigned(height))? else {
+        return Ok(Vec::new());
+    };
+    let damaged = || StorageError::damaged(format!("the lines of checkpoint {height}"));
+    let (all, rest) = record.as_chunks::<LEN>();
+    let decoded = all.iter().map(decode).collect::<Option<_>>();
+    decoded.filter(|_| rest.is_empty()).ok_or_else(damaged)
 }
 
 /// Whether a record holds lines of a note.
 pub fn is_cosigned(record: &[u8]) -> bool {
     let (all, rest) = record.as_chunks::<LEN>();
     rest.is_empty() && all.iter().all(|lines| decode(lines).is_some())
+}
+
+/// The lines that can be read of a damaged record.
+pub fn readable_lines(record: &[u8]) -> impl Iterator<Item = CheckpointSignature> {
+    let (all, _) = record.as_chunks::<LEN>();
+    all.iter().take(MAX_VALIDATORS).filter_map(decode)
 }
 
 fn encode(signature: &CheckpointSignature) -> Vec<u8> {

@@ -27,7 +27,7 @@ mod take;
 use quipu_merge::{Certificate, Checkpoint, CheckpointId, CutBlock, Height, ValidatorsBlock};
 
 pub use self::choose::MAX_CHOSEN_EVENTS;
-pub use self::cosigned::is_cosigned;
+pub use self::cosigned::{is_cosigned, readable_lines};
 pub use self::derive::{Base, TreeNodes};
 pub use self::error::{AcceptError, DeriveError};
 pub use self::finality::{Finality, boundary, number_of};

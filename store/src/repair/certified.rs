@@ -1,9 +1,9 @@
 //! The certified checkpoints of a damaged database: those that can be read are accepted again, and
-//! derived anew.
+//! derived anew. With them go the lines of their notes.
 
 use quipu_merge::{Certificate, Checkpoint, CutBlock, Height, ValidatorsBlock};
 
-use crate::certify::{AcceptError, CertifiedCheckpoint, Divergence, Part, records};
+use crate::certify::{AcceptError, CertifiedCheckpoint, Divergence, Part, readable_lines, records};
 use crate::db::Salvage;
 use crate::error::StorageError;
 use crate::ledger::Ledger;
@@ -30,6 +30,20 @@ pub fn offer(salvage: &Salvage, ledger: &Ledger) -> Result<(), StorageError> {
         Ok::<_, StorageError>(())
     })?;
     aside.into_iter().try_for_each(|certified| accept(ledger, certified))
+}
+
+/// Keeps the lines of notes that can be read, of checkpoints that are held by now. Each is checked as if
+/// it came from a peer.
+pub fn take_over_lines(salvage: &Salvage, ledger: &Ledger) -> Result<(), StorageError> {
+    let Some(last) = ledger.certifying.lock().chain.height() else { return Ok(()) };
+    salvage.visit(Family::Final, &[checkpoints::COSIGNED], |key, record| {
+        match checkpoints::parse_height(key) {
+            Some(height) if (Height::FIRST..=last).contains(&height) => {
+                ledger.keep_sound_cosignatures(height, readable_lines(record))
+            }
+            _ => Ok(()),
+        }
+    })
 }
 
 /// The last height of which something is there.

@@ -209,6 +209,9 @@ impl Rebuild<'_> {
         }
         let never = self.never_whole()?;
         sources.bring(&ledger, progress)?;
+        for salvage in self.salvages {
+            certified::take_over_lines(salvage, &ledger)?;
+        }
         let counted = ledger.certification().height;
         self.report.lost_checkpoints = height_of(certified).saturating_sub(height_of(counted));
         self.report.lost_pins = kept::take_over_pins(self.salvages, &ledger)?;
