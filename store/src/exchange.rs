@@ -7,6 +7,7 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, fcntl_lock};
@@ -42,10 +43,26 @@ impl Workshop {
         store.join(self.name)
     }
 
-    /// The right to put its database in the place of the store's. A daemon that is about to open the store
-    /// has the lock of the store itself; this one is of the directory that goes with the exchange.
-    pub fn lock(self, store: &Path) -> Result<Lock, OpenError> {
-        Lock::of(store, &self.dir(store))
+    /// The right to use it; `None` where it is not there. The lock is one of the directory itself: a daemon
+    /// that is about to open the store has that of the store's.
+    pub fn lock(self, store: &Path) -> Result<Option<Lock>, OpenError> {
+        let work = self.dir(store);
+        let failed = |error| OpenError::from(StorageError::file(&work)(error));
+        let locked = || OpenError::Locked(store.to_owned());
+        let Some(file) = found(File::open(&work)).map_err(failed)? else { return Ok(None) };
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(locked()),
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+        }
+        // Whoever had the lock before may have removed the directory, and somebody else made it anew.
+        match found(fs::metadata(&work)).map_err(failed)? {
+            None => Ok(None),
+            Some(there) if there.ino() == file.metadata().map_err(failed)?.ino() => {
+                Ok(Some(Lock { _file: file }))
+            }
+            Some(_) => Err(locked()),
+        }
     }
 
     /// Whether its database waits to be put in its place.
@@ -55,7 +72,7 @@ impl Workshop {
 
     /// Puts its database in the place of the store's. Tells where that is kept, if it is and there was
     /// one.
-    pub fn exchange(self, place: Place) -> Result<Option<PathBuf>, StorageError> {
+    pub fn exchange(self, place: Place, lock: Lock) -> Result<Option<PathBuf>, StorageError> {
         let store = place.dir();
         let number = if self.keeps {
             Some(next_number(store).map_err(StorageError::file(store))?)
@@ -69,13 +86,14 @@ impl Workshop {
         write_whole(&work, READY, note.as_bytes())?;
         sync_directory(store)?;
         fail::fail_point!("after-exchange-noted");
-        self.finish(store)?;
+        self.finish(&place, &lock)?;
         Ok(kept)
     }
 
     /// Finishes an exchange that was cut short. Whatever of it has been done is not done again, and the
     /// new database comes last: who looks for one meanwhile finds the files beside it as they will be.
-    pub fn finish(self, store: &Path) -> Result<(), StorageError> {
+    pub fn finish(self, place: &Place, _lock: &Lock) -> Result<(), StorageError> {
+        let store = place.dir();
         let (work, database) = (self.dir(store), store.join(DATABASE));
         let new = work.join(DATABASE);
         if new.is_dir() {
@@ -135,78 +153,52 @@ pub fn write_whole(dir: &Path, name: &str, bytes: &[u8]) -> Result<(), StorageEr
     sync_directory(dir)
 }
 
-/// A lock that only those have who exchange the database of a store.
+/// The right to use a workshop, which one process has at a time.
 pub struct Lock {
-    dir: PathBuf,
     _file: File,
 }
 
 /// The right to exchange the database of a store, which nobody else opens meanwhile.
 pub struct Place {
-    lock: Lock,
+    dir: PathBuf,
     /// The lock of the database, if there is one.
     _database: Option<File>,
 }
 
-impl Lock {
-    /// Takes the lock of the store in `dir`.
-    pub fn take(dir: &Path) -> Result<Self, OpenError> {
-        Self::of(dir, dir)
-    }
-
-    /// Locks a directory, for the store in `dir`.
-    fn of(dir: &Path, locked: &Path) -> Result<Self, OpenError> {
-        let file = match File::open(locked) {
-            Ok(file) => file,
-            // Another process has just done what was to be done.
-            Err(error) if error.kind() == ErrorKind::NotFound && locked != dir => {
-                return Err(OpenError::Locked(dir.to_owned()));
-            }
-            Err(error) => return Err(StorageError::file(locked)(error).into()),
-        };
-        match file.try_lock() {
-            Ok(()) => Ok(Self { dir: dir.to_owned(), _file: file }),
-            Err(TryLockError::WouldBlock) => Err(OpenError::Locked(dir.to_owned())),
-            Err(TryLockError::Error(error)) => Err(StorageError::file(locked)(error).into()),
-        }
-    }
-}
-
 impl Place {
-    /// Takes the store in `dir`.
+    /// Takes the database of the store in `dir`.
     pub fn take(dir: &Path) -> Result<Self, OpenError> {
-        Self::with(Lock::take(dir)?)
-    }
-
-    /// Takes the database of a store whose lock is had.
-    pub fn with(lock: Lock) -> Result<Self, OpenError> {
-        let path = lock.dir.join(DATABASE).join("LOCK");
+        let path = dir.join(DATABASE).join("LOCK");
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
-        let database = match options.open(&path) {
-            Ok(file) => Some(file),
-            Err(error) if error.kind() == ErrorKind::NotFound => None,
-            Err(error) => return Err(StorageError::file(path)(error).into()),
-        };
+        let database = found(options.open(&path)).map_err(StorageError::file(path))?;
         // RocksDB locks its databases in this way.
         let locked = database.as_ref().map(|file| {
             fcntl_lock(file, FlockOperation::NonBlockingLockExclusive)
                 .map_err(|error| std::io::Error::from(error).kind())
         });
         if let Some(Err(ErrorKind::WouldBlock | ErrorKind::PermissionDenied)) = locked {
-            return Err(OpenError::Locked(lock.dir));
+            return Err(OpenError::Locked(dir.to_owned()));
         }
-        Ok(Self { lock, _database: database })
+        Ok(Self { dir: dir.to_owned(), _database: database })
     }
 
     /// The store's directory.
     pub fn dir(&self) -> &Path {
-        &self.lock.dir
+        &self.dir
     }
 
     /// The store's database.
     pub fn database(&self) -> PathBuf {
-        self.lock.dir.join(DATABASE)
+        self.dir.join(DATABASE)
+    }
+}
+
+/// What there is; `None` where nothing is.
+fn found<T>(result: std::io::Result<T>) -> std::io::Result<Option<T>> {
+    match result {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        other => other.map(Some),
     }
 }
 
@@ -214,15 +206,11 @@ impl Place {
 /// is none.
 fn replace(work: &Path, dir: &Path, name: &str) -> Result<(), StorageError> {
     let path = dir.join(name);
-    match fs::read(work.join(name)) {
-        Ok(bytes) => write_durably(dir, name, &bytes),
-        Err(error) if error.kind() == ErrorKind::NotFound => match fs::remove_file(&path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                Err(StorageError::file(path)(error))
-            }
-            _ => Ok(()),
-        },
-        Err(error) => Err(StorageError::file(path)(error)),
+    let failed = StorageError::file(&path);
+    match found(fs::read(work.join(name))) {
+        Ok(Some(bytes)) => write_durably(dir, name, &bytes),
+        Ok(None) => found(fs::remove_file(&path)).map(drop).map_err(failed),
+        Err(error) => Err(failed(error)),
     }
 }
 

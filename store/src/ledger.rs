@@ -190,12 +190,13 @@ impl Options {
         }
         repair::settle(dir)?;
         let put_off = fill::settle(self, dir)?;
+        fail::fail_point!("before-database-opened");
         let db = format::open(&dir.join(DATABASE), self.tuning()).map_err(|error| match error {
             OpenError::Locked(_) => OpenError::Locked(dir.to_owned()),
             other => other,
         })?;
-        if fill::is_whole(dir) && !put_off {
-            // It has become whole since that was looked for, and nothing is written in between.
+        if repair::is_left(dir) || (fill::is_whole(dir) && !put_off) {
+            // Another database has come that takes the place of this one. Nothing is written in between.
             drop(db);
             return self.open(dir);
         }

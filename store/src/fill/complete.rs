@@ -29,10 +29,10 @@ pub fn settle(options: &Options, dir: &Path) -> Result<bool, OpenError> {
     if !FILLING.is_ready(dir) && !is_whole(dir) {
         return Ok(false);
     }
-    let lock = FILLING.lock(dir)?;
     // Another process may have been faster.
+    let Some(lock) = FILLING.lock(dir)? else { return Ok(false) };
     if FILLING.is_ready(dir) {
-        FILLING.finish(dir)?;
+        FILLING.finish(&Place::take(dir)?, &lock)?;
     }
     if !is_whole(dir) {
         return Ok(false);
@@ -43,7 +43,7 @@ pub fn settle(options: &Options, dir: &Path) -> Result<bool, OpenError> {
             if let Some(loss) = loss {
                 loss.put_down(&FILLING.dir(dir))?;
             }
-            FILLING.exchange(Place::with(lock)?)?;
+            FILLING.exchange(Place::take(dir)?, lock)?;
             Ok(false)
         }
         Ok(Taken::Nothing) => Ok(place::discard(dir).map(|()| false)?),

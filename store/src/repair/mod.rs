@@ -33,7 +33,7 @@ use crate::verify::{Finding, VerifyReport};
 
 pub use self::error::RepairError;
 pub use self::lost::Unplaced;
-pub(crate) use self::place::settle;
+pub(crate) use self::place::{is_left, settle};
 
 /// How to repair a store.
 #[derive(Clone, Debug, Default)]
@@ -122,13 +122,13 @@ impl Options {
         let mut sources = Sources::open(dir, &what.from)?;
         let place = Place::take(dir)?;
         place::check_room(&place, self.tuning().min_free)?;
-        place::working(&place, |work| {
+        let lock = place::working(&place, |work| {
             let salvages = self.salvage(&place.database(), &work.join("copy"), work);
             let rebuild =
                 Rebuild { options: self, dir, work, salvages: &salvages, report: &mut report };
             rebuild.run(&mut sources, progress)
         })?;
-        report.damaged = REPAIR.exchange(place)?;
+        report.damaged = REPAIR.exchange(place, lock)?;
         report.repaired = true;
         report.verified = verify(&self.open(dir)?, progress)?;
         Ok(report)
