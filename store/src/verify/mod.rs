@@ -1,13 +1,16 @@
 //! Checking a store: everything again from the raw events up, as if nothing derived were there.
 
 mod blocks;
+mod branches;
 mod certified;
 mod derived;
 mod events;
 mod expected;
+mod indexes;
 mod marks;
 mod order;
 mod start;
+mod values;
 
 use quipu_merge::{Clock, Dot, Height};
 use rocksdb::DBPinnableSlice;
