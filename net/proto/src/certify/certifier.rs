@@ -246,8 +246,8 @@ impl Certifier {
     /// Whether voting on this height could begin.
     pub(super) fn may_begin(&self) -> bool {
         let knows_itself = self.recall.lost || self.recall.done;
-        let over = self.decided || self.keeping.is_some();
-        self.engine.is_none() && !over && self.is_validator() && knows_itself
+        let begun = self.engine.is_some() || self.decided || self.keeping.is_some();
+        !begun && self.is_validator() && knows_itself
     }
 
     pub(super) fn thresholds(&self) -> ThresholdParams {

@@ -120,8 +120,8 @@ impl Certifier {
     /// Begins the height, if this node is a validator of it and knows what it needs to know of itself.
     pub(super) fn begin(&mut self, now: Moment) {
         let (me, height) = (self.config.me, self.height());
-        let over = self.engine.is_some() || self.decided;
-        if over || !self.is_validator() || !height_is_valid(height) {
+        let begun = self.engine.is_some() || self.decided || self.keeping.is_some();
+        if begun || !self.is_validator() || !height_is_valid(height) {
             return;
         }
         if self.recall.lost && self.recall.is_past(height, &self.certifiers, me) {
