@@ -63,10 +63,6 @@ fn keys_are_proved_and_their_absence() {
     assert_eq!(shown["exists"], json!(["register", "counter"]));
     let past = prove(&["key", "a", "--at", "checkpoint:1"]);
     assert_eq!((&past["value"], &past["height"]), (&json!("one"), &json!(1)));
-    let counter = prove(&["key", "a", "--type", "counter"]);
-    assert_eq!((&counter["counter"], &counter["kinds"]), (&json!("5"), &json!(["counter"])));
-    let both = prove(&["key", "a", "--type", "list", "--type", "counter"]);
-    assert_eq!(both["kinds"], json!(["counter", "list"]));
     assert_eq!(prove(&["key", "tags"])["set"], json!(["x"]));
     assert_eq!(prove(&["key", "list"])["list"]["count"], 1);
     let absent = prove(&["key", "nothing"]);
@@ -84,7 +80,6 @@ fn keys_are_proved_and_their_absence() {
     s.refused(3, &["prove", "key", "a", "--at", "9"]);
     s.refused(2, &["prove", "key", "a", "--at", "2026-05-01T12:00:00Z"]);
     s.refused(2, &["prove", "key", "a", "--json"]);
-    s.refused(2, &["prove", "key", "a", "--type", "tree"]);
     s.refused(3, &["prove", "member", "nobody"]);
     s.refused(3, &["prove", "member", "alice", "--at", "1"]);
     s.refused(2, &["prove", "member"]);

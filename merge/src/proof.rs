@@ -128,6 +128,9 @@ pub enum ProofError {
         /// The height of the checkpoint.
         height: Height,
     },
+    /// The proof does not tell of every kind of thing that a key names, once and in their order.
+    #[error("the proof does not tell of every kind that the key names")]
+    Kinds,
     /// The state does not hold what is said about a key.
     #[error("{kind:?}: not shown to be so in the state of height {height}")]
     NotInState {

@@ -169,22 +169,16 @@ fn states_are_proved_however_old() {
     let snapshot = ledger.snapshot().unwrap();
     let genesis = Trust::Genesis(ledger.id());
     for height in [1, 2, 3, 4, heights - 1, heights] {
-        let prove = |name| {
-            let key = key(name);
-            let kinds = key.kinds();
-            snapshot.prove_key(key, kinds, Some(Height(height)), ProveFrom::Genesis).unwrap()
-        };
+        let prove =
+            |name| snapshot.prove_key(key(name), Some(Height(height)), ProveFrom::Genesis).unwrap();
         let (at, facts_of) = facts(&prove("k"), genesis);
         assert_eq!((at, facts_of.present), (Height(height), vec![LeafKind::Register]));
         let value = Shown::Bytes(height.to_string().into_bytes());
         assert_eq!(facts_of.writes[0].value, value, "height {height}");
         assert!(facts(&prove("nothing"), genesis).1.present.is_empty());
     }
-    let kinds = [LeafKind::List, LeafKind::Register, LeafKind::List];
-    let proof = snapshot.prove_key(key("k"), &kinds, None, ProveFrom::Genesis).unwrap();
-    assert_eq!(facts(&proof, genesis).1.kinds, [LeafKind::Register, LeafKind::List]);
     let beyond = Some(Height(heights + 1));
-    let beyond = snapshot.prove_key(key("k"), &kinds, beyond, ProveFrom::Genesis);
+    let beyond = snapshot.prove_key(key("k"), beyond, ProveFrom::Genesis);
     assert!(matches!(beyond, Err(ProveError::NoCheckpoint(_))));
 }
 
@@ -197,7 +191,7 @@ fn what_is_erased_is_not_shown() {
     let genesis = Trust::Genesis(ledger.id());
     let prove = || {
         let snapshot = ledger.snapshot().unwrap();
-        snapshot.prove_key(key("k"), &[LeafKind::Register], None, ProveFrom::Genesis).unwrap()
+        snapshot.prove_key(key("k"), None, ProveFrom::Genesis).unwrap()
     };
     let value = |proof: &Proof| facts(proof, genesis).1.writes[0].value.clone();
     assert_eq!(value(&prove()), Shown::Bytes(b"secret".to_vec()));

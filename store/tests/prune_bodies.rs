@@ -9,8 +9,8 @@
 mod support;
 
 use quipu_merge::{
-    Body, BodyId, Content, Cut, Dump, Event, EventId, Height, Key, LeafKind, Micros, Opening,
-    Operation, ProvedKey, Role, Seq,
+    Body, BodyId, Content, Cut, Dump, Event, EventId, Height, Key, Micros, Opening, Operation,
+    ProvedKey, Role, Seq,
 };
 use quipu_store::{
     ExportError, Incoming, Ledger, LogFilter, MergeOptions, Outcome, ProveFrom, PruneOptions,
@@ -185,10 +185,9 @@ fn nothing_changes_from_the_checkpoint_on() {
         for height in height..=3 {
             for name in ["k0", "k1"] {
                 let name = || ProvedKey::Key(Key::new(name).unwrap());
-                let kinds = [LeafKind::Register, LeafKind::Set];
                 let prove = |ledger: &Ledger| {
                     let snapshot = ledger.snapshot().unwrap();
-                    let proof = snapshot.prove_key(name(), &kinds, Some(Height(height)), genesis);
+                    let proof = snapshot.prove_key(name(), Some(Height(height)), genesis);
                     proof.unwrap().encode()
                 };
                 assert_eq!(prove(&ledger), prove(&twin));

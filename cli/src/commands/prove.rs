@@ -3,12 +3,11 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use quipu_merge::{Height, Key, LeafKind, Proof, ProvedKey};
+use quipu_merge::{Height, Key, Proof, ProvedKey};
 use quipu_store::{CutError, ProveError, ProveFrom, ReadError, Snapshot};
 use serde::Serialize;
 
 use crate::amount::size;
-use crate::args::Type;
 use crate::context::Context;
 use crate::exit::{Failure, NotFinal};
 use crate::output;
@@ -23,7 +22,7 @@ use crate::whole_file::write_whole;
 Examples:
   quipu prove event dqvzo4m2 > event.proof          that it is in the certified log
   quipu prove key sign/colour -o colour.proof       what it holds, or that there is no such key
-  quipu prove key stock/apples --type counter --at checkpoint:7 -o apples.proof
+  quipu prove key stock/apples --at checkpoint:7 -o apples.proof
   quipu prove member alice -o alice.proof           which roles she has
   quipu prove extends 3 7 -o grows.proof            that the log of 7 continues that of 3
   quipu prove key sign/colour --since 5 -o colour.proof     for whom trusts checkpoint 5")]
@@ -50,9 +49,6 @@ enum Command {
     Key {
         /// The key.
         key: String,
-        /// Only what it holds of this type; may be given several times.
-        #[arg(long = "type", value_name = "TYPE")]
-        kinds: Vec<Type>,
         /// In the state of this checkpoint instead of the last: a height, or checkpoint:N. The state of
         /// an earlier one is folded again.
         #[arg(long, value_name = "N")]
@@ -125,16 +121,13 @@ fn prove(args: &Args, snapshot: &Snapshot<'_>) -> Result<Proof, Failure> {
     let height = |at: &Option<AtHeight>| at.map(|at| at.0);
     let proof = match &args.command {
         Command::Event { event } => snapshot.prove_event(snapshot.find_event(event)?, from),
-        Command::Key { key, kinds, at } => {
+        Command::Key { key, at } => {
             let key = Key::new(key).map_err(|error| Failure::Usage(error.to_string()))?;
-            let key = ProvedKey::Key(key);
-            let wanted: Vec<_> = kinds.iter().copied().map(leaf_kind).collect();
-            let kinds = if wanted.is_empty() { key.kinds() } else { &wanted };
-            snapshot.prove_key(key.clone(), kinds, height(at), from)
+            snapshot.prove_key(ProvedKey::Key(key), height(at), from)
         }
         Command::Member { author, at } => {
-            let key = ProvedKey::Author(snapshot.find_author(author)?);
-            snapshot.prove_key(key.clone(), key.kinds(), height(at), from)
+            let author = snapshot.find_author(author)?;
+            snapshot.prove_key(ProvedKey::Author(author), height(at), from)
         }
         Command::Extends { older, newer } => snapshot.prove_extends(older.0, newer.0, from),
     };
@@ -148,13 +141,4 @@ fn prove(args: &Args, snapshot: &Snapshot<'_>) -> Result<Proof, Failure> {
         ProveError::Read(error) => error.into(),
         other => Failure::Usage(other.to_string()),
     })
-}
-
-const fn leaf_kind(kind: Type) -> LeafKind {
-    match kind {
-        Type::Register => LeafKind::Register,
-        Type::Counter => LeafKind::Counter,
-        Type::Set => LeafKind::Set,
-        Type::List => LeafKind::List,
-    }
 }

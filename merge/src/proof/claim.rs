@@ -29,7 +29,8 @@ pub enum Claim {
     Key {
         /// The key.
         key: ProvedKey,
-        /// What it names, by kinds, which ascend.
+        /// What it names, of every one of [`ProvedKey::kinds`] in their order: of a key that a kind
+        /// is not told of, nothing is known to be absent.
         entries: Vec<KeyEntry>,
     },
     /// That its log continues that of an earlier checkpoint.
@@ -82,6 +83,11 @@ impl ProvedKey {
         }
     }
 
+    /// Whether these are of every kind, so that none can be hidden.
+    pub(super) fn is_told_of_by(&self, entries: &[KeyEntry]) -> bool {
+        entries.iter().map(|entry| entry.kind).eq(self.kinds().iter().copied())
+    }
+
     /// Where the state's tree has what this names of a kind.
     pub fn key_hash(&self, kind: LeafKind) -> [u8; 32] {
         match self {
@@ -130,6 +136,9 @@ fn check_key(
     key: &ProvedKey,
     entries: &[KeyEntry],
 ) -> Result<KeyFacts, ProofError> {
+    if !key.is_told_of_by(entries) {
+        return Err(ProofError::Kinds);
+    }
     let height = shown.last.height;
     let mut facts = KeyFacts::about(key);
     for entry in entries {
@@ -140,7 +149,6 @@ fn check_key(
             .check(shown.last.state, key.key_hash(kind), value)
             .map_err(|_| ProofError::NotInState { kind, height })?;
         let fault = |fault: Malformed| ProofError::Value { kind, fault };
-        facts.kinds.push(kind);
         let Some(value) = value else { continue };
         facts.present.push(kind);
         match kind {

@@ -67,10 +67,8 @@ impl Proof {
                 }
             }
             Claim::Key { key, entries } => {
-                let kinds: Vec<_> = entries.iter().map(|entry| entry.kind).collect();
-                let known = kinds.iter().all(|kind| key.kinds().contains(kind));
-                if kinds.is_empty() || !known || !cbor::ascending(&kinds) {
-                    return Err("kinds that do not ascend, or are not those of the key".into());
+                if !key.is_told_of_by(entries) {
+                    return Err("not of every kind of the key, one after the other".into());
                 }
                 entries.iter().try_for_each(KeyEntry::limits)?;
             }

@@ -62,9 +62,9 @@ pub enum Fact {
 pub struct KeyFacts {
     /// The key, or the author's, as text.
     pub key: String,
-    /// The kinds that the proof tells of, ascending.
-    pub kinds: Vec<LeafKind>,
-    /// Those that exist, ascending.
+    /// The kinds of things that such a key names, ascending; the proof tells of all of them.
+    pub kinds: &'static [LeafKind],
+    /// Those that exist, ascending. Where there are none, nothing exists under the key.
     pub present: Vec<LeafKind>,
     /// What the register holds: its value first, then the conflicts. A value is nothing where it
     /// is erased, cannot be read, or was not at hand.
@@ -104,13 +104,14 @@ impl CheckpointFacts {
 
 impl KeyFacts {
     pub(super) fn about(key: &ProvedKey) -> Self {
+        let kinds = key.kinds();
         let key = match key {
             ProvedKey::Key(key) => key.to_string(),
             ProvedKey::Author(author) => author.to_string(),
         };
         Self {
             key,
-            kinds: Vec::new(),
+            kinds,
             present: Vec::new(),
             writes: Vec::new(),
             counter: None,
@@ -124,7 +125,7 @@ impl KeyFacts {
         map.serialize_entry("present", &!self.present.is_empty())?;
         map.serialize_entry("key", &self.key)?;
         let words = |kinds: &[LeafKind]| kinds.iter().map(|kind| word(*kind)).collect::<Vec<_>>();
-        map.serialize_entry("kinds", &words(&self.kinds))?;
+        map.serialize_entry("kinds", &words(self.kinds))?;
         map.serialize_entry("exists", &words(&self.present))?;
         if self.kinds.contains(&LeafKind::Register) {
             let mut writes = self.writes.iter();

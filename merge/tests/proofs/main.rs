@@ -8,6 +8,7 @@
 )]
 
 mod chain;
+mod kinds;
 mod sizes;
 mod tamper;
 mod vectors;

@@ -74,42 +74,72 @@ fn of_a_key_in_a_million() {
     let block = world.events.iter().find(|known| known.id() == event).unwrap();
     let write =
         ProvedWrite { event: block.bytes().to_vec(), opening: world.openings[&opening].clone() };
-    let siblings: Vec<[u8; 32]> =
-        (0..DEPTH).map(|depth| Sha256::digest([u8::try_from(depth).unwrap()]).into()).collect();
-    let path = StateProof { siblings, other: None };
-    let root = state_root(&path, leaf.key_hash, &leaf.value);
-    path.check(root, leaf.key_hash, Some(&leaf.value)).unwrap();
-    let register = KeyEntry {
-        kind: LeafKind::Register,
-        value: Some(leaf.value),
-        path: path.clone(),
-        writes: vec![Some(write)],
+    let ways = key("k").kinds().iter().map(|&kind| key("k").key_hash(kind)).collect::<Vec<_>>();
+    // The other kinds are absent, each at the end of a way of its own as long as the register's.
+    let end = |key_hash: [u8; 32]| {
+        if key_hash == leaf.key_hash {
+            leaf_hash(key_hash, Sha256::digest(&leaf.value).into())
+        } else {
+            leaf_hash(neighbour(key_hash), [2; 32])
+        }
     };
-    let claim = Claim::Key { key: key("k"), entries: vec![register.clone()] };
-    let (proof, trust) = certified(claim, None, Some(root));
-    proof.check(trust).unwrap();
-    // The three other kinds are absent, each at the end of a way of its own as long as this.
-    let absent = |kind| KeyEntry {
-        kind,
-        value: None,
-        path: StateProof { other: Some(([1; 32], [2; 32])), ..path.clone() },
-        writes: vec![],
+    let entry = |&kind: &LeafKind| {
+        let key_hash = key("k").key_hash(kind);
+        let beside = |depth| subtree(&turned(&ways, key_hash, depth), depth + 1, &end);
+        let siblings = (0..DEPTH).map(beside).collect();
+        match kind {
+            LeafKind::Register => KeyEntry {
+                kind,
+                value: Some(leaf.value.clone()),
+                path: StateProof { siblings, other: None },
+                writes: vec![Some(write.clone())],
+            },
+            _ => {
+                let path = StateProof { siblings, other: Some((neighbour(key_hash), [2; 32])) };
+                KeyEntry { kind, value: None, path, writes: vec![] }
+            }
+        }
     };
-    let others = [LeafKind::Counter, LeafKind::Set, LeafKind::List].map(absent);
-    let entries = [vec![register], others.to_vec()].concat();
-    let whole = Proof { claim: Claim::Key { key: key("k"), entries }, ..proof };
+    let entries = key("k").kinds().iter().map(entry).collect();
+    let claim = Claim::Key { key: key("k"), entries };
+    let (whole, trust) = certified(claim, None, Some(subtree(&ways, 0, &end)));
+    whole.check(trust).unwrap();
     let bytes = beside_certificates(&whole);
     println!("a key in 2^{LEAVES_LOG2}, ways of {DEPTH}: {bytes} bytes beside the certificates");
     assert!(bytes < 6 * 1024);
 }
 
-fn state_root(path: &StateProof, key_hash: [u8; 32], value: &[u8]) -> [u8; 32] {
-    let leaf = [b"JMT::LeafNode".as_slice(), &key_hash, &Sha256::digest(value)].concat();
-    let ways = (0..path.siblings.len()).map(|bit| key_hash[bit / 8] >> (7 - bit % 8) & 1 == 1);
-    let ways: Vec<bool> = ways.collect();
-    let start: [u8; 32] = Sha256::digest(leaf).into();
-    path.siblings.iter().zip(ways).rev().fold(start, |hash, (sibling, right)| {
-        let (left, right) = if right { (*sibling, hash) } else { (hash, *sibling) };
-        Sha256::digest([b"JMT::IntrnalNode".as_slice(), &left, &right].concat()).into()
-    })
+/// What the tree comes to, in which the ways to these key hashes are `DEPTH` long and end at `end`,
+/// and nobody knows what is beside them.
+fn subtree(ways: &[[u8; 32]], depth: usize, end: &dyn Fn([u8; 32]) -> [u8; 32]) -> [u8; 32] {
+    match ways {
+        [] => Sha256::digest([u8::try_from(depth).unwrap()]).into(),
+        [key_hash] if depth == DEPTH => end(*key_hash),
+        _ => {
+            let (right, left): (Vec<[u8; 32]>, _) = ways.iter().partition(|way| bit(way, depth));
+            let (left, right) = (subtree(&left, depth + 1, end), subtree(&right, depth + 1, end));
+            Sha256::digest([b"JMT::IntrnalNode".as_slice(), &left, &right].concat()).into()
+        }
+    }
+}
+
+/// The ways that go the other way than `key_hash` at `depth`, and with it until there.
+fn turned(ways: &[[u8; 32]], key_hash: [u8; 32], depth: usize) -> Vec<[u8; 32]> {
+    let same = |way: &[u8; 32], at| bit(way, at) == bit(&key_hash, at);
+    let turned = |way: &&[u8; 32]| !same(way, depth) && (0..depth).all(|at| same(way, at));
+    ways.iter().filter(turned).copied().collect()
+}
+
+fn bit(key_hash: &[u8; 32], at: usize) -> bool {
+    key_hash[at / 8] >> (7 - at % 8) & 1 == 1
+}
+
+/// Another key hash at the end of the same way.
+fn neighbour(mut key_hash: [u8; 32]) -> [u8; 32] {
+    key_hash[31] ^= 1;
+    key_hash
+}
+
+fn leaf_hash(key_hash: [u8; 32], value_hash: [u8; 32]) -> [u8; 32] {
+    Sha256::digest([b"JMT::LeafNode".as_slice(), &key_hash, &value_hash].concat()).into()
 }

@@ -107,6 +107,7 @@ fn limits_hold() {
         refused(Claim::Key { key, entries });
     };
     keyed(&|entries| entries.clear());
+    keyed(&|entries| _ = entries.remove(0));
     keyed(&|entries| entries.swap(0, 1));
     keyed(&|entries| entries[1] = entries[0].clone());
     keyed(&|entries| entries[0].kind = LeafKind::Member);

@@ -72,29 +72,28 @@ impl Snapshot<'_> {
         self.proof(from, &[height], Claim::Event { event, index, path })
     }
 
-    /// Proves what a key names, or that it names nothing, of each of these kinds, in the certified
-    /// state of a height, or of the last checkpoint that counts here. For an earlier height the
-    /// state is folded again, which takes time and memory in proportion to the ledger.
+    /// Proves what a key names of each kind, or that it names nothing, in the certified state of a
+    /// height, or of the last checkpoint that counts here. For an earlier height the state is folded
+    /// again, which takes time and memory in proportion to the ledger.
     ///
     /// # Errors
     /// [`ProveError`].
     pub fn prove_key(
         &self,
         key: ProvedKey,
-        kinds: &[LeafKind],
         height: Option<Height>,
         from: ProveFrom,
     ) -> Result<Proof, ProveError> {
         let last = self.certified_height().ok_or(ProveError::NothingCertified)?;
         let height = height.unwrap_or(last);
-        let kinds: Vec<_> = kinds.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
+        let kinds = key.kinds();
         let name = match &key {
             ProvedKey::Key(key) => key.as_str().as_bytes(),
             ProvedKey::Author(author) => author.0.as_slice(),
         };
-        let proven = self.prove_kinds(height, &kinds, name)?;
+        let proven = self.prove_kinds(height, kinds, name)?;
         let proven = proven.ok_or(ProveError::NoCheckpoint(height))?;
-        let entries = kinds.into_iter().zip(proven);
+        let entries = kinds.iter().copied().zip(proven);
         let entries = entries.map(|(kind, state)| self.entry(kind, state));
         let entries = entries.collect::<Result<_, _>>()?;
         self.proof(from, &[height], Claim::Key { key, entries })

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use quipu_merge::{Checkpoint, Cut, CutExpression, Height, Key, LeafKind, ProvedKey};
+use quipu_merge::{Checkpoint, Cut, CutExpression, Height, Key, ProvedKey};
 use quipu_store::{ExportError, Ledger, LogFilter, ProveError, ProveFrom, ReadError};
 
 use super::same::read;
@@ -93,7 +93,7 @@ fn what_lies_below_is_neither_proved_nor_exported() {
     assert_pruned(snapshot.prove_extends(Height(1), Height(3), genesis).map_err(of_proof));
     let key = || ProvedKey::Key(Key::new("a").unwrap());
     let prove = |height| {
-        let proof = snapshot.prove_key(key(), &[LeafKind::Register], Some(Height(height)), genesis);
+        let proof = snapshot.prove_key(key(), Some(Height(height)), genesis);
         proof.map_err(of_proof)
     };
     assert_pruned(prove(2));
@@ -118,7 +118,7 @@ fn what_is_certified_later_is_proved_as_anywhere() {
     merge(&shallow, &whole);
     let prove = |ledger: &Ledger| {
         let snapshot = ledger.snapshot().unwrap();
-        let (genesis, kinds) = (ProveFrom::Genesis, [LeafKind::Register, LeafKind::List]);
+        let genesis = ProveFrom::Genesis;
         let key = |name| ProvedKey::Key(Key::new(name).unwrap());
         let mut proofs = vec![
             snapshot.prove_event(last, genesis).unwrap().encode(),
@@ -126,7 +126,7 @@ fn what_is_certified_later_is_proved_as_anywhere() {
         ];
         for height in 3..=5 {
             for name in ["a", "b", "l"] {
-                let proof = snapshot.prove_key(key(name), &kinds, Some(Height(height)), genesis);
+                let proof = snapshot.prove_key(key(name), Some(Height(height)), genesis);
                 proofs.push(proof.unwrap().encode());
             }
         }

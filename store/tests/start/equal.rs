@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use quipu_merge::{Cut, EventId, ForkPolicy, Key, LeafKind, Policy, ProvedKey, Trust};
+use quipu_merge::{Cut, EventId, ForkPolicy, Key, Policy, ProvedKey, Trust};
 use quipu_store::{Ledger, Outcome, ProveFrom, PruneOptions, Snapshot, StartInfo};
 use tempfile::TempDir;
 
@@ -61,10 +61,9 @@ pub fn assert_same(a: &Snapshot<'_>, b: &Snapshot<'_>) {
 /// What a proof shows of each key.
 pub fn proofs(ledger: &Ledger, names: &BTreeSet<String>) -> Vec<Vec<u8>> {
     let snapshot = ledger.snapshot().unwrap();
-    let kinds = [LeafKind::Register, LeafKind::Counter, LeafKind::Set, LeafKind::List];
     let prove = |name: &String| {
         let name = ProvedKey::Key(Key::new(name).unwrap());
-        let proof = snapshot.prove_key(name, &kinds, None, ProveFrom::Genesis).unwrap();
+        let proof = snapshot.prove_key(name, None, ProveFrom::Genesis).unwrap();
         proof.check(Trust::Genesis(ledger.id())).unwrap();
         proof.encode().unwrap()
     };
