@@ -1,6 +1,6 @@
 //! Texts with signature lines.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use data_encoding::BASE64;
@@ -133,16 +133,26 @@ impl SignedNote {
     /// Checks the lines by `known` keys, and tells which these are, in the order of the lines. Lines
     /// by other keys say nothing, nor do further ones by a key that has signed already.
     ///
+    /// A line names its key by four bytes, so others can make a key of the same name that it names
+    /// as well: then it is tried with each of them, as long as one has not signed.
+    ///
     /// # Errors
-    /// The signature of a known key does not hold, or there is none.
+    /// A line holds by none of the known keys that it names, or there is none by a known key.
     pub fn verify(&self, known: &[NoteKey]) -> Result<Vec<VerifiedLine>, NoteError> {
-        let mut verified = Vec::new();
-        let mut unseen: BTreeMap<_, _> =
-            known.iter().map(|key| ((key.name(), key.id()), key)).collect();
+        let mut named: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for key in known.iter().collect::<BTreeSet<_>>() {
+            named.entry((key.name(), key.id())).or_default().push(key);
+        }
+        let (mut verified, mut signed): (Vec<VerifiedLine>, _) = (Vec::new(), BTreeSet::new());
         for line in &self.signatures {
-            let Some(key) = unseen.remove(&(line.name.as_str(), line.id)) else { continue };
-            let seconds = line.verify(&self.text, key)?;
-            verified.push(VerifiedLine { key: key.clone(), seconds });
+            let Some(keys) = named.get(&(line.name.as_str(), line.id)) else { continue };
+            if keys.iter().all(|key| signed.contains(key)) {
+                continue;
+            }
+            let (key, seconds) = line.verify_any(&self.text, keys)?;
+            if signed.insert(key) {
+                verified.push(VerifiedLine { key: key.clone(), seconds });
+            }
         }
         if verified.is_empty() { Err(NoteError::Unknown) } else { Ok(verified) }
     }
@@ -172,6 +182,22 @@ impl NoteSignature {
 
     fn base64(&self) -> String {
         BASE64.encode(&[&self.id[..], &self.signature].concat())
+    }
+
+    /// Tells which of `keys` has signed `text` by this, and when it says that it has.
+    fn verify_any<'a>(
+        &self,
+        text: &str,
+        keys: &[&'a NoteKey],
+    ) -> Result<(&'a NoteKey, Option<u64>), NoteError> {
+        let mut refused = NoteError::Unknown;
+        for &key in keys {
+            match self.verify(text, key) {
+                Ok(seconds) => return Ok((key, seconds)),
+                Err(error) => refused = error,
+            }
+        }
+        Err(refused)
     }
 
     /// Checks that `key` has signed `text` by this, and tells when it says that it has.

@@ -10,6 +10,9 @@ const EXAMPLE: &str = "Ognuno sta solo sul cuor della terra\ntrafitto da un ragg
 /// Those of checkpoints and cosignatures.
 const COSIGNED: &str = "example.com/behind-the-sofa\n20852163\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n\n\u{2014} example.com/behind-the-sofa Az3grlgtzPICa5OS8npVmf1Myq/5IZniMp+ZJurmRDeOoRDe4URYN7u5/Zhcyv2q1gGzGku9nTo+zyWE+xeMcTOAYQ8=\n\u{2014} witness.example.com/w1 jWbPPwAAAABkGFDLEZMHwSRaJNiIDoe9DYn/zXcrtPHeolMI5OWXEhZCB9dlrDJsX3b2oyin1nPZqhf5nNo0xUe+mbIUBkBIfZ+qnA==\n";
 
+/// The seeds of [`twins`].
+const TWINS: [u32; 2] = [77_533, 81_492];
+
 fn note() -> CheckpointNote {
     CheckpointNote {
         ledger: EventId([1; 32]),
@@ -83,6 +86,54 @@ fn the_lines_of_validators_hold() {
     let stranger = NoteKey::cosigner(author(&key(9)));
     assert_eq!(read.verify(&[stranger]), Err(NoteError::Unknown));
     assert_eq!(read.verify(&[]), Err(NoteError::Unknown));
+}
+
+/// Two keys whose ids as the log of [`note`] are the same, which takes a few seconds to find; who
+/// makes one up for the key of another needs some 2^32 tries.
+fn twins() -> [SigningKey; 2] {
+    TWINS.map(|number| {
+        let mut seed = [0; 32];
+        seed[..4].copy_from_slice(&number.to_be_bytes());
+        SigningKey::from_bytes(&seed)
+    })
+}
+
+#[test]
+fn every_known_key_that_a_line_names_is_tried() {
+    let twins = twins();
+    let known = twins.each_ref().map(|key| NoteKey::log(note().ledger, author(key)));
+    let [first, second] = known.clone();
+    assert_eq!(first.id(), second.id());
+    let lines = twins.each_ref().map(|key| {
+        CheckpointSignature::sign(&note(), key, SECONDS).unwrap().lines(note().ledger)[0].clone()
+    });
+    let told = |signatures: &[&NoteSignature], known: &[NoteKey]| {
+        let signatures = signatures.iter().copied().cloned().collect();
+        let signed = SignedNote { text: note().to_string(), signatures };
+        let lines = signed.verify(known)?;
+        Ok::<_, NoteError>(lines.into_iter().map(|line| line.key).collect::<Vec<_>>())
+    };
+    let [one, two] = &lines;
+    let backwards = [second.clone(), first.clone()];
+    for known in [&known, &backwards] {
+        assert_eq!(told(&[one], known), Ok(vec![first.clone()]));
+        assert_eq!(told(&[two], known), Ok(vec![second.clone()]));
+        assert_eq!(told(&[one, two], known), Ok(known_in(&[&first, &second])));
+        // Nobody counts twice, nor stands in the way of the other.
+        assert_eq!(told(&[two, two, one, two], known), Ok(known_in(&[&second, &first])));
+        let mut broken = one.clone();
+        broken.signature[0] ^= 1;
+        for lines in [&[&broken][..], &[one, &broken], &[two, &broken], &[&broken, one, two]] {
+            assert!(matches!(told(lines, known), Err(NoteError::Signature(_))));
+        }
+    }
+    // Known twice is known once; and a line by the one says nothing of the other.
+    assert_eq!(told(&[one, one], &[first.clone(), first.clone()]), Ok(vec![first.clone()]));
+    assert!(matches!(told(&[two], &[first]), Err(NoteError::Signature(_))));
+}
+
+fn known_in(order: &[&NoteKey]) -> Vec<NoteKey> {
+    order.iter().copied().cloned().collect()
 }
 
 #[test]
