@@ -1,5 +1,5 @@
 //! Four daemons that are validators: one is killed, two are stopped, all are restarted in turn, and
-//! others write all the while.
+//! others write all the while. And one whose directory is replaced by an older copy of it.
 
 #![allow(
     clippy::unwrap_used,
@@ -10,7 +10,10 @@
 mod support;
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::net::UdpSocket;
+use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -117,18 +120,18 @@ impl Validators {
     }
 }
 
-/// Two who write at all of them in turn.
+/// Two who write at some stores in turn.
 struct Writers {
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<Vec<String>>>,
 }
 
 impl Writers {
-    fn start(scratch: &Arc<Scratch>) -> Self {
+    fn start(scratch: &Arc<Scratch>, stores: &'static [&'static str]) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let threads = (0..2).map(|writer| {
             let (scratch, stop) = (scratch.clone(), stop.clone());
-            thread::spawn(move || write(writer, &scratch, &stop))
+            thread::spawn(move || write(writer, &scratch, stores, &stop))
         });
         Self { threads: threads.collect(), stop }
     }
@@ -140,7 +143,7 @@ impl Writers {
     }
 }
 
-fn write(writer: usize, scratch: &Scratch, stop: &AtomicBool) -> Vec<String> {
+fn write(writer: usize, scratch: &Scratch, stores: &[&str], stop: &AtomicBool) -> Vec<String> {
     let mut acknowledged = Vec::new();
     for number in 0.. {
         if stop.load(Ordering::Relaxed) {
@@ -148,7 +151,7 @@ fn write(writer: usize, scratch: &Scratch, stop: &AtomicBool) -> Vec<String> {
         }
         let (key, value) = (format!("w{writer}/{}", number % 20), number.to_string());
         // Where no daemon runs, the command writes to the store itself; a killed one leaves it without an answer.
-        let ran = scratch.on(STORES[(writer + number) % STORES.len()], &["put", &key, &value]);
+        let ran = scratch.on(stores[(writer + number) % stores.len()], &["put", &key, &value]);
         if ran.code == 0 {
             acknowledged.push(ran.text().trim().to_owned());
         }
@@ -169,7 +172,7 @@ fn until(what: &str, mut holds: impl FnMut() -> bool) {
 #[test]
 fn daemons_certify_through_kills_stops_and_restarts() {
     let mut validators = Validators::start();
-    let writers = Writers::start(&validators.scratch);
+    let writers = Writers::start(&validators.scratch, &STORES);
     (0..STORES.len()).for_each(|at| validators.certifies(at));
     one_is_killed(&mut validators);
     two_are_stopped(&mut validators);
@@ -249,4 +252,54 @@ fn all_hold_the_same(validators: &Validators, acknowledged: &BTreeSet<String>) {
         let held: BTreeSet<_> = held.iter().map(|event| text(event, "event").to_owned()).collect();
         assert!(acknowledged.is_subset(&held), "{}", STORES[at]);
     }
+}
+
+/// The files of a validator are put back as they were some checkpoints before it was killed, in the place
+/// of those that are there: nothing in its directory tells that it has signed more, but the others do.
+#[test]
+fn an_old_copy_of_a_validator_abstains_and_votes_again() {
+    const OLD: usize = 2;
+    const AWAY: usize = 3;
+    let mut validators = Validators::start();
+    // Nobody writes to what is replaced.
+    let writers = Writers::start(&validators.scratch, &STORES[..2]);
+    let (store, copy) = (validators.scratch.path(STORES[OLD]), validators.scratch.path("copy"));
+    validators.stop(OLD);
+    copy_over(&store, &copy);
+    validators.serve(OLD);
+    validators.certifies(OLD);
+    let height = validators.height(OLD);
+    until("two more are certified", || validators.height(OLD) >= height + 2);
+    // Three certify with the votes of each, and two nothing: what they know of it is its last.
+    validators.stop(AWAY);
+    validators.certifies(OLD);
+    validators.kill(OLD);
+    fs::remove_dir_all(store.join("db")).unwrap();
+    copy_over(&copy, &store);
+    validators.serve(OLD);
+
+    // Without its vote there are two of the three that are needed.
+    let node = |validators: &Validators| validators.certification(OLD)["node"].clone();
+    until("it says that it abstains", || node(&validators)["state"] == "abstains");
+    let advice = node(&validators)["advice"].clone();
+    assert!(advice.as_str().unwrap().contains("does not know all that was signed"), "{advice}");
+    let height = validators.height(0);
+    let late = validators.on(0, &["put", "late", "yes", "--wait", "final", "--timeout", "2s"]);
+    assert_eq!((late.code, validators.height(0)), (5, height), "{}", late.stderr);
+    assert_eq!(node(&validators)["state"], "abstains");
+    validators.serve(AWAY);
+    until("it signs again", || node(&validators)["state"] != "abstains");
+    validators.certifies(OLD);
+    // Now its vote is needed.
+    validators.stop(AWAY);
+    validators.certifies(OLD);
+    validators.serve(AWAY);
+    all_hold_the_same(&validators, &writers.stop());
+}
+
+/// Copies a directory, files into the place of those that are there.
+fn copy_over(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    let copied = Command::new("cp").arg("-a").args([&from.join("."), to]).status().unwrap();
+    assert!(copied.success(), "{copied}");
 }
