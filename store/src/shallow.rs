@@ -25,14 +25,15 @@ use crate::record::{self, put_dot, put_number};
 use crate::schema::{Family, meta};
 use crate::waiting::WaitingReason;
 
-/// What becomes of the events below the floor.
+/// How the events below the floor come, which they do in the background.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Below {
-    /// They stay away.
-    Never,
-    /// They come in the background, and their hashes are checked.
+    /// Their hashes are checked. When all are here, the bodies and values that no state from the
+    /// checkpoint on needs are dropped, as by [`Ledger::prune`].
+    Pruned,
+    /// Their hashes are checked.
     Hashes,
-    /// They come in the background, and their signatures are checked besides.
+    /// Their signatures are checked besides.
     Signatures,
 }
 
@@ -41,7 +42,7 @@ pub enum Below {
 pub struct Shallow {
     /// The checkpoint that it starts from, which counts.
     pub height: Height,
-    /// What becomes of the events below.
+    /// How the events below come.
     pub below: Below,
     /// How far the checkpoint's cut goes on each lane: the last event of each is here.
     pub floor: Clock,
@@ -65,7 +66,7 @@ impl Shallow {
         let mut out = Vec::new();
         put_number(&mut out, self.height.0);
         out.push(match self.below {
-            Below::Never => 0,
+            Below::Pruned => 0,
             Below::Hashes => 1,
             Below::Signatures => 2,
         });
@@ -78,7 +79,7 @@ impl Shallow {
         let mut r = record::Reader(bytes);
         let height = Some(Height(r.number()?)).filter(|height| *height >= Height::FIRST)?;
         let below = match r.take(1)? {
-            [0] => Below::Never,
+            [0] => Below::Pruned,
             [1] => Below::Hashes,
             [2] => Below::Signatures,
             _ => return None,
@@ -187,7 +188,7 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         let dot = |lane, seq| Dot { lane: Lane(lane), seq: Seq(seq) };
-        for below in [Below::Never, Below::Hashes, Below::Signatures] {
+        for below in [Below::Pruned, Below::Hashes, Below::Signatures] {
             let floor = Clock::from_iter([dot(0, 1), dot(3, 1 << 40)]);
             let shallow = Shallow { height: Height(300), below, floor };
             let record = shallow.encode();

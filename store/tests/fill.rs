@@ -327,7 +327,7 @@ fn a_source_that_cannot_do_it_changes_nothing() {
         &Cut::Heads(vec![source.id()]),
         &mut |_, _| {},
     );
-    let never = start(&source, &dir.path().join("never"), Below::Never);
+    let never = start(&source, &dir.path().join("never"), Below::Pruned);
     assert!(matches!(fill(&never, &source), Err(FillError::StaysShallow)));
     assert!(never.open_filling().unwrap().is_none());
     let front = start(&source, &dir.path().join("front"), Below::Hashes);

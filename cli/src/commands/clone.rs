@@ -75,7 +75,7 @@ impl Start {
     const fn below(self) -> Option<Below> {
         match (self.from_checkpoint, self.shallow, self.verify_signatures) {
             (false, ..) => None,
-            (true, true, _) => Some(Below::Never),
+            (true, true, _) => Some(Below::Pruned),
             (true, false, true) => Some(Below::Signatures),
             (true, false, false) => Some(Below::Hashes),
         }
@@ -153,7 +153,7 @@ fn print(
             output::note(format_args!(
                 "a new replica in {place} from checkpoint {height}, with {events} after it"
             ));
-            if shallow.below != Below::Never {
+            if shallow.below != Below::Pruned {
                 output::note(
                     "what precedes it comes while `quipu serve` runs, or with `quipu merge` of a store",
                 );

@@ -1,9 +1,10 @@
 //! Getting what precedes the checkpoint that this replica has started from.
 //!
 //! It comes in the order of the certified log, from one peer at a time: the next part is asked for while the
-//! store takes the one before. What a peer sends is known to be right when the next checkpoint follows from
-//! it. Whoever alone has sent what does not is found out; where several have, all are left in peace for a
-//! while, and the next one is asked.
+//! store takes the one before. What a peer sends is known to be right when the next checkpoint certifies it;
+//! what comes after that is dropped where something is wrong with it, and asked for again. Whoever alone has
+//! sent it is found out; where several have, all are left in peace for a while, and the next one is asked.
+//! Peers that are no strangers are asked first.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -65,7 +66,8 @@ struct Came {
 struct Taking {
     ticket: Ticket,
     peer: AuthorKey,
-    /// The place after its last event.
+    /// The place of its first event, and that after its last.
+    from: u64,
     reached: u64,
     /// Whether a checkpoint confirms what was sent before, and all of it.
     confirms: bool,
@@ -78,6 +80,8 @@ impl History {
     pub fn want(&mut self, up_to: Height, next: u64, total: u64) {
         self.drop_asked();
         (self.came, self.taking) = (None, None);
+        // The store begins after a checkpoint.
+        self.unconfirmed.clear();
         self.goal = Some(Goal { up_to, next, ask_from: next, total });
     }
 
@@ -86,10 +90,11 @@ impl History {
         self.goal.as_ref().map(|goal| (goal.next, goal.total))
     }
 
-    /// Asks one of these peers for what comes next, where nobody is being asked.
+    /// Asks one of these peers for what comes next, where nobody is being asked: a stranger only if there is
+    /// nobody else. Of each it is told whether it is one.
     pub fn ask(
         &mut self,
-        peers: impl Iterator<Item = AuthorKey>,
+        peers: impl Iterator<Item = (AuthorKey, bool)>,
         now: Moment,
     ) -> Option<(AuthorKey, Message)> {
         let goal = self.goal.as_ref().filter(|goal| goal.ask_from < goal.total)?;
@@ -98,7 +103,10 @@ impl History {
         }
         let may =
             |peer: &AuthorKey| !self.shunned.contains(peer) && !self.left_alone.contains_key(peer);
-        let peers: BTreeSet<_> = peers.filter(may).collect();
+        let (strangers, known): (BTreeSet<_>, BTreeSet<_>) =
+            peers.filter(|(peer, _)| may(peer)).partition(|(_, stranger)| *stranger);
+        let peers = if known.is_empty() { strangers } else { known };
+        let peers: BTreeSet<_> = peers.into_iter().map(|(peer, _)| peer).collect();
         let from = self.last.map_or(Bound::Unbounded, Bound::Included);
         let peer = *peers.range((from, Bound::Unbounded)).next().or_else(|| peers.first())?;
         let (from, up_to) = (goal.ask_from, goal.up_to);
@@ -145,7 +153,7 @@ impl History {
         let is_checkpoint = |entry: &HistoryEntry| matches!(entry, HistoryEntry::Checkpoint(_));
         let confirms = entries.iter().any(is_checkpoint);
         let confirms_all = entries.last().is_some_and(is_checkpoint);
-        self.taking = Some(Taking { ticket, peer, reached, confirms, confirms_all });
+        self.taking = Some(Taking { ticket, peer, from, reached, confirms, confirms_all });
         Some(Task::TakeHistory { ticket, from, entries })
     }
 
@@ -163,6 +171,7 @@ impl History {
         goal.next = next;
         if good && next != taking.reached {
             // A failure before has cost it what was not confirmed.
+            self.unconfirmed.clear();
             self.go_back();
             return None;
         }
@@ -178,6 +187,10 @@ impl History {
             }
             return None;
         }
+        if next >= taking.from {
+            // All that came before is confirmed.
+            self.unconfirmed.clear();
+        }
         self.unconfirmed.insert(taking.peer);
         let suspects = std::mem::take(&mut self.unconfirmed);
         self.go_back();
@@ -190,11 +203,11 @@ impl History {
         None
     }
 
-    /// The store could not take it: its disk is full, say. It is asked for again.
+    /// The store could not take it: its disk is full, say. It has dropped what no checkpoint has confirmed,
+    /// and says where it is when it is offered something.
     pub fn pause(&mut self, ticket: Ticket, now: Moment) {
-        if let Some(taking) = self.taking.take_if(|taking| taking.ticket == ticket) {
-            // Some of it may have been taken.
-            self.unconfirmed.insert(taking.peer);
+        if self.taking.take_if(|taking| taking.ticket == ticket).is_some() {
+            self.unconfirmed.clear();
             self.paused_until = Some(now.after(RETRY_EVERY));
             self.go_back();
         }

@@ -81,6 +81,11 @@ impl Meter {
         self.with_role = with_role;
     }
 
+    /// Whether an author holds a role, or only such may write.
+    pub fn has_role(&self, author: &AuthorKey) -> bool {
+        self.with_role.as_ref().is_none_or(|with_role| with_role.contains(author))
+    }
+
     /// This node has all that some peer had.
     pub const fn catch_up(&mut self) {
         self.caught_up = true;

@@ -29,6 +29,13 @@ pub enum Command {
 type Saved = Box<dyn FnOnce(Result<(), BookError>) + Send>;
 
 impl Core {
+    /// Says whom the operator lists.
+    pub(super) fn list(&mut self) {
+        let kept = self.book().kept();
+        self.allowed.list(kept.clone());
+        self.input(Input::Listed(kept));
+    }
+
     pub(super) fn command(&mut self, command: Command) {
         match command {
             Command::Keep { key, place, reply } => {
@@ -37,13 +44,13 @@ impl Core {
                     None => self.book().keep(key),
                 }
                 self.dialling.forget(key);
-                self.allowed.list(self.book().kept());
+                self.list();
                 self.save_book(Some(Box::new(|saved| drop(reply.send(saved)))));
             }
             Command::Remove { key, reply } => {
                 let known = self.book().remove(key);
                 self.dialling.forget(key);
-                self.allowed.list(self.book().kept());
+                self.list();
                 self.close_strangers();
                 self.save_book(Some(Box::new(move |saved| {
                     drop(reply.send(saved.map(|()| known)))

@@ -188,6 +188,7 @@ impl Core {
             inboxes: Some(Inboxes { arrivals: arrived, reports: reported, refusals }),
         };
         core.input(Input::Roles(core.allowed.with_role()));
+        core.list();
         if let Some((up_to, next, total)) = goal {
             core.input(Input::Fill { up_to, next, total });
         }

@@ -137,7 +137,7 @@ async fn a_replica_starts_from_a_checkpoint_and_its_history_comes() {
 async fn a_replica_that_is_to_stay_shallow_does() {
     let stores = Stores::new();
     let (ledger, node, _) = first(&stores).await;
-    let replica = begin(&ledger, &node, &stores.dir("1"), Below::Never).await;
+    let replica = begin(&ledger, &node, &stores.dir("1"), Below::Pruned).await;
     let other = start(&replica, &[&node]).await;
     is_final(&other, put(&replica, "own", b"v")).await;
     assert_eq!(other.status().filling, None);

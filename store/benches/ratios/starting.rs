@@ -49,7 +49,7 @@ pub fn start() -> Vec<Figure> {
             reads(&copied.unwrap().0);
         })
     });
-    let start = StartOptions { below: Below::Never, ledger: Some(source.id()) };
+    let start = StartOptions { below: Below::Pruned, ledger: Some(source.id()) };
     let mut file = Vec::new();
     let writing = best(3, || {
         file.clear();

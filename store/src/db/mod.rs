@@ -102,6 +102,11 @@ impl Db {
         self.room.check()
     }
 
+    /// Counts what is written to its disk otherwise.
+    pub fn wrote_beside(&self, bytes: usize) {
+        self.room.wrote(bytes);
+    }
+
     /// Writes a batch of events like [`Self::write`], after which the last ones are those of `tip`.
     pub fn commit(&self, batch: WriteBatch, sync: bool, tip: Tip) -> Result<(), StorageError> {
         self.write_up_to(batch, sync, Some(tip))

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use super::filling::{self, Target, is_unusable};
+use super::front::{self, Target, is_unusable};
 use super::{local, place};
 use crate::author;
 use crate::certify::{AcceptError, CertifiedCheckpoint, Divergence};
@@ -81,7 +81,7 @@ fn take_over(options: &Options, dir: &Path, front: Ledger) -> Result<Taken, Open
     let target = Target::of(&front, shallow)?;
     place::forget_loss(dir)?;
     let authors = author::recorded(front.latest())?;
-    let opened = filling::open(dir, options.tuning(), &authors);
+    let opened = front::open(dir, options.tuning(), &authors);
     let filled = match opened {
         Ok(filled) => filled,
         Err(OpenError::Storage(error)) if is_unusable(&error) => return Ok(Taken::Nothing),

@@ -4,23 +4,14 @@ use quipu_merge::{EventId, Height, Refusal};
 
 use crate::certify::AcceptError;
 use crate::error::{MergeError, OpenError, ReadError, StorageError};
-use crate::waiting::WaitingReason;
 
 /// The history below a shallow store was not taken in. The store itself is as it was.
 ///
-/// Where [`Self::is_false`] says so, the source has told something that is not what is certified, or
-/// has left something out. What [`Filling::take`] had collected is not believed then: it has been thrown
-/// away, and collecting begins at the first event again.
-///
-/// [`Filling::take`]: crate::Filling::take
+/// Where [`Self::is_false`] says so, a source has told something that is not what is certified, or has left
+/// something out, since the last checkpoint that counts: that much is to come again.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FillError {
-    /// The store was started to stay without what is below.
-    #[error(
-        "this store was started to stay without the history below its checkpoint: clone it again to have that"
-    )]
-    StaysShallow,
     /// What was offered begins elsewhere. Nothing has changed.
     #[error("the history is wanted from event {wanted} of the certified log on, not from {found}")]
     Place {
@@ -40,14 +31,9 @@ pub enum FillError {
     /// An event is not one that any replica may hold, or its bytes are not what they should be.
     #[error("the source is wrong: {0}")]
     Refused(#[source] Refusal),
-    /// An event came before something that it follows, or without its body.
-    #[error("the source is wrong: event {event} cannot be placed yet ({reason:?})")]
-    Waits {
-        /// Which.
-        event: EventId,
-        /// What it would have to wait for.
-        reason: WaitingReason,
-    },
+    /// An event came without its body.
+    #[error("the source is wrong: event {0} has no body")]
+    NoBody(EventId),
     /// An event does not come after the one before it in the certified log.
     #[error("the source is wrong: event {0} is not where it stands in the certified log")]
     Order(EventId),
@@ -75,9 +61,19 @@ pub enum FillError {
         #[source]
         why: AcceptError,
     },
-    /// A checkpoint is not what its events come to, or came twice.
-    #[error("the source is wrong: checkpoint {0} is not what its events come to")]
+    /// The events that have come are not those that a checkpoint certifies.
+    #[error("the source is wrong: checkpoint {0} certifies other events than those that have come")]
+    Root(Height),
+    /// An event is certified, and none that a replica may hold.
+    #[error("event {0} is certified, and cannot be admitted")]
+    NotAdmitted(EventId),
+    /// A checkpoint is certified, and not what its events come to.
+    #[error("checkpoint {0} is certified, and not what its events come to")]
     Differs(Height),
+    /// There were events after the last checkpoint that are not certified. Collecting begins at the first
+    /// event again.
+    #[error("{0} events were here after the last checkpoint, some of which are not certified")]
+    Beyond(u64),
     /// The checkpoint from which the store starts is another one in this history.
     #[error("the source has another checkpoint {0} than this store starts from")]
     OtherCheckpoint(Height),
@@ -104,17 +100,17 @@ pub enum FillError {
 }
 
 impl FillError {
-    /// Whether the source is to blame for what it has given.
+    /// Whether a source is to blame that has given something since the last checkpoint that counts.
     pub const fn is_false(&self) -> bool {
         matches!(
             self,
             Self::Refused(_)
-                | Self::Waits { .. }
+                | Self::NoBody(_)
                 | Self::Order(_)
                 | Self::TooMany(_)
                 | Self::Size { .. }
                 | Self::Checkpoint { .. }
-                | Self::Differs(_)
+                | Self::Root(_)
                 | Self::OtherCheckpoint(_)
         )
     }

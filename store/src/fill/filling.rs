@@ -1,156 +1,48 @@
 //! The second database, while history comes into it.
 
-use std::path::{Path, PathBuf};
-
-use quipu_merge::{
-    AuthorKey, CheckpointId, Dot, EventId, Height, Lane, Micros, Refusal, Seq, SignedEvent,
-};
-use rocksdb::ErrorKind;
+use quipu_merge::{CheckpointId, EventId, Height, Refusal};
 
 use super::error::FillError;
+use super::front::{Front, Target};
+use super::gathered::Gathered;
 use super::history::HistoryItem;
 use super::place;
-use crate::author;
-use crate::certify::{AcceptError, Acceptance, CertifiedCheckpoint, records};
-use crate::db::{Db, Tuning};
-use crate::error::{OpenError, StorageError};
+use super::prune::Pruned;
+use crate::certify::{AcceptError, Acceptance, CertifiedCheckpoint};
+use crate::error::StorageError;
 use crate::exchange::FILLING;
-use crate::format;
 use crate::incoming::{Checked, Incoming, check_all, check_hashes};
 use crate::ingest::{BATCH, MergeReport, Outcome};
-use crate::ledger::{DATABASE, Durability, Ledger, Options};
-use crate::load;
-use crate::lookup::Stored;
+use crate::ledger::Ledger;
 use crate::missing::ValueSource;
+use crate::pace::Pace;
+use crate::schema::Family;
 use crate::shallow::{Below, Shallow};
-use crate::signer::Signer;
 
 /// The history below a shallow store, as far as it has come. There is one at a time.
 ///
 /// Dropped, it keeps what is certified, and [`Ledger::open_filling`] goes on after the last checkpoint.
 pub struct Filling {
     front: Front,
-    /// The second database. None after it could not be made anew.
-    ledger: Option<Ledger>,
-    /// The place in the certified log of the event that comes next.
-    next: u64,
-    /// Where the last event stands that has come after the last checkpoint.
-    last: Option<(Micros, EventId)>,
+    /// None where it could not be opened again.
+    work: Option<Work>,
 }
 
-/// What has to be known of the store whose history comes in.
-pub(super) struct Front {
-    /// Its directory.
-    pub dir: PathBuf,
-    pub author: AuthorKey,
-    pub tuning: Tuning,
-    pub below: Below,
-    /// The first event of the ledger, and its body.
-    pub genesis: (SignedEvent, Vec<u8>),
-    pub target: Target,
+/// What there is of it.
+struct Work {
+    /// The second database: what is certified.
+    ledger: Ledger,
+    /// What has come after that.
+    gathered: Gathered,
+    pruned: Pruned,
 }
 
-/// The checkpoint from which a shallow store starts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Target {
-    pub height: Height,
-    pub id: CheckpointId,
-    /// How many events it certifies.
-    pub size: u64,
-}
-
-impl Target {
-    /// Where a store starts.
-    pub fn of(front: &Ledger, shallow: &Shallow) -> Result<Self, StorageError> {
-        let height = shallow.height;
-        let checkpoint = records::checkpoint(front.latest(), height)?;
-        let damaged = |_| StorageError::damaged(format!("checkpoint {height}"));
-        Ok(Self { height, id: checkpoint.seal().map_err(damaged)?.0, size: checkpoint.size })
+impl Work {
+    fn open(front: &Front) -> Result<Self, FillError> {
+        let ledger = front.open()?;
+        let (gathered, pruned) = (Gathered::after(&ledger)?, Pruned::of(&ledger)?);
+        Ok(Self { ledger, gathered, pruned })
     }
-
-    /// Whether a database has everything up to there, and nothing else.
-    pub fn is_reached_by(self, ledger: &Ledger) -> bool {
-        let published = ledger.published();
-        let chain = &published.finality.chain;
-        let within = ledger.lock_writer().lanes.clone();
-        (chain.height(), chain.tip(), chain.size()) == (Some(self.height), Some(self.id), self.size)
-            && published.lanes.count(&|lane| within.tip(lane)) == self.size
-    }
-}
-
-impl Front {
-    fn of(front: &Ledger, shallow: &Shallow) -> Result<Self, FillError> {
-        let stored = Stored::read(front.latest(), Dot { lane: Lane(0), seq: Seq::FIRST })?;
-        let genesis = (stored.event()?.verified_before(), stored.record()?.body.to_vec());
-        Ok(Self {
-            dir: front.dir().to_owned(),
-            author: front.author(),
-            tuning: front.tuning,
-            below: shallow.below,
-            genesis,
-            target: Target::of(front, shallow)?,
-        })
-    }
-
-    /// The second database, as far as it has come. What cannot be gone on with is thrown away.
-    fn open(&self) -> Result<Ledger, OpenError> {
-        if place::is_begun(&self.dir) {
-            let opened = open(&self.dir, self.tuning, &[self.author]);
-            match opened {
-                Ok(ledger) if self.can_go_on(&ledger) => return Ok(ledger),
-                Ok(_) => {}
-                Err(OpenError::Storage(error)) if is_unusable(&error) => {}
-                Err(other) => return Err(other),
-            }
-        }
-        self.make()
-    }
-
-    /// Whether a database is one of this ledger, up to a checkpoint that the store does not start
-    /// beyond.
-    fn can_go_on(&self, ledger: &Ledger) -> bool {
-        let certified = ledger.certification();
-        ledger.id() == self.genesis.0.id()
-            && certified.diverged.is_empty()
-            && (certified.events < self.target.size || self.target.is_reached_by(ledger))
-    }
-
-    /// Makes the second database with the first event of the ledger.
-    fn make(&self) -> Result<Ledger, OpenError> {
-        place::clear(&self.dir)?;
-        let (event, body) = &self.genesis;
-        let db = Db::open(&FILLING.dir(&self.dir).join(DATABASE), true, self.tuning)?;
-        load::first(&db, event, body)?;
-        author::record(&db, self.author)?;
-        fail::fail_point!("before-filling-begun");
-        place::mark_begun(&self.dir)?;
-        start(&self.dir, db, self.tuning)
-    }
-}
-
-/// Opens the second database of the store in `dir`, as that of these authors.
-pub(super) fn open(dir: &Path, tuning: Tuning, authors: &[AuthorKey]) -> Result<Ledger, OpenError> {
-    let db = format::open(&FILLING.dir(dir).join(DATABASE), tuning)?;
-    format::check(db.latest())?;
-    if let Some(loss) = db.loss() {
-        return Err(StorageError::damaged(loss.to_string()).into());
-    }
-    author::write(&db, authors)?;
-    start(dir, db, tuning)
-}
-
-fn start(dir: &Path, db: Db, tuning: Tuning) -> Result<Ledger, OpenError> {
-    // Portions are synced, not events.
-    let options = Options::tuned(Durability::Relaxed, tuning);
-    let signer = Signer::open(dir, &db, None)?;
-    Ledger::start(&options, &FILLING.dir(dir), db, signer, false)
-}
-
-/// Whether an error of opening the second database says that it is no database any more: it is made anew
-/// then. The disk may be better next time.
-pub(super) fn is_unusable(error: &StorageError) -> bool {
-    let StorageError::Database(error) = error else { return error.is_damage() };
-    error.kind() != ErrorKind::IOError || error.as_ref().contains("No such file")
 }
 
 impl Filling {
@@ -159,14 +51,13 @@ impl Filling {
     }
 
     pub(super) fn of(front: Front) -> Result<Self, FillError> {
-        let ledger = front.open()?;
-        let next = ledger.certification().events;
-        Ok(Self { front, ledger: Some(ledger), next, last: None })
+        let work = Some(Work::open(&front)?);
+        Ok(Self { front, work })
     }
 
     /// The place in the certified log of the event that comes next, where the first event is 0.
-    pub const fn next(&self) -> u64 {
-        self.next
+    pub fn next(&self) -> u64 {
+        self.work.as_ref().map_or(0, |work| work.gathered.size())
     }
 
     /// How many events there are to come in all.
@@ -181,36 +72,73 @@ impl Filling {
 
     /// Whether all events and checkpoints have come, and are what is certified.
     pub fn is_whole(&self) -> bool {
-        self.ledger.as_ref().is_some_and(|ledger| self.front.target.is_reached_by(ledger))
+        self.work.as_ref().is_some_and(|work| self.front.target.is_reached_by(&work.ledger))
     }
 
     /// Takes in what [`Ledger::history`] of a replica that is believed in nothing has given from a place in
-    /// the certified log on, which must be [`Self::next`]. It is on the disk when this returns.
+    /// the certified log on, which must be [`Self::next`]. Events count when their checkpoint has come and
+    /// is certified over just these; what counts is on the disk when this returns.
     ///
     /// # Errors
-    /// [`FillError`]. Where the source is to blame, see there. Otherwise [`Self::next`] tells where to go
-    /// on; with [`StorageError::NoRoom`], once there is room.
+    /// [`FillError`]. What has come after the last checkpoint that counts is to come again, from
+    /// [`Self::next`]; with [`StorageError::NoRoom`], once there is room.
     pub fn take(&mut self, from: u64, items: Vec<HistoryItem>) -> Result<(), FillError> {
-        if from != self.next {
-            return Err(FillError::Place { wanted: self.next, found: from });
+        if self.work.is_none() {
+            self.work = Some(Work::open(&self.front)?);
         }
-        let taken = self.take_all(items);
+        if from != self.next() {
+            return Err(FillError::Place { wanted: self.next(), found: from });
+        }
+        let Some(work) = &mut self.work else { return Ok(()) };
+        let taken = Taking { front: &self.front, work }.all(items);
         if let Err(error) = &taken {
-            if error.is_false() {
-                self.ledger = None;
-                self.ledger = Some(self.front.make()?);
-            }
-            // What has come after the last checkpoint is to come again.
-            self.next = self.ledger()?.certification().events;
-            self.last = None;
+            self.go_back(error);
         }
         taken
     }
 
-    /// Looks in a source for the values that have not come along.
-    pub(super) fn take_values(&mut self, source: &mut impl ValueSource) -> Result<(), FillError> {
-        self.ledger()?.fill_missing(source)?;
+    /// Forgets what no checkpoint has confirmed.
+    fn go_back(&mut self, error: &FillError) {
+        let usable = match error {
+            FillError::Beyond(_) => false,
+            FillError::Storage(error) => matches!(error, StorageError::NoRoom { .. }),
+            _ => true,
+        };
+        if let Some(work) = &mut self.work
+            && usable
+            && let Ok(gathered) = Gathered::after(&work.ledger)
+        {
+            work.gathered = gathered;
+        } else {
+            // It is opened again when something comes.
+            self.work = None;
+        }
+    }
+
+    /// Drops what is not to stay of bodies and values, where a store was started so ([`Below::Pruned`]) and
+    /// all or much has come since the last time.
+    ///
+    /// # Errors
+    /// Those of [`Ledger::prune`]; it goes on where it was the next time.
+    pub fn prune(&mut self, progress: &mut dyn Pace) -> Result<(), FillError> {
+        let whole = self.is_whole();
+        let Some(work) = self.work.as_mut().filter(|_| self.front.below == Below::Pruned) else {
+            return Ok(());
+        };
+        let certified = work.ledger.certification().events;
+        if whole || work.pruned.is_due(certified, self.front.prune_every) {
+            work.pruned.prune(&work.ledger, progress)?;
+        }
         Ok(())
+    }
+
+    /// Looks in a source for the values that have not come along, of those that are to stay.
+    pub(super) fn take_values(&mut self, source: &mut impl ValueSource) -> Result<(), FillError> {
+        self.prune(&mut |_, _| {})?;
+        match &self.work {
+            Some(work) => Ok(work.ledger.fill_missing(source).map(drop)?),
+            None => Err(self.not_whole()),
+        }
     }
 
     /// Says that the history is whole. It takes its place when the store is opened next.
@@ -221,7 +149,8 @@ impl Filling {
         if !self.is_whole() {
             return Err(self.not_whole());
         }
-        if let Some(ledger) = self.ledger.take() {
+        self.prune(&mut |_, _| {})?;
+        if let Some(Work { ledger, .. }) = self.work.take() {
             // What is in table files needs no log, and what is synced outlasts a power failure.
             ledger.db.flush_tables()?;
             ledger.sync()?;
@@ -232,97 +161,122 @@ impl Filling {
         Ok(())
     }
 
-    pub(super) const fn not_whole(&self) -> FillError {
-        FillError::NotWhole { held: self.next, total: self.total() }
+    /// The second database.
+    #[cfg(test)]
+    pub(super) fn database(&self) -> Option<&Ledger> {
+        self.work.as_ref().map(|work| &work.ledger)
     }
 
-    fn ledger(&self) -> Result<&Ledger, StorageError> {
-        let gone = || StorageError::Poisoned("the history could not be begun anew".to_owned());
-        self.ledger.as_ref().ok_or_else(gone)
+    pub(super) fn not_whole(&self) -> FillError {
+        FillError::NotWhole { held: self.next(), total: self.total() }
     }
+}
 
-    fn take_all(&mut self, items: Vec<HistoryItem>) -> Result<(), FillError> {
+/// Taking in a portion.
+struct Taking<'f> {
+    front: &'f Front,
+    work: &'f mut Work,
+}
+
+impl Taking<'_> {
+    fn all(&mut self, items: Vec<HistoryItem>) -> Result<(), FillError> {
         let mut events = Vec::new();
         for item in items {
             match item {
                 HistoryItem::Event(event) => events.push(event),
                 HistoryItem::Checkpoint(certified) => {
-                    self.admit(std::mem::take(&mut events))?;
-                    self.accept(certified)?;
+                    self.gather(std::mem::take(&mut events))?;
+                    self.count(certified)?;
                 }
             }
             if events.len() == BATCH {
-                self.admit(std::mem::take(&mut events))?;
+                self.gather(std::mem::take(&mut events))?;
             }
         }
-        self.admit(events)?;
-        Ok(self.ledger()?.sync()?)
+        self.gather(events)
     }
 
-    /// Admits the next events of the log.
-    fn admit(&mut self, events: Vec<Incoming>) -> Result<(), FillError> {
+    /// Keeps the next events of the log until their checkpoint comes.
+    fn gather(&mut self, events: Vec<Incoming>) -> Result<(), FillError> {
         if events.is_empty() {
             return Ok(());
         }
-        let next = self.next + events.len() as u64;
-        if next > self.total() {
-            return Err(FillError::TooMany(self.total()));
+        let Work { ledger, gathered, .. } = &mut *self.work;
+        let total = self.front.target.size;
+        if gathered.size() + events.len() as u64 > total {
+            return Err(FillError::TooMany(total));
         }
         let checked = match self.front.below {
             Below::Signatures => check_all(events),
-            _ => check_hashes(events),
+            Below::Hashes | Below::Pruned => check_hashes(events),
         };
         let checked = checked.into_iter().collect::<Result<Vec<_>, Refusal>>();
         let checked = checked.map_err(FillError::Refused)?;
-        let last = self.follow(&checked)?;
-        offer(self.ledger()?, checked)?;
-        fail::fail_point!("between-filled");
-        (self.next, self.last) = (next, last);
+        gathered.add(checked, self.front.in_memory, &FILLING.dir(&self.front.dir), &ledger.db)
+    }
+
+    /// Lets the next checkpoint count, where it certifies what has come.
+    fn count(&mut self, certified: CertifiedCheckpoint) -> Result<(), FillError> {
+        self.believe(&certified)?;
+        self.compare(&certified)?;
+        let height = certified.height();
+        let after = Gathered::after(&self.work.ledger)?;
+        let ledger = &self.work.ledger;
+        std::mem::replace(&mut self.work.gathered, after).give(|events| {
+            offer(ledger, events)?;
+            fail::fail_point!("between-filled");
+            Ok(())
+        })?;
+        match ledger.accept(certified) {
+            Ok(Acceptance::Counted) => {}
+            Err(AcceptError::Storage(error)) => return Err(error.into()),
+            // Whoever has certified it is wrong, or this replica is.
+            Ok(_) | Err(_) => return Err(FillError::Differs(height)),
+        }
+        self.work.gathered = Gathered::after(ledger)?;
+        Ok(ledger.sync()?)
+    }
+
+    /// Looks whether a checkpoint continues those before and is certified, whatever it says of events.
+    fn believe(&self, certified: &CertifiedCheckpoint) -> Result<(), FillError> {
+        let CertifiedCheckpoint { checkpoint, certificate, cut, validators } = certified;
+        let (height, mut chain) = (checkpoint.height, self.work.ledger.held_chain());
+        let continues = if cut.seal().0 == checkpoint.cut {
+            chain.accept(checkpoint, certificate, validators).map_err(AcceptError::from)
+        } else {
+            Err(AcceptError::Cut(checkpoint.cut))
+        };
+        continues.map_err(|why| FillError::Checkpoint { height, why })?;
+        let Target { height: last, id, .. } = self.front.target;
+        if height == last && certified.id() != id {
+            return Err(FillError::OtherCheckpoint(height));
+        }
         Ok(())
     }
 
-    /// Looks whether events follow each other as in the log, and tells where the last of them stands.
-    fn follow(&self, events: &[Checked]) -> Result<Option<(Micros, EventId)>, FillError> {
-        let mut last = self.last;
-        for event in events {
-            let place = (event.event.event().time, event.event.id());
-            if last >= Some(place) {
-                return Err(FillError::Order(place.1));
-            }
-            last = Some(place);
-        }
-        Ok(last)
-    }
-
-    /// Lets the next checkpoint count, which is derived for that.
-    fn accept(&mut self, certified: CertifiedCheckpoint) -> Result<(), FillError> {
-        let (height, id) = (certified.height(), certified.id());
-        let (size, found) = (certified.checkpoint.size, self.next);
+    /// Looks whether what has come is what a checkpoint certifies.
+    fn compare(&self, certified: &CertifiedCheckpoint) -> Result<(), FillError> {
+        let Work { ledger, gathered, .. } = &*self.work;
+        let (height, size, found) =
+            (certified.height(), certified.checkpoint.size, gathered.size());
         if size != found {
             return Err(FillError::Size { height, size, found });
         }
-        let ledger = self.ledger()?;
-        match ledger.accept(certified) {
-            Ok(Acceptance::Counted) => {}
-            Ok(_) => return Err(FillError::Differs(height)),
-            Err(AcceptError::Storage(error)) => return Err(error.into()),
-            Err(why) => return Err(FillError::Checkpoint { height, why }),
+        if gathered.root() != certified.checkpoint.root {
+            return Err(FillError::Root(height));
         }
-        if height == self.front.target.height && id != self.front.target.id {
-            return Err(FillError::OtherCheckpoint(height));
+        // Where this was cut short before, some of these events are here already, and no others.
+        let beyond = ledger.snapshot()?.len()?.saturating_sub(ledger.certification().events);
+        let held = |id: EventId| ledger.latest().has(Family::Ids, &id.0);
+        if beyond > 0 && gathered.count(held)? != beyond {
+            place::forget_begun(&self.front.dir)?;
+            return Err(FillError::Beyond(beyond));
         }
-        // What came before this, and from whom, is not known: it may be more than what is certified.
-        let found = ledger.snapshot()?.len()?;
-        if size != found {
-            return Err(FillError::Size { height, size, found });
-        }
-        self.last = None;
         Ok(())
     }
 }
 
-/// Admits events, none of which may have to wait. Those that are certified need not wait for their
-/// time; whether these are, their checkpoint will tell.
+/// Admits events that are certified, none of which may have to wait, not even for its time.
 fn offer(ledger: &Ledger, checked: Vec<Checked>) -> Result<(), FillError> {
     let ids: Vec<_> = checked.iter().map(|checked| checked.event.id()).collect();
     let mut offered = ids.iter();
@@ -333,11 +287,7 @@ fn offer(ledger: &Ledger, checked: Vec<Checked>) -> Result<(), FillError> {
             let event = offered.next().copied();
             match outcome {
                 Ok(Outcome::Admitted | Outcome::Known) => Ok(()),
-                Ok(Outcome::Waits(reason) | Outcome::Dropped(reason)) => {
-                    let event = event.unwrap_or(ledger.id());
-                    Err(FillError::Waits { event, reason })
-                }
-                Err(refusal) => Err(FillError::Refused(refusal)),
+                _ => Err(FillError::NotAdmitted(event.unwrap_or(ledger.id()))),
             }
         });
         hold.writer().certain.clear();

@@ -1,10 +1,11 @@
 //! The history below a shallow store: it comes into a second database beside that of the store, and
 //! when it is whole, that one takes the place of the first.
 //!
-//! The second database is an ordinary one, and nobody reads it before. Events come into it in the order of
-//! the certified log, with the checkpoint of each height after the events of its cut. There each is
-//! derived, so the hashes of history are checked against certified roots; what is not certified does
-//! not stay. Signatures of events need not be checked for that: the root covers their ids.
+//! The second database is an ordinary one, and nobody reads it before. Events come in the order of
+//! the certified log, with the checkpoint of each height after the events of its cut. They are gathered
+//! until that has come, and admitted when they are known to be what it certifies; then it is derived. So a
+//! lie costs one cut, and what is not certified is never written. Signatures of events need not be checked
+//! for that: the root covers their ids.
 //!
 //! When the checkpoint has come from which the store starts, a mark says that all is there. Whoever
 //! opens the store next has the second database take in what the first one has beyond the checkpoint and
@@ -13,14 +14,17 @@
 mod complete;
 mod error;
 mod filling;
+mod front;
+mod gathered;
 mod history;
 mod local;
 mod place;
+mod prune;
+mod spilled;
 
 use crate::error::ReadError;
 use crate::ledger::Ledger;
 use crate::merge::{OtherReplica, Progress};
-use crate::shallow::Below;
 
 pub use self::complete::{is_whole, settle};
 pub use self::error::FillError;
@@ -31,27 +35,20 @@ pub use self::history::{History, HistoryItem, MAX_HISTORY_EVENTS};
 const PORTION: usize = 4 << 20;
 
 impl Ledger {
-    /// Whether the history below the checkpoint from which the store starts is to come.
-    pub(crate) fn is_to_be_filled(&self) -> bool {
-        self.shallow().is_some_and(|shallow| shallow.below != Below::Never)
-    }
-
     /// Opens what has come so far of the history below this store, or begins. `None` where nothing is to
-    /// come: the store is not shallow, is to stay so, or has everything and only has to be opened again.
+    /// come: the store is not shallow, or has everything and only has to be opened again.
     ///
     /// # Errors
     /// [`FillError::Open`] where somebody is at it, and errors of the disk. What is certified stays.
     pub fn open_filling(&self) -> Result<Option<Filling>, FillError> {
         match self.shallow() {
-            Some(shallow) if shallow.below != Below::Never && !is_whole(self.dir()) => {
-                Filling::open(self, shallow).map(Some)
-            }
+            Some(shallow) if !is_whole(self.dir()) => Filling::open(self, shallow).map(Some),
             _ => Ok(None),
         }
     }
 
     /// Brings in the history below this store from another store, with the values that are at hand
-    /// there. It is read when this store is opened next. Nothing is done where all of it is here.
+    /// there and to stay here. It is read when this store is opened next. Nothing is done where all of it is here.
     /// Ended early, it goes on from the last checkpoint that has come.
     ///
     /// # Errors
@@ -61,9 +58,6 @@ impl Ledger {
         let (own, found) = (self.id(), source.id());
         if own != found {
             return Err(FillError::OtherLedger { own, found });
-        }
-        if self.shallow().is_some_and(|shallow| shallow.below == Below::Never) {
-            return Err(FillError::StaysShallow);
         }
         let Some(mut filling) = self.open_filling()? else { return Ok(()) };
         let (height, id) = filling.target();
@@ -81,6 +75,7 @@ impl Ledger {
                 return Err(filling.not_whole());
             }
             filling.take(filling.next(), portion.items)?;
+            filling.prune(&mut |_, _| {})?;
             progress(filling.next(), filling.total());
         }
         filling.take_values(&mut OtherReplica(&source.snapshot()?))?;

@@ -42,6 +42,13 @@ pub fn mark_whole(store: &Path) -> Result<(), StorageError> {
     write_whole(&FILLING.dir(store), WHOLE, b"")
 }
 
+/// Says that there is nothing to go on with: it is made anew when it is opened next.
+pub fn forget_begun(store: &Path) -> Result<(), StorageError> {
+    let work = FILLING.dir(store);
+    remove_file(&work.join(BEGUN))?;
+    sync_directory(&work)
+}
+
 /// Removes the directory with all that is in it, if it is there.
 pub fn discard(store: &Path) -> Result<(), StorageError> {
     let work = FILLING.dir(store);

@@ -89,7 +89,7 @@ impl Ledger {
         progress: &mut dyn Pace,
     ) -> Result<PruneReport, ReadError> {
         let snapshot = self.at(cut)?.at_frontier()?;
-        let certified = snapshot.certified_within()?.filter(|_| !self.is_to_be_filled());
+        let certified = snapshot.certified_within()?.filter(|_| self.shallow().is_none());
         // Bodies are not to be brought back meanwhile.
         let _alone = self.pruning.lock().unwrap_or_else(PoisonError::into_inner);
         let mut pruning = Pruning {

@@ -16,7 +16,7 @@ pub const NOW: GcOptions = GcOptions { dry_run: false, grace: std::time::Duratio
 pub fn start(ledger: &Ledger, dir: &Path) -> Ledger {
     let mut file = Vec::new();
     ledger.write_start(&mut file).unwrap();
-    let start = StartOptions { below: Below::Never, ledger: Some(ledger.id()) };
+    let start = StartOptions { below: Below::Pruned, ledger: Some(ledger.id()) };
     let started = options().start_from(dir, &mut file.as_slice(), &start, &mut |_, _| {});
     let ledger = started.unwrap().0;
     assert!(ledger.shallow().is_some());

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use super::support::{copy, merge};
 
-pub const OPTIONS: StartOptions = StartOptions { below: Below::Never, ledger: None };
+pub const OPTIONS: StartOptions = StartOptions { below: Below::Pruned, ledger: None };
 
 /// Reproducible choices.
 pub struct Dice(u64);

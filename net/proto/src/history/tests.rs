@@ -6,6 +6,8 @@ use crate::certify::{Certified, Parts};
 use crate::message::Packet;
 
 const TOTAL: u64 = 100;
+/// From this one on, peers are strangers.
+const STRANGERS: u8 = 10;
 
 fn key(number: u8) -> AuthorKey {
     AuthorKey([number; 32])
@@ -53,7 +55,7 @@ fn wanting() -> History {
 
 /// Whom it asks, and from where on.
 fn asks(history: &mut History, peers: &[u8], now: Moment) -> Option<(u8, u64)> {
-    match history.ask(peers.iter().map(|peer| key(*peer)), now)? {
+    match history.ask(peers.iter().map(|peer| (key(*peer), *peer >= STRANGERS)), now)? {
         (peer, Message::AskHistory(AskHistory { from, up_to: Height(7) })) => {
             Some((peer.0[0], from))
         }
@@ -147,6 +149,59 @@ fn nobody_is_blamed_for_what_another_may_have_sent() {
     assert_eq!(asks(&mut history, &[3], now), Some((3, 20)));
 }
 
+/// Whose cut a checkpoint of the same part has confirmed is out of it.
+#[test]
+fn only_who_has_sent_something_of_the_cut_is_suspected() {
+    let (mut history, now) = (wanting(), Moment(0));
+    asks(&mut history, &[1], now).unwrap();
+    history.came(key(1), part(0, 10, false), now).unwrap();
+    takes(&mut history, 1).unwrap();
+    history.taken(Ticket(1), 10, true, now);
+    asks(&mut history, &[2], now).unwrap();
+    let mut two = part(10, 10, true);
+    two.items.as_mut().unwrap().extend(part(20, 10, true).items.unwrap());
+    history.came(key(2), two, now).unwrap();
+    takes(&mut history, 2).unwrap();
+    assert_eq!(history.taken(Ticket(2), 20, false, now), Some(key(2)));
+    assert_eq!(asks(&mut history, &[1, 2], now), Some((1, 20)));
+}
+
+/// What a failure has cost the store is of no account any more.
+#[test]
+fn what_the_store_has_dropped_makes_nobody_suspect() {
+    let (mut history, now) = (wanting(), Moment(0));
+    for (peer, from) in [(1, 0), (2, 10)] {
+        asks(&mut history, &[peer], now).unwrap();
+        history.came(key(peer), part(from, 10, false), now).unwrap();
+        takes(&mut history, from).unwrap();
+        if peer == 1 {
+            history.taken(Ticket(from), 10, true, now);
+        }
+    }
+    history.pause(Ticket(10), now);
+    let again = history.next().unwrap();
+    history.give_up(again);
+    asks(&mut history, &[3], again).unwrap();
+    history.came(key(3), part(10, 10, true), again).unwrap();
+    takes(&mut history, 3).unwrap();
+    assert_eq!(history.taken(Ticket(3), 0, true, again), None);
+    asks(&mut history, &[4], again).unwrap();
+    history.came(key(4), part(0, 10, true), again).unwrap();
+    takes(&mut history, 4).unwrap();
+    assert_eq!(history.taken(Ticket(4), 0, false, again), Some(key(4)));
+}
+
+#[test]
+fn strangers_are_asked_last() {
+    let (mut history, now) = (wanting(), Moment(0));
+    let all = [STRANGERS, STRANGERS + 1, 7, 8];
+    assert_eq!(asks(&mut history, &all, now), Some((7, 0)));
+    history.came(key(7), HistoryPart { from: 0, items: None }, now).unwrap();
+    assert_eq!(asks(&mut history, &all, now), Some((8, 0)));
+    history.came(key(8), HistoryPart { from: 0, items: None }, now).unwrap();
+    assert_eq!(asks(&mut history, &all, now), Some((STRANGERS, 0)));
+}
+
 #[test]
 fn what_breaks_the_form_is_bad() {
     let begin = || {
@@ -231,7 +286,7 @@ proptest! {
             let pause = if at < random { 1 } else { 2_000 };
             now = now.after(std::time::Duration::from_millis(pause));
             history.give_up(now);
-            if let Some((peer, message)) = history.ask([1, 2, 3].into_iter().map(key), now) {
+            if let Some((peer, message)) = history.ask([1, 2, 3].map(|peer| (key(peer), peer == 3)).into_iter(), now) {
                 prop_assert!(asked.is_none());
                 let Message::AskHistory(ask) = message else { panic!("{message:?}") };
                 asked = Some((peer, ask.from));

@@ -53,7 +53,9 @@ impl Node {
             .peers
             .iter()
             .filter(|(_, peer)| peer.version.is_some_and(crate::message::Version::gives_history));
-        let ask = self.history.ask(give.map(|(key, _)| *key), now);
+        let known =
+            |key: &AuthorKey| self.deferring.meter.has_role(key) || self.listed.contains(key);
+        let ask = self.history.ask(give.map(|(key, _)| (*key, !known(key))), now);
         self.send_all(ask);
     }
 

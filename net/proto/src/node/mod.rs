@@ -72,6 +72,9 @@ pub enum Input {
     /// Who holds a role, in a ledger where others may write as well. It takes the place of what was known
     /// before; nothing where only they may write, and nobody has a quota.
     Roles(Option<BTreeSet<AuthorKey>>),
+    /// Whom the operator lists: like those that hold a role, they are no strangers. It takes the place of
+    /// what was known before.
+    Listed(BTreeSet<AuthorKey>),
     /// These events are held from now on, too many at once to be told of one by one.
     Held(Vec<Placed>),
     /// What is held has been read anew: it is all up to this frontier.
@@ -141,6 +144,8 @@ pub struct Node {
     gossip: Gossip,
     values: Values,
     history: History,
+    /// Whom the operator lists.
+    listed: BTreeSet<AuthorKey>,
     addresses: Addresses,
     deferring: Deferring,
     tasks: Tasks,
@@ -202,6 +207,7 @@ impl Node {
             gossip: Gossip::default(),
             values,
             history: History::default(),
+            listed: BTreeSet::new(),
             addresses: Addresses::default(),
             deferring,
             tasks: Tasks::default(),
@@ -227,6 +233,7 @@ impl Node {
             }
             Input::Known(known) => self.addresses.set(known),
             Input::Roles(with_role) => self.deferring.meter.set_roles(with_role),
+            Input::Listed(listed) => self.listed = listed,
             Input::Held(new) => {
                 self.hold(&new, None, now);
                 self.peers.all_mut().for_each(|(_, peer)| peer.compare = true);

@@ -24,7 +24,7 @@ pub struct Below {
     /// What is wanted: how many events, and the hash over all.
     goal: Option<(u64, [u8; 32])>,
     taken: Vec<Packet>,
-    /// How many of them a checkpoint has confirmed, and how often they were thrown away.
+    /// How many of them a checkpoint has confirmed, and how often others were thrown away.
     confirmed: usize,
     restarts: usize,
 }
@@ -83,26 +83,35 @@ impl Below {
     }
 
     pub fn take(&mut self, from: u64, entries: Vec<HistoryEntry>) -> Answer {
-        let mut good = from == self.taken.len() as u64;
+        if from != self.taken.len() as u64 {
+            return Answer::HistoryTaken { next: self.taken.len() as u64, good: true };
+        }
+        let mut good = true;
         for entry in entries {
             match entry {
                 HistoryEntry::Event(packet) => self.taken.push(packet),
-                checked => {
-                    good &= checked == checkpoint(&self.taken);
-                    self.confirmed = self.taken.len();
+                checked if checked == checkpoint(&self.taken) => self.confirmed = self.taken.len(),
+                _ => {
+                    good = false;
+                    break;
                 }
             }
         }
         if let Some((total, all)) = self.goal
-            && self.taken.len() as u64 == total
+            && self.confirmed as u64 == total
         {
-            good &= hash(&self.taken) == all;
+            assert_eq!(hash(&self.taken), all);
         }
         if !good {
-            self.taken.clear();
+            self.go_back();
             self.restarts += 1;
         }
         Answer::HistoryTaken { next: self.taken.len() as u64, good }
+    }
+
+    /// Drops what no checkpoint has confirmed.
+    pub fn go_back(&mut self) {
+        self.taken.truncate(self.confirmed);
     }
 }
 
@@ -183,6 +192,27 @@ fn liars_and_silent_peers_are_left_for_honest_ones() {
         world.members[2].byzantine = Some(Byzantine::Withholds);
         run_until_whole(&mut world, 600_000_000);
         assert!(world.members[0].store.below.restarts <= 4);
+        assert!(world.wronged.is_empty(), "{:?}", world.wronged);
+    }
+}
+
+/// However many lie, each costs one cut, and nothing that is confirmed.
+#[test]
+fn many_liars_do_not_keep_it_from_coming() {
+    for seed in 0..10 {
+        let mut world = around(seed, 9, 0);
+        for liar in 1..9 {
+            world.members[liar].byzantine = Some(Byzantine::Lies);
+        }
+        world.fill(0);
+        let mut confirmed = 0;
+        while !is_whole(&world) {
+            assert!(world.now < 1_200_000_000, "{seed}");
+            world.run_until(world.now + 100_000);
+            let now = world.members[0].store.below.confirmed;
+            assert!(now >= confirmed);
+            confirmed = now;
+        }
         assert!(world.wronged.is_empty(), "{:?}", world.wronged);
     }
 }

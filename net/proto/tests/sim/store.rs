@@ -143,7 +143,10 @@ impl Store {
                 });
                 Some((ticket, Answer::Fetched(fetched.cloned().collect())))
             }
-            Task::TakeHistory { ticket, .. } if self.full => Some((ticket, Answer::Failed)),
+            Task::TakeHistory { ticket, .. } if self.full => {
+                self.below.go_back();
+                Some((ticket, Answer::Failed))
+            }
             Task::Start { ticket } => Some((ticket, self.below.start())),
             Task::ReadStart { ticket, file, offset, max_len } => {
                 Some((ticket, self.below.read_start(file, offset, max_len)))

@@ -16,7 +16,7 @@ use crate::incoming::Incoming;
 use crate::ledger::{Durability, Ledger, NewLedger, Options};
 use crate::shallow::Below;
 
-pub const OPTIONS: StartOptions = StartOptions { below: Below::Never, ledger: None };
+pub const OPTIONS: StartOptions = StartOptions { below: Below::Pruned, ledger: None };
 
 pub type Frames = Vec<(Tag, Vec<u8>)>;
 

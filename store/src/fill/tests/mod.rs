@@ -1,3 +1,5 @@
+mod lies;
+
 use std::path::Path;
 
 use ed25519_dalek::SigningKey;
@@ -6,12 +8,14 @@ use quipu_merge::{
 };
 use tempfile::TempDir;
 
-use super::filling::{Front, Target};
+use super::front::{Front, Target};
 use super::*;
 use crate::certify::{CertifiedCheckpoint, Derivation};
 use crate::error::StorageError;
+use crate::exchange::FILLING;
 use crate::incoming::Incoming;
-use crate::ledger::{Durability, NewLedger, Options};
+use crate::ledger::{DATABASE, Durability, NewLedger, Options};
+use crate::shallow::Below;
 
 const ALL: usize = usize::MAX;
 
@@ -66,6 +70,10 @@ impl Setting {
             let secret = put(&other, "secret", b"to be erased");
             other.redact(secret).unwrap();
             put(&source, "long", &[height; 20_000]);
+            // The body of one that is followed may go.
+            let mut transaction = source.transaction();
+            transaction.put("plain", &[height; 20_000]).unwrap();
+            transaction.commit().unwrap();
             source.merge(&other, &mut |_, _| {}).unwrap();
             certify(&source);
         }
@@ -91,6 +99,8 @@ impl Setting {
             below,
             genesis: (event, body),
             target: Target { height, id: checkpoint.id(), size: checkpoint.checkpoint.size },
+            in_memory: gathered::IN_MEMORY,
+            prune_every: prune::PRUNE_EVERY,
         }
     }
 
@@ -98,32 +108,30 @@ impl Setting {
         Filling::of(self.front(below, 0)).unwrap()
     }
 
+    /// Leaves an event in the second database that is not certified, as another program might have.
+    fn leave_something(&self, filling: &mut Filling) {
+        let early = Cut::Heads(vec![self.source.id()]);
+        let dir = self.dir.path().join("early");
+        let options = Options::new().durability(Durability::Relaxed);
+        let early = options.clone_ledger(dir, &self.source, &early, &mut |_, _| {}).unwrap().0;
+        let event = put(&early, "early", b"not certified");
+        let events = early.events(&[event], ALL).unwrap();
+        let report = filling.database().unwrap().admit(events).unwrap();
+        assert!(matches!(report.outcomes[..], [Ok(crate::ingest::Outcome::Admitted)]));
+    }
+
     fn all(&self) -> Vec<HistoryItem> {
         let History { items, next, last } = self.source.history(0, Height(3), ALL).unwrap();
         assert!(last && next == self.source.certification().events);
         items
     }
-
-    /// Whether a filling that has been given these items says that this is wrong, and begins anew.
-    #[track_caller]
-    fn assert_refused(&self, items: Vec<HistoryItem>, wrong: impl Fn(&FillError) -> bool) {
-        let mut filling = self.filling(Below::Hashes);
-        let taken = filling.take(0, items);
-        assert!(taken.as_ref().is_err_and(wrong), "{taken:?}");
-        assert_eq!(filling.next(), 0);
-        assert!(taken.unwrap_err().is_false() && !filling.is_whole());
-        // Nothing of it stays in the way.
-        filling.take(0, self.all()).unwrap();
-        assert!(filling.is_whole());
-        drop(filling);
-        place::discard(&self.store()).unwrap();
-    }
 }
 
 /// What shows that the second database is what it should be.
+#[track_caller]
 fn assert_filled(setting: &Setting, store: &Path) {
     let tuning = Options::new().tuning();
-    let filled = filling::open(store, tuning, &[AuthorKey([7; 32])]).unwrap();
+    let filled = front::open(store, tuning, &[AuthorKey([7; 32])]).unwrap();
     let report = filled.verify(&mut |_, _| {}).unwrap();
     assert!(report.is_sound(), "{:#?}", report.findings);
     let dump = |ledger: &Ledger| {
@@ -141,17 +149,6 @@ fn events(items: &[HistoryItem]) -> Vec<&Incoming> {
         }
     }
     items.iter().filter_map(event).collect()
-}
-
-/// The place of the n-th event that is followed by an event.
-fn nth(items: &[HistoryItem], n: usize) -> usize {
-    let is_event = |at: usize| matches!(items.get(at), Some(HistoryItem::Event(_)));
-    (0..items.len()).filter(|at| is_event(*at) && is_event(at + 1)).nth(n).unwrap()
-}
-
-fn checkpoint(items: &[HistoryItem], n: usize) -> usize {
-    let mut places = (0..items.len()).filter(|at| matches!(items[*at], HistoryItem::Checkpoint(_)));
-    places.nth(n).unwrap()
 }
 
 #[test]
@@ -265,122 +262,6 @@ fn what_is_not_whole_is_not_finished() {
 }
 
 #[test]
-fn lies_are_found_out_and_nothing_of_them_stays() {
-    let setting = Setting::new();
-    let changed = |change: &dyn Fn(&mut Vec<HistoryItem>)| {
-        let mut items = setting.all();
-        change(&mut items);
-        items
-    };
-    // An event is missing: another follows it.
-    let items = changed(&|items| drop(items.remove(nth(items, 3))));
-    setting.assert_refused(items, |error| matches!(error, FillError::Waits { .. }));
-    // The last one before a checkpoint is missing.
-    let items = changed(&|items| drop(items.remove(checkpoint(items, 0) - 1)));
-    setting.assert_refused(items, |error| matches!(error, FillError::Size { .. }));
-    // One comes twice.
-    let items = changed(&|items| items.insert(nth(items, 3), items[nth(items, 3)].clone()));
-    setting.assert_refused(items, |error| matches!(error, FillError::Order(_)));
-    // Another order.
-    let items = changed(&|items| {
-        let at = nth(items, 3);
-        items.swap(at, at + 1);
-    });
-    setting.assert_refused(items, |error| {
-        matches!(error, FillError::Order(_) | FillError::Waits { .. })
-    });
-    // Too many.
-    let items = changed(&|items| items.push(items[nth(items, 3)].clone()));
-    setting.assert_refused(items, |error| matches!(error, FillError::TooMany(_)));
-    // A body that is another's, and none.
-    let items = changed(&|items| {
-        let other = events(items)[5].body.clone();
-        let at = nth(items, 3);
-        if let HistoryItem::Event(event) = &mut items[at] {
-            event.body = other;
-        }
-    });
-    setting.assert_refused(items, |error| matches!(error, FillError::Refused(_)));
-    let items = changed(&|items| {
-        let at = nth(items, 3);
-        if let HistoryItem::Event(event) = &mut items[at] {
-            event.body = None;
-        }
-    });
-    setting.assert_refused(items, |error| matches!(error, FillError::Waits { .. }));
-    // Checkpoints left out, twice, of another height, or that nobody has certified.
-    let items = changed(&|items| drop(items.remove(checkpoint(items, 0))));
-    let any = |error: &FillError| error.is_false();
-    setting.assert_refused(items, any);
-    let items = changed(&|items| {
-        let at = checkpoint(items, 1);
-        items.insert(at, items[at].clone());
-    });
-    setting.assert_refused(items, |error| matches!(error, FillError::Differs(Height(2))));
-    let items = changed(&|items| {
-        let (one, two) = (checkpoint(items, 0), checkpoint(items, 1));
-        items.swap(one, two);
-    });
-    setting.assert_refused(items, |error| matches!(error, FillError::Size { .. }));
-    let items = changed(&|items| {
-        let at = checkpoint(items, 1);
-        if let HistoryItem::Checkpoint(certified) = &mut items[at] {
-            certified.certificate.signatures.clear();
-        }
-    });
-    setting.assert_refused(items, |error| matches!(error, FillError::Checkpoint { .. }));
-}
-
-/// An event that nobody has signed, which continues no chain.
-fn forged(items: &[HistoryItem]) -> (usize, Incoming) {
-    let at = checkpoint(items, 2) - 1;
-    let HistoryItem::Event(event) = &items[at] else { panic!("no event") };
-    let mut event = event.clone();
-    let mark = [0x63, b's', b'i', b'g', 0x58, 0x40];
-    let sig = event.event.windows(mark.len()).position(|bytes| bytes == mark).unwrap();
-    event.event[sig + mark.len()] ^= 1;
-    (at, event)
-}
-
-#[test]
-fn an_event_that_nobody_signed_is_in_no_certified_root() {
-    let setting = Setting::new();
-    let mut items = setting.all();
-    let (at, event) = forged(&items);
-    items[at] = HistoryItem::Event(event);
-    setting.assert_refused(items.clone(), |error| matches!(error, FillError::Differs(Height(3))));
-    let taken = setting.filling(Below::Signatures).take(0, items);
-    assert!(matches!(taken, Err(FillError::Refused(_))), "{taken:?}");
-}
-
-/// What an earlier source has left there after the last checkpoint is not what is certified either.
-#[test]
-fn what_is_left_of_a_lie_is_found_out_by_the_next_checkpoint() {
-    let setting = Setting::new();
-    let mut items = setting.all();
-    let (at, event) = forged(&items);
-    items.truncate(at);
-    items.push(HistoryItem::Event(event));
-    setting.filling(Below::Hashes).take(0, items).unwrap();
-    let mut filling = setting.filling(Below::Hashes);
-    let next = filling.next();
-    assert!(next > 0);
-    let portion = setting.source.history(next, Height(3), ALL).unwrap();
-    assert!(matches!(filling.take(next, portion.items), Err(FillError::Size { .. })));
-    assert_eq!(filling.next(), 0);
-}
-
-#[test]
-fn another_checkpoint_than_the_one_that_the_store_starts_from_is_not_it() {
-    let setting = Setting::new();
-    let mut front = setting.front(Below::Hashes, 0);
-    front.target.id = quipu_merge::CheckpointId([1; 32]);
-    let mut filling = Filling::of(front).unwrap();
-    let taken = filling.take(0, setting.all());
-    assert!(matches!(taken, Err(FillError::OtherCheckpoint(Height(3)))), "{taken:?}");
-}
-
-#[test]
 fn where_there_is_no_room_it_goes_on_once_there_is() {
     let setting = Setting::new();
     let mut filling = Filling::of(setting.front(Below::Hashes, u64::MAX)).unwrap();
@@ -402,11 +283,82 @@ fn what_was_begun_badly_is_begun_anew() {
         filling.take(at, setting.source.history(at, Height(2), ALL).unwrap().items).unwrap();
         at
     };
-    let db = crate::exchange::FILLING.dir(&setting.store()).join(crate::ledger::DATABASE);
+    let db = FILLING.dir(&setting.store()).join(DATABASE);
     assert_eq!(begin(), 0);
     assert!(begin() > 0);
     std::fs::write(db.join("CURRENT"), b"nothing").unwrap();
     assert_eq!(begin(), 0);
-    std::fs::remove_file(crate::exchange::FILLING.dir(&setting.store()).join("begun")).unwrap();
+    std::fs::remove_file(FILLING.dir(&setting.store()).join("begun")).unwrap();
     assert_eq!(begin(), 0);
+}
+
+#[test]
+fn a_cut_that_is_too_long_for_memory_waits_in_a_file() {
+    let setting = Setting::new();
+    for (in_memory, max_len) in [(0, ALL), (2_000, 700)] {
+        let mut filling =
+            Filling::of(Front { in_memory, ..setting.front(Below::Hashes, 0) }).unwrap();
+        while !filling.is_whole() {
+            let next = filling.next();
+            let portion = setting.source.history(next, Height(3), max_len).unwrap();
+            filling.take(next, portion.items).unwrap();
+        }
+        // Nobody finds it.
+        assert!(!FILLING.dir(&setting.store()).join("cut").exists());
+        filling.take_values(&mut OtherReplica(&setting.source.snapshot().unwrap())).unwrap();
+        filling.finish().unwrap();
+        assert_filled(&setting, &setting.store());
+        place::discard(&setting.store()).unwrap();
+    }
+}
+
+#[test]
+fn what_is_not_to_stay_goes_at_each_checkpoint_and_in_the_end() {
+    let setting = Setting::new();
+    for prune_every in [1, u64::MAX] {
+        let front = || Front { prune_every, ..setting.front(Below::Pruned, 0) };
+        let bodies = || crate::bodies::pruned_to(front().open().unwrap().latest()).unwrap();
+        let mut filling = Filling::of(front()).unwrap();
+        let portion = setting.source.history(0, Height(2), ALL).unwrap();
+        filling.take(0, portion.items).unwrap();
+        filling.prune(&mut |_, _| {}).unwrap();
+        drop(filling);
+        assert_eq!(bodies(), (prune_every == 1).then_some(Height(2)));
+        let mut filling = Filling::of(front()).unwrap();
+        let next = filling.next();
+        filling.take(next, setting.source.history(next, Height(3), ALL).unwrap().items).unwrap();
+        filling.take_values(&mut OtherReplica(&setting.source.snapshot().unwrap())).unwrap();
+        filling.finish().unwrap();
+        assert_eq!(bodies(), Some(Height(3)));
+        let tuning = Options::new().tuning();
+        let filled = front::open(&setting.store(), tuning, &[AuthorKey([7; 32])]).unwrap();
+        // Nothing of what is gone is missing, and all of what stands is there.
+        assert_eq!(filled.count_missing().unwrap(), 0);
+        drop(filled);
+        assert_filled(&setting, &setting.store());
+        place::discard(&setting.store()).unwrap();
+    }
+}
+
+/// Where it cannot be opened again, it is when something comes.
+#[test]
+fn what_could_not_be_opened_is_later() {
+    let setting = Setting::new();
+    let mut filling = setting.filling(Below::Hashes);
+    filling.take(0, setting.source.history(0, Height(2), ALL).unwrap().items).unwrap();
+    setting.leave_something(&mut filling);
+    // There is a file where the directory was to be made.
+    let (work, aside) = (FILLING.dir(&setting.store()), setting.store().join("aside"));
+    let next = filling.next();
+    let rest = || setting.source.history(next, Height(3), ALL).unwrap().items;
+    assert!(matches!(filling.take(next, rest()), Err(FillError::Beyond(1))));
+    std::fs::rename(&work, aside).unwrap();
+    std::fs::write(&work, b"").unwrap();
+    for _ in 0..2 {
+        assert!(filling.take(0, setting.all()).is_err());
+        assert_eq!((filling.next(), filling.is_whole()), (0, false));
+    }
+    std::fs::remove_file(&work).unwrap();
+    filling.take(0, setting.all()).unwrap();
+    assert!(filling.is_whole());
 }
