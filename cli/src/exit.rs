@@ -353,7 +353,6 @@ const fn start_code(error: &quipu_store::StartError) -> u8 {
 
 fn fill_code(error: &FillError) -> u8 {
     match error {
-        FillError::StaysShallow => CONDITION,
         FillError::NoCheckpoint(_) | FillError::NotWhole { .. } => UNAVAILABLE,
         error if fill_refused(error).is_some() => REFUSED,
         _ => FAILED,

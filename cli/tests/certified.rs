@@ -385,7 +385,15 @@ fn a_replica_starts_from_what_is_certified() {
     let dump = |store| s.on(store, &["dump", "--json"]).json();
     assert_eq!(dump("a"), dump("b"));
 
+    // Without what is below: its events come all the same.
     s.ok(&["clone", "--from-checkpoint", "--shallow", "a", "c"]);
-    s.on("c", &["merge", "a"]).ok();
     assert_eq!(status("c")["shallow"], 2);
+    s.on("c", &["merge", "a"]).ok();
+    assert_eq!(status("c")["shallow"], json!(null));
+    assert_eq!(status("c")["events"], status("a")["events"]);
+    let below = s.on("c", &["get", "a", "--at", "checkpoint:1"]);
+    assert_eq!((below.code, below.stderr.contains("pruned")), (4, true), "{}", below.stderr);
+    assert_eq!(s.on("c", &["get", "a", "--at", "checkpoint:2"]).ok(), "2");
+    assert_eq!(s.on("c", &["verify"]).code, 0);
+    assert_eq!(dump("a"), dump("c"));
 }

@@ -9,6 +9,8 @@
     reason = "a test that panics has done its work, and uses a part of what is there"
 )]
 
+#[path = "fill/pruned.rs"]
+mod pruned;
 mod support;
 #[path = "start/world.rs"]
 mod world;
@@ -327,13 +329,11 @@ fn a_source_that_cannot_do_it_changes_nothing() {
         &Cut::Heads(vec![source.id()]),
         &mut |_, _| {},
     );
-    let never = start(&source, &dir.path().join("never"), Below::Pruned);
-    assert!(matches!(fill(&never, &source), Err(FillError::StaysShallow)));
-    assert!(never.open_filling().unwrap().is_none());
+    let shallow = start(&source, &dir.path().join("shallow"), Below::Pruned);
     let front = start(&source, &dir.path().join("front"), Below::Hashes);
     let refused = fill(&front, &early.unwrap().0);
     assert!(matches!(refused, Err(FillError::NoCheckpoint(_))), "{refused:?}");
-    let refused = fill(&front, &never);
+    let refused = fill(&front, &shallow);
     assert!(matches!(refused, Err(FillError::Source(_))), "{refused:?}");
     let other = TempDir::new().unwrap();
     let foreign = world(&other, 6, Policy::Open, ForkPolicy::Keep);

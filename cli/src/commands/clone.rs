@@ -61,7 +61,8 @@ struct Start {
     /// store; until they have, reading below says `pruned`.
     #[arg(long, conflicts_with = "at")]
     from_checkpoint: bool,
-    /// Leave out for good what precedes the checkpoint.
+    /// Of what precedes the checkpoint, keep the events alone: when they have come, the bodies and values that no
+    /// later state needs are dropped, as `quipu prune --before` that checkpoint does.
     #[arg(long, requires = "from_checkpoint", conflicts_with = "verify_signatures")]
     shallow: bool,
     /// Check every signature of the events that come later, and not only their hashes against the
@@ -153,11 +154,9 @@ fn print(
             output::note(format_args!(
                 "a new replica in {place} from checkpoint {height}, with {events} after it"
             ));
-            if shallow.below != Below::Pruned {
-                output::note(
-                    "what precedes it comes while `quipu serve` runs, or with `quipu merge` of a store",
-                );
-            }
+            output::note(
+                "what precedes it comes while `quipu serve` runs, or with `quipu merge` of a store",
+            );
         }
     }
     for waiting in &report.waiting {

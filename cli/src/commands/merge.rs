@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::Path;
 
-use quipu_store::{Below, FillError, Ledger, MergeOptions, MergeReport, OpenError};
+use quipu_store::{FillError, Ledger, MergeOptions, MergeReport, OpenError};
 
 use crate::context::{Context, is_same};
 use crate::daemon::fetch;
@@ -97,7 +97,7 @@ fn merge_store(
     }
     let mut report = |done, total| progress.report(done, total);
     let merged = ledger.merge_with(&source, args.refill.into(), &mut report)?;
-    if ledger.shallow().is_some_and(|shallow| shallow.below != Below::Never) {
+    if ledger.shallow().is_some() {
         fill(ledger, &source)?;
     }
     Ok(merged)

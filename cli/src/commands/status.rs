@@ -161,7 +161,7 @@ fn print(place: &Place, status: &Status, out: &mut Output) -> Result<(), Failure
             Some(FillingStatus { events, total, .. }) => {
                 out.line(format_args!("{start}{events} of {total} events below have come"))?;
             }
-            None => out.line(format_args!("{start}what lies below is not here"))?,
+            None => out.line(format_args!("{start}what lies below is not here yet"))?,
         }
     }
     for head in &status.heads {

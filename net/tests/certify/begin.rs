@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quipu_merge::{EventId, Height, Micros, Role};
+use quipu_merge::{Cut, EventId, Height, Micros, Role};
 use quipu_net::{
     CloseCode, ConnectError, Connection, Endpoint, JoinError, Limits, Node, PeerAddress, Place,
     SyncError, start_from,
@@ -12,7 +12,7 @@ use quipu_net::{
 use quipu_proto::{
     Hello, HistoryItem, HistoryPart, Message, Packet, Part, Start, StartFile, VERSION, Version,
 };
-use quipu_store::{Below, Ledger, OpenError, Options, StartOptions, Value};
+use quipu_store::{Below, Ledger, OpenError, Options, ReadError, StartOptions, Value};
 
 use super::support::{PATIENCE, Stores, address, is_final, put, start, until};
 
@@ -134,31 +134,54 @@ async fn a_replica_starts_from_a_checkpoint_and_its_history_comes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replica_that_is_to_stay_shallow_does() {
+async fn a_shallow_replica_is_no_start() {
     let stores = Stores::new();
     let (ledger, node, _) = first(&stores).await;
     let replica = begin(&ledger, &node, &stores.dir("1"), Below::Pruned).await;
-    let other = start(&replica, &[&node]).await;
-    is_final(&other, put(&replica, "own", b"v")).await;
-    assert_eq!(other.status().filling, None);
-    // It is no source of what it lacks: who asks is told so, and nobody is blamed.
-    let third = stores.replica("2", &ledger, Role::Writer);
-    let newcomer = Options::new().newcomer(stores.dir("3")).unwrap();
+    let newcomer = Options::new().newcomer(stores.dir("2")).unwrap();
     ledger.grant(newcomer.author(), Role::Writer).unwrap();
-    same(&ledger, &replica).await;
-    tokio::time::sleep(Duration::from_millis(400)).await;
+    replica.merge(&ledger, &mut |_, _| {}).unwrap();
+    // Nobody is there from whom its history could come.
+    let alone = start(&replica, &[]).await;
     let refused =
-        start_from(newcomer, here(), &address(&other), None, from(Below::Hashes), |_, _| {}).await;
+        start_from(newcomer, here(), &address(&alone), None, from(Below::Hashes), |_, _| {}).await;
     let refused = refused.map(drop);
     assert!(matches!(refused, Err(JoinError::NoStart { .. })), "{refused:?}");
-    let last = start(&third, &[&other]).await;
-    same(&replica, &third).await;
-    for node in [&other, &last] {
-        assert_eq!(node.status().misbehaviour, []);
-    }
-    last.stop().await;
-    other.stop().await;
+    assert_eq!(alone.status().misbehaviour, []);
+    alone.stop().await;
     node.stop().await;
+}
+
+/// The events come for one that was started without what is below, too, and the rest goes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_without_what_is_below_gets_its_events() {
+    let stores = Stores::new();
+    let (ledger, node, _) = first(&stores).await;
+    let replica = begin(&ledger, &node, &stores.dir("1"), Below::Pruned).await;
+    let height = replica.shallow().unwrap().height;
+    let other = start(&replica, &[&node]).await;
+    is_final(&other, put(&replica, "own", b"v")).await;
+    filled(&other).await;
+    same(&ledger, &replica).await;
+    let certified = || ledger.certification().height == replica.certification().height;
+    until(certified).await;
+    other.stop().await;
+    drop(other);
+    let whole = Arc::new(is_whole(replica, &ledger).await);
+    let early = whole.snapshot().unwrap().checkpoint(Height::FIRST).unwrap().unwrap();
+    let early = whole.at(&Cut::Heads(early.cut.heads().to_vec())).unwrap();
+    let read = early.dump(&[]);
+    assert!(matches!(read, Err(ReadError::Pruned(at)) if at == height), "{read:?}");
+    drop(early);
+    // It is no source of what is gone: who asks is told so, and nobody is blamed.
+    let other = start(&whole, &[&node]).await;
+    let third = begin(&ledger, &node, &stores.dir("2"), Below::Hashes).await;
+    let last = start(&third, &[&other, &node]).await;
+    filled(&last).await;
+    for node in [&node, &other, &last] {
+        assert_eq!(node.status().misbehaviour, []);
+        node.stop().await;
+    }
 }
 
 /// Somebody who speaks the protocol on an endpoint.

@@ -1,5 +1,6 @@
 //! Taking in what precedes the checkpoint that this replica has started from.
 
+use std::ops::ControlFlow;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
@@ -49,6 +50,11 @@ pub fn run(shared: &Shared, taking: &Receiver<Taking>, fill: Fill) {
             return;
         }
         shared.answer(ticket, take(shared, &mut filling, from, entries));
+        if let Err(error) = prune(shared, &mut filling)
+            && !shared.is_stopping()
+        {
+            failed(shared, &error);
+        }
     }
     if finish(shared, filling) {
         shared.report(Report::Filled);
@@ -72,6 +78,14 @@ fn take(shared: &Shared, filling: &mut Filling, from: u64, entries: Vec<HistoryE
     Answer::HistoryTaken { next: filling.next(), good }
 }
 
+/// Drops what is not to stay, unless the node is stopping.
+fn prune(shared: &Shared, filling: &mut Filling) -> Result<(), FillError> {
+    filling.prune(&mut |_, _| match shared.is_stopping() {
+        true => ControlFlow::Break(()),
+        false => ControlFlow::Continue(()),
+    })
+}
+
 fn failed(shared: &Shared, error: &FillError) {
     match error {
         FillError::Storage(StorageError::NoRoom { .. }) => {
@@ -87,7 +101,7 @@ fn finish(shared: &Shared, filling: Filling) -> bool {
     let mut next = Some(filling);
     while !shared.is_stopping() {
         let finished = match next.take() {
-            Some(filling) => filling.finish(),
+            Some(mut filling) => prune(shared, &mut filling).and_then(|()| filling.finish()),
             None => match shared.ledger.open_filling() {
                 Ok(Some(filling)) => {
                     next = Some(filling);
@@ -100,6 +114,7 @@ fn finish(shared: &Shared, filling: Filling) -> bool {
         };
         match finished {
             Ok(()) => return true,
+            Err(_) if shared.is_stopping() => return false,
             Err(error) => failed(shared, &error),
         }
         let mut waited = Duration::ZERO;
