@@ -32,8 +32,9 @@ pub struct History {
     shunned: BTreeSet<AuthorKey>,
     /// How many answers of whom may still come that are not waited for any more.
     late: BTreeMap<AuthorKey, usize>,
-    /// Who was asked last.
+    /// Who was asked last, and whether the next one is to be asked now, if there is one.
     last: Option<AuthorKey>,
+    moves_on: bool,
     /// Nobody is asked until then: the store could not take something in.
     paused_until: Option<Moment>,
 }
@@ -107,7 +108,12 @@ impl History {
             peers.filter(|(peer, _)| may(peer)).partition(|(_, stranger)| *stranger);
         let peers = if known.is_empty() { strangers } else { known };
         let peers: BTreeSet<_> = peers.into_iter().map(|(peer, _)| peer).collect();
-        let from = self.last.map_or(Bound::Unbounded, Bound::Included);
+        let moves_on = std::mem::take(&mut self.moves_on);
+        let from = match self.last {
+            None => Bound::Unbounded,
+            Some(last) if moves_on => Bound::Excluded(last),
+            Some(last) => Bound::Included(last),
+        };
         let peer = *peers.range((from, Bound::Unbounded)).next().or_else(|| peers.first())?;
         let (from, up_to) = (goal.ask_from, goal.up_to);
         self.last = Some(peer);
@@ -208,6 +214,8 @@ impl History {
     pub fn pause(&mut self, ticket: Ticket, now: Moment) {
         if self.taking.take_if(|taking| taking.ticket == ticket).is_some() {
             self.unconfirmed.clear();
+            // Where a peer sends more than there is room for, that need not be what is certified.
+            self.moves_on = true;
             self.paused_until = Some(now.after(RETRY_EVERY));
             self.go_back();
         }

@@ -54,7 +54,7 @@ pub struct StartInfo {
 /// How to start from a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StartOptions {
-    /// What becomes of the events below.
+    /// How the events below come.
     pub below: Below,
     /// The ledger that it must be about, if that is known.
     pub ledger: Option<EventId>,
