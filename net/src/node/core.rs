@@ -187,13 +187,18 @@ impl Core {
             key_changed: None,
             inboxes: Some(Inboxes { arrivals: arrived, reports: reported, refusals }),
         };
-        core.input(Input::Roles(core.allowed.with_role()));
-        core.list();
-        if let Some((up_to, next, total)) = goal {
-            core.input(Input::Fill { up_to, next, total });
-        }
-        core.status.send_replace(core.current_status());
+        core.begin(goal);
         Ok(core)
+    }
+
+    /// Tells the protocol what it begins with, and others that there is a node.
+    fn begin(&mut self, goal: Option<(Height, u64, u64)>) {
+        self.input(Input::Roles(self.allowed.with_role()));
+        self.list();
+        if let Some((up_to, next, total)) = goal {
+            self.input(Input::Fill { up_to, next, total });
+        }
+        self.status.send_replace(self.current_status());
     }
 
     /// Runs until it is told to stop, or nobody is left who could tell it, or its key has changed.

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use quipu_merge::{Cut, EventId, Height, Micros, Role};
 use quipu_net::{
