@@ -6,6 +6,8 @@
     reason = "a test that panics has done its work"
 )]
 
+mod support;
+
 use std::fs;
 use std::num::NonZeroUsize;
 use std::os::unix::process::ExitStatusExt;
@@ -19,6 +21,7 @@ use quipu_store::{
     BackupError, BackupId, BackupInfo, Ledger, LogFilter, NewLedger, OpenError, Options,
     Passphrase, Restore, backups, check_backups, is_store, purge_backups,
 };
+use support::{assert_sound, copy};
 use tempfile::TempDir;
 
 const SIGABRT: i32 = 6;
@@ -84,11 +87,6 @@ fn back_up(ledger: &Ledger, dir: &Path) -> BackupInfo {
     ledger.backup(dir, &mut |_, _| {}).unwrap().backup
 }
 
-fn assert_sound(ledger: &Ledger) {
-    let report = ledger.verify(&mut |_, _| {}).unwrap();
-    assert!(report.is_sound(), "{:#?}", report.findings);
-}
-
 /// All events of a ledger that has one author, in its order.
 fn chain(ledger: &Ledger) -> Vec<EventId> {
     let snapshot = ledger.snapshot().unwrap();
@@ -110,10 +108,6 @@ fn files(dir: &Path) -> Vec<PathBuf> {
     }
     all.sort();
     all
-}
-
-fn copy(from: &Path, to: &Path) {
-    assert!(Command::new("cp").arg("-r").args([from, to]).status().unwrap().success());
 }
 
 #[test]

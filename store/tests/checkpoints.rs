@@ -2,77 +2,30 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that panics has done its work")]
 
+mod support;
+
 use std::fs::File;
+use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use ed25519_dalek::SigningKey;
 use quipu_merge::{
-    AuthorKey, Body, BodyId, CarWriter, Certificate, Checkpoint, Cut, CutBlock, CutExpression,
-    Event, EventId, Height, History, Key, LeafKind, LogTree, Micros, Operation, Round, Seq, Shown,
-    SignedEvent, ValidatorsBlock, Vote, VoteType, event_leaf_hash,
+    Body, BodyId, CarWriter, Certificate, Checkpoint, Cut, CutBlock, CutExpression, Event, EventId,
+    Height, History, Key, LeafKind, LogTree, Micros, Operation, Seq, Shown, SignedEvent,
+    ValidatorsBlock, event_leaf_hash,
 };
 use quipu_store::{
-    AcceptError, Acceptance, CertifiedCheckpoint, Derivation, DeriveError, Durability, Incoming,
-    KEPT_TREES, Ledger, LogFilter, NewLedger, Options, Outcome,
+    AcceptError, Acceptance, CertifiedCheckpoint, Derivation, DeriveError, Incoming, KEPT_TREES,
+    LogFilter, NewLedger, Outcome,
 };
-use rocksdb::DB;
+use support::certified::{author, certificate, certify, create, key, next, options};
+use support::values::put;
+use support::{assert_sound, raw, records};
 use tempfile::TempDir;
-
-fn key() -> SigningKey {
-    SigningKey::from_bytes(&[1; 32])
-}
-
-fn author() -> AuthorKey {
-    AuthorKey(key().verifying_key().to_bytes())
-}
-
-fn options() -> Options {
-    Options::new().durability(Durability::Relaxed)
-}
-
-/// A ledger that the test's key certifies.
-fn create(dir: &TempDir) -> Ledger {
-    let new = NewLedger { validators: Some(vec![author()]), ..NewLedger::default() };
-    options().create(dir.path().join("store"), &new).unwrap()
-}
-
-fn certificate(checkpoint: &Checkpoint) -> Certificate {
-    let (id, _) = checkpoint.seal().unwrap();
-    let (height, round, value) = (checkpoint.height, Round(0), Some(id));
-    let vote_type = VoteType::Precommit;
-    let vote = Vote { ledger: checkpoint.ledger, height, round, vote_type, value };
-    let signatures = vec![(author(), vote.sign(&key()).unwrap())];
-    Certificate { checkpoint: id, height, round, signatures }
-}
-
-fn certified(derived: Derivation) -> CertifiedCheckpoint {
-    let Derivation { checkpoint, cut, validators, .. } = derived;
-    CertifiedCheckpoint { certificate: certificate(&checkpoint), checkpoint, cut, validators }
-}
-
-/// Certifies everything that is held.
-fn certify(ledger: &Ledger) -> CertifiedCheckpoint {
-    let heads = ledger.snapshot().unwrap().heads().unwrap();
-    let certified = certified(ledger.derive(&heads).unwrap());
-    assert_eq!(ledger.accept(certified.clone()).unwrap(), Acceptance::Counted);
-    certified
-}
-
-fn put(ledger: &Ledger, key: &str, value: &[u8]) -> EventId {
-    let mut transaction = ledger.transaction();
-    transaction.put(key, value).unwrap();
-    transaction.commit().unwrap().event
-}
-
-fn assert_sound(ledger: &Ledger) {
-    let report = ledger.verify(&mut |_, _| {}).unwrap();
-    assert!(report.is_sound(), "{:#?}", report.findings);
-}
 
 #[test]
 fn what_is_written_is_certified_height_by_height() {
     let dir = TempDir::new().unwrap();
-    let ledger = create(&dir);
+    let ledger = create(&dir.path().join("store"));
     let genesis = ledger.id();
     let first = put(&ledger, "a", b"1");
     let one = certify(&ledger);
@@ -117,7 +70,7 @@ fn a_ledger_without_validators_certifies_nothing() {
 #[test]
 fn a_quorum_of_reports_chooses_the_cut() {
     let dir = TempDir::new().unwrap();
-    let ledger = create(&dir);
+    let ledger = create(&dir.path().join("store"));
     let events: Vec<_> = (0..4_u8).map(|n| put(&ledger, "a", &[n])).collect();
     let unknown = EventId([9; 32]);
     let reports = [vec![events[3]], vec![events[1], unknown], vec![events[0]], vec![unknown]];
@@ -127,8 +80,9 @@ fn a_quorum_of_reports_chooses_the_cut() {
     assert_eq!(choose(3), Some(vec![events[0]]));
     assert_eq!(choose(4), None);
     let heads = choose(2).unwrap();
-    let derived = certified(ledger.derive(&heads).unwrap());
-    ledger.accept(derived).unwrap();
+    let Derivation { checkpoint, cut, validators, .. } = ledger.derive(&heads).unwrap();
+    let certificate = certificate(&checkpoint, &[author()]);
+    ledger.accept(CertifiedCheckpoint { checkpoint, certificate, cut, validators }).unwrap();
     assert_eq!(choose(1), Some(vec![events[3]]));
     // What is certified already is no cut to be certified.
     assert_eq!((choose(2), choose(3)), (None, None));
@@ -188,7 +142,12 @@ fn first_checkpoint(history: &History) -> CertifiedCheckpoint {
         validators: validators.seal().0,
         time: order.keys().map(|place| place.time).max().unwrap(),
     };
-    CertifiedCheckpoint { certificate: certificate(&checkpoint), checkpoint, cut, validators }
+    CertifiedCheckpoint {
+        certificate: certificate(&checkpoint, &[author()]),
+        checkpoint,
+        cut,
+        validators,
+    }
 }
 
 #[test]
@@ -254,7 +213,8 @@ fn certified_events_need_not_wait_for_their_time() {
 #[test]
 fn old_trees_go_and_their_states_are_still_proven() {
     let dir = TempDir::new().unwrap();
-    let ledger = create(&dir);
+    let store = dir.path().join("store");
+    let ledger = create(&store);
     let mut headers = Vec::new();
     for number in 0..KEPT_TREES + 20 {
         let mut transaction = ledger.transaction();
@@ -289,21 +249,13 @@ fn old_trees_go_and_their_states_are_still_proven() {
     drop(snapshot);
     drop(ledger);
     // Nodes that no kept state has are gone: each change of a state adds a few, and as many go.
-    let nodes = count(&dir, "tree", b"n");
+    let nodes = count(&store, "tree", b"n");
     assert!(nodes < 25 * KEPT_TREES, "{nodes} nodes");
-    assert!(count(&dir, "tree", b"x") < 25 * KEPT_TREES);
+    assert!(count(&store, "tree", b"x") < 25 * KEPT_TREES);
 }
 
-fn open(dir: &TempDir) -> DB {
-    let path = dir.path().join("store/db");
-    let families = DB::list_cf(&rocksdb::Options::default(), &path).unwrap();
-    DB::open_cf(&rocksdb::Options::default(), &path, families).unwrap()
-}
-
-fn count(dir: &TempDir, family: &str, tag: &[u8]) -> u64 {
-    let db = open(dir);
-    let walk = db.prefix_iterator_cf(db.cf_handle(family).unwrap(), tag);
-    walk.map(Result::unwrap).take_while(|(key, _)| key.starts_with(tag)).count() as u64
+fn count(store: &Path, family: &str, tag: &[u8]) -> u64 {
+    records(&raw(store), family, tag).len() as u64
 }
 
 #[test]
@@ -322,17 +274,16 @@ fn verify_finds_what_is_wrong_with_what_is_certified() {
     ] {
         for change in ["gone", "changed"] {
             let dir = TempDir::new().unwrap();
-            let ledger = create(&dir);
+            let store = dir.path().join("store");
+            let ledger = create(&store);
             let mut transaction = ledger.transaction();
             transaction.put("k", b"v").unwrap().inc("n", 1).unwrap().add("s", b"m").unwrap();
             transaction.append("l", b"x").unwrap();
             transaction.commit().unwrap();
             certify(&ledger);
             assert_sound(&ledger);
-            let db = {
-                drop(ledger);
-                open(&dir)
-            };
+            drop(ledger);
+            let db = raw(&store);
             let handle = db.cf_handle(family).unwrap();
             let (key, mut value) = db.prefix_iterator_cf(handle, tag).next().unwrap().unwrap();
             assert!(key.starts_with(tag));
@@ -344,7 +295,7 @@ fn verify_finds_what_is_wrong_with_what_is_certified() {
             }
             drop(db);
             // What is read when the store is opened may keep it from being opened.
-            if let Ok(ledger) = options().open(dir.path().join("store")) {
+            if let Ok(ledger) = options().open(&store) {
                 let report = ledger.verify(&mut |_, _| {}).unwrap();
                 assert!(!report.is_sound(), "{family} {tag:?} {change}");
             }
@@ -355,10 +306,9 @@ fn verify_finds_what_is_wrong_with_what_is_certified() {
 #[test]
 fn what_does_not_fit_is_refused() {
     let dir = TempDir::new().unwrap();
-    let ledger = create(&dir);
+    let ledger = create(&dir.path().join("store"));
     put(&ledger, "a", b"1");
-    let heads = ledger.snapshot().unwrap().heads().unwrap();
-    let good = certified(ledger.derive(&heads).unwrap());
+    let good = next(&ledger);
     let cut = CutBlock::new(vec![ledger.id()]).unwrap();
     let refused = ledger.accept(CertifiedCheckpoint { cut, ..good.clone() });
     assert!(matches!(refused, Err(AcceptError::Cut(_))));

@@ -5,6 +5,8 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that panics has done its work")]
 
+mod support;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
@@ -14,12 +16,12 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use ed25519_dalek::SigningKey;
-use quipu_merge::{AuthorKey, Certificate, Cut, EventId, Policy, Role, Round, Vote, VoteType};
+use quipu_merge::{AuthorKey, Cut, EventId, Height, Policy, Role};
 use quipu_store::{
-    Acceptance, CRASH_POINTS, CertifiedCheckpoint, Derivation, GcOptions, Ledger, MergeOptions,
-    NewLedger, OpenError, Options, Passphrase, PruneOptions, WriteError,
+    CRASH_POINTS, GcOptions, Ledger, MergeOptions, NewLedger, OpenError, Options, Passphrase,
+    PruneOptions, WriteError,
 };
+use support::certified;
 use tempfile::TempDir;
 
 const SIGABRT: i32 = 6;
@@ -105,64 +107,41 @@ fn write(ledger: &Ledger, count: u64) {
 
 /// Roles given and taken, values erased: what changes earlier events.
 fn control(ledger: &Ledger) {
-    let other = AuthorKey([9; 32]);
     loop {
-        acknowledge(&ledger.grant(other, Role::Writer).unwrap());
-        let mut transaction = ledger.transaction();
-        transaction.put("secret", b"to be erased").unwrap();
-        let secret = transaction.commit().unwrap();
-        acknowledge(&secret);
-        write(ledger, 2);
-        acknowledge(&ledger.redact(secret.event).unwrap());
-        acknowledge(&ledger.revoke(other).unwrap());
+        control_once(ledger);
     }
 }
 
-/// The key that certifies.
-fn validator() -> SigningKey {
-    SigningKey::from_bytes(&[1; 32])
+fn control_once(ledger: &Ledger) {
+    let other = AuthorKey([9; 32]);
+    acknowledge(&ledger.grant(other, Role::Writer).unwrap());
+    let mut transaction = ledger.transaction();
+    transaction.put("secret", b"to be erased").unwrap();
+    let secret = transaction.commit().unwrap();
+    acknowledge(&secret);
+    write(ledger, 2);
+    acknowledge(&ledger.redact(secret.event).unwrap());
+    acknowledge(&ledger.revoke(other).unwrap());
 }
 
 /// A ledger that the test's key certifies.
 fn certified_ledger(store: &Path) {
-    let validators = Some(vec![AuthorKey(validator().verifying_key().to_bytes())]);
+    let validators = Some(vec![certified::author()]);
     drop(Ledger::create(store, &NewLedger { validators, ..NewLedger::default() }).unwrap());
 }
 
 /// Checkpoints over what is written, with revokes and erasures among it; what no later state needs is
 /// dropped.
 fn certify(ledger: &Ledger) {
-    let other = AuthorKey([9; 32]);
     loop {
-        acknowledge(&ledger.grant(other, Role::Writer).unwrap());
-        let mut transaction = ledger.transaction();
-        transaction.put("secret", b"to be erased").unwrap();
-        let secret = transaction.commit().unwrap();
-        acknowledge(&secret);
-        write(ledger, 2);
-        acknowledge(&ledger.redact(secret.event).unwrap());
-        acknowledge(&ledger.revoke(other).unwrap());
-        let heads = ledger.snapshot().unwrap().heads().unwrap();
-        let Derivation { checkpoint, cut, validators, .. } = ledger.derive(&heads).unwrap();
-        let (id, _) = checkpoint.seal().unwrap();
-        let (height, round) = (checkpoint.height, Round(0));
-        let vote = Vote {
-            ledger: checkpoint.ledger,
-            height,
-            round,
-            vote_type: VoteType::Precommit,
-            value: Some(id),
-        };
-        let author = AuthorKey(validator().verifying_key().to_bytes());
-        let signatures = vec![(author, vote.sign(&validator()).unwrap())];
-        let certificate = Certificate { checkpoint: id, height, round, signatures };
-        let certified = CertifiedCheckpoint { checkpoint, certificate, cut, validators };
-        assert_eq!(ledger.accept(certified).unwrap(), Acceptance::Counted);
+        control_once(ledger);
+        let certified = certified::certify(ledger);
+        let height = certified.height();
         // Like an event: what was said to count counts.
         println!("\ncounted {height}");
-        let cut = Cut::Heads(heads);
+        let cut = Cut::Heads(certified.cut.heads().to_vec());
         let pruned = ledger.prune(&cut, PruneOptions::default(), &mut |_, _| {}).unwrap();
-        assert!(height == quipu_merge::Height(1) || pruned.bodies > 0);
+        assert!(height == Height::FIRST || pruned.bodies > 0);
     }
 }
 

@@ -27,11 +27,14 @@ use quipu_merge::{
 };
 use quipu_store::{
     Acceptance, Below, FillError, Ledger, LogFilter, OpenError, Outcome, Pin, PruneOptions,
-    StartOptions, Value, VoteEntry, VoteLog, Votes, WaitingReason, WriteError,
+    StartOptions, VoteEntry, VoteLog, Votes, WaitingReason, WriteError,
 };
+use support::certified::{author_of, certify, keys, next, options};
+use support::dice::Dice;
+use support::values::{link, put};
 use support::{assert_sound, copy, merge};
 use tempfile::TempDir;
-use world::{Dice, author, certify, file_of, keys, next, options, put, world, write};
+use world::{file_of, world, write};
 
 const SIGABRT: i32 = 6;
 const POLICIES: [(Policy, ForkPolicy); 4] = [
@@ -80,10 +83,7 @@ fn assert_equal(a: &Ledger, b: &Ledger) {
 /// A long value, and its block.
 fn put_long(ledger: &Ledger, key: &str, salt: u8) -> Link {
     put(ledger, key, &[salt; 30_000]);
-    match ledger.get(key).unwrap() {
-        Some(Value::Long(link)) => link,
-        other => panic!("no long value: {other:?}"),
-    }
+    link(ledger, key)
 }
 
 /// What a store has that nobody else has.
@@ -278,7 +278,7 @@ fn what_contradicts_stays_known() {
     let vote_type = VoteType::Precommit;
     let vote = Vote { ledger, height, round, vote_type, value: Some(id) };
     for (validator, signature) in &mut other.certificate.signatures {
-        let key = keys().into_iter().find(|key| author(key) == *validator).unwrap();
+        let key = keys().into_iter().find(|key| author_of(key) == *validator).unwrap();
         *signature = vote.sign(&key).unwrap();
     }
     merge(&front, &source);

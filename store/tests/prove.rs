@@ -7,73 +7,28 @@
     reason = "a test that panics has done its work"
 )]
 
+mod support;
+
 use std::fs::File;
 use std::path::Path;
 
-use ed25519_dalek::SigningKey;
 use quipu_merge::{
-    AuthorKey, Certificate, Checkpoint, Cut, CutExpression, EventId, Fact, Height, Key, KeyFacts,
-    LeafKind, Policy, Proof, ProofError, ProofStart, ProvedKey, Proven, Role, Round, Shown, Trust,
-    Vote, VoteType,
+    Cut, CutExpression, EventId, Fact, Height, Key, KeyFacts, LeafKind, Policy, Proof, ProofError,
+    ProofStart, ProvedKey, Proven, Role, Shown, Trust,
 };
 use quipu_store::{
-    Acceptance, CertifiedCheckpoint, Derivation, Divergence, Durability, KEPT_TREES, Ledger,
-    MergeError, NewLedger, Options, ProveError, ProveFrom, RepairOptions, RepairReport,
+    Divergence, KEPT_TREES, Ledger, MergeError, NewLedger, ProveError, ProveFrom, RepairOptions,
+    RepairReport,
 };
-use rocksdb::DB;
+use support::certified::{author_of, certify, keys, options};
+use support::raw;
+use support::values::put;
 use tempfile::TempDir;
-
-fn keys() -> Vec<SigningKey> {
-    (1..=6).map(|number| SigningKey::from_bytes(&[number; 32])).collect()
-}
-
-fn author(key: &SigningKey) -> AuthorKey {
-    AuthorKey(key.verifying_key().to_bytes())
-}
-
-fn options() -> Options {
-    Options::new().durability(Durability::Relaxed).min_free(0)
-}
 
 /// A ledger that the first four keys certify.
 fn create(dir: &Path) -> Ledger {
-    let validators = Some(keys()[..4].iter().map(author).collect());
+    let validators = Some(keys()[..4].iter().map(author_of).collect());
     options().create(dir, &NewLedger { validators, ..NewLedger::default() }).unwrap()
-}
-
-fn put(ledger: &Ledger, key: &str, value: &[u8]) -> EventId {
-    let mut transaction = ledger.transaction();
-    transaction.put(key, value).unwrap();
-    transaction.commit().unwrap().event
-}
-
-fn certificate(checkpoint: &Checkpoint, by: &[AuthorKey]) -> Certificate {
-    let (id, _) = checkpoint.seal().unwrap();
-    let (height, round, value) = (checkpoint.height, Round(0), Some(id));
-    let (ledger, vote_type) = (checkpoint.ledger, VoteType::Precommit);
-    let vote = Vote { ledger, height, round, vote_type, value };
-    let keys = keys();
-    let sign = |validator: &AuthorKey| {
-        let key = keys.iter().find(|key| author(key) == *validator)?;
-        Some((*validator, vote.sign(key).unwrap()))
-    };
-    let signatures = by.iter().filter_map(sign).collect();
-    Certificate { checkpoint: id, height, round, signatures }
-}
-
-/// The next checkpoint over everything that is held.
-fn next(ledger: &Ledger) -> CertifiedCheckpoint {
-    let snapshot = ledger.snapshot().unwrap();
-    let derived = ledger.derive(&snapshot.heads().unwrap()).unwrap();
-    let Derivation { checkpoint, cut, validators, .. } = derived;
-    let certificate = certificate(&checkpoint, &snapshot.next_validators());
-    CertifiedCheckpoint { checkpoint, certificate, cut, validators }
-}
-
-fn certify(ledger: &Ledger) -> CertifiedCheckpoint {
-    let certified = next(ledger);
-    assert_eq!(ledger.accept(certified.clone()).unwrap(), Acceptance::Counted);
-    certified
 }
 
 /// Reads a proof back from its file, and checks it.
@@ -99,7 +54,7 @@ fn steps(proof: &Proof) -> Vec<u64> {
 
 /// Nine checkpoints; those of heights 3 and 6 name other validators. Gives an event of each.
 fn history(ledger: &Ledger) -> Vec<EventId> {
-    let others = keys()[4..].iter().map(author).collect::<Vec<_>>();
+    let others = keys()[4..].iter().map(author_of).collect::<Vec<_>>();
     let event = |height: u64| {
         match height {
             3 => drop(ledger.grant(others[0], Role::Validator).unwrap()),
@@ -202,14 +157,8 @@ fn what_is_erased_is_not_shown() {
     assert!(matches!(proof.start, ProofStart::Genesis { .. }));
 }
 
-fn database(store: &Path) -> DB {
-    let path = store.join("db");
-    let families = DB::list_cf(&rocksdb::Options::default(), &path).unwrap();
-    DB::open_cf(&rocksdb::Options::default(), &path, families).unwrap()
-}
-
 fn change(store: &Path, key: &[u8], value: Option<&[u8]>) {
-    let db = database(store);
+    let db = raw(store);
     let family = db.cf_handle("final").unwrap();
     match value {
         Some(value) => db.put_cf(family, key, value).unwrap(),
@@ -301,7 +250,7 @@ fn export(ledger: &Ledger, since: Option<&Cut>, file: &Path) -> File {
 fn two_histories_are_told_of_when_they_meet() {
     let dir = TempDir::new().unwrap();
     let path = |name: &str| dir.path().join(name);
-    let validators = Some(keys()[..4].iter().map(author).collect());
+    let validators = Some(keys()[..4].iter().map(author_of).collect());
     let new = NewLedger { validators, policy: Policy::Open, ..NewLedger::default() };
     let one = options().create(path("one"), &new).unwrap();
     put(&one, "k", b"1");

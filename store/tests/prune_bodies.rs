@@ -16,7 +16,10 @@ use quipu_store::{
     ExportError, Incoming, Ledger, LogFilter, MergeOptions, Outcome, ProveFrom, PruneOptions,
     PruneReport, ReadError, Value, Want,
 };
-use support::certified::{author, certify, create, key, options};
+use support::certified::{author, certify, checkpoint, create, key, options};
+use support::dice::Dice;
+use support::reading::read;
+use support::values::put;
 use support::{assert_sound, merge};
 use tempfile::TempDir;
 
@@ -31,58 +34,8 @@ fn prune(ledger: &Ledger, height: u64) -> PruneReport {
     done
 }
 
-fn checkpoint(ledger: &Ledger, height: u64) -> Cut {
-    let checkpoint = ledger.snapshot().unwrap().checkpoint(Height(height)).unwrap().unwrap();
-    Cut::Heads(checkpoint.cut.heads().to_vec())
-}
-
 fn dump(ledger: &Ledger, cut: &Cut) -> Result<Dump, ReadError> {
     ledger.at(cut)?.dump(&[])
-}
-
-fn put(ledger: &Ledger, name: &str, value: &[u8]) -> EventId {
-    let mut transaction = ledger.transaction();
-    transaction.put(name, value).unwrap();
-    transaction.commit().unwrap().event
-}
-
-/// Every key as it is read, one by one.
-fn read(ledger: &Ledger, cut: &Cut) -> Result<String, ReadError> {
-    let snapshot = ledger.at(cut)?;
-    let mut text = String::new();
-    let mut keys = Vec::new();
-    snapshot.keys("", |name, kinds| {
-        keys.push((name.to_owned(), kinds.to_vec()));
-        true
-    })?;
-    for (name, kinds) in keys {
-        let mut members = Vec::new();
-        snapshot.set(&name, |member| {
-            members.push(member.to_vec());
-            true
-        })?;
-        let mut values = Vec::new();
-        snapshot.list(&name, |element| {
-            values.push(element);
-            true
-        })?;
-        let (writes, sum) = (snapshot.register(&name)?, snapshot.counter(&name)?);
-        text += &format!("{name} {kinds:?} {writes:?} {sum:?} {members:?} {values:?}\n");
-    }
-    text += &format!("{:?} {:?}", snapshot.conflicts("")?, snapshot.roles()?);
-    Ok(text)
-}
-
-/// Reproducible choices.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % limit
-    }
 }
 
 /// Writes some operations on a few keys.
@@ -114,7 +67,7 @@ fn twins(dir: &TempDir, seed: u64) -> (Ledger, Ledger) {
         .unwrap()
         .0;
     ledger.grant(other.author(), Role::Writer).unwrap();
-    let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    let mut dice = Dice::new(seed);
     for round in 0..4 {
         merge(&other, &ledger);
         for _ in 0..12 {

@@ -8,9 +8,10 @@
     reason = "a test that panics has done its work"
 )]
 
+mod support;
+
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 use std::sync::Arc;
 
 use quipu_merge::Height;
@@ -18,6 +19,7 @@ use quipu_store::{
     Ledger, MAX_KEPT_EVIDENCE, MAX_KEPT_EVIDENCE_LEN, NewLedger, Options, RepairOptions, VoteEntry,
     VoteLog, Votes,
 };
+use support::copy;
 
 fn entry(height: u64, bytes: &[u8]) -> VoteEntry<'_> {
     VoteEntry { height: Height(height), bytes }
@@ -29,10 +31,6 @@ fn open(ledger: &Arc<Ledger>) -> (VoteLog, Votes, Option<Vec<u8>>) {
 
 fn create(dir: &Path) -> Arc<Ledger> {
     Arc::new(Ledger::create(dir, &NewLedger::default()).unwrap())
-}
-
-fn copy(from: &Path, to: &Path) {
-    assert!(Command::new("cp").arg("-r").args([from, to]).status().unwrap().success());
 }
 
 #[test]

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use quipu_merge::{Checkpoint, Cut, CutExpression, Height, Key, ProvedKey};
 use quipu_store::{ExportError, Ledger, LogFilter, ProveError, ProveFrom, ReadError};
 
-use super::same::read;
-use super::support::certified::{author, certify};
+use super::support::certified::{author, certify, checkpoint};
+use super::support::reading::read;
 use super::support::values::put;
 use super::support::{assert_sound, merge};
-use super::world::{Pair, checkpoint, pair};
+use super::world::{Pair, pair};
 
 #[track_caller]
 fn assert_pruned<T>(answer: Result<T, impl Into<ReadError>>) {

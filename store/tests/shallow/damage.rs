@@ -8,9 +8,10 @@ use quipu_store::{OpenError, RepairError, RepairOptions, StorageError};
 use tempfile::TempDir;
 
 use super::support::certified::{certify, options};
+use super::support::dice::Dice;
 use super::support::values::put;
 use super::support::{assert_sound, copy, merge, raw, records, some, verify};
-use super::world::{Dice, history, start};
+use super::world::{history, start};
 
 /// A store that starts from a checkpoint, closed, with events and a checkpoint after that.
 fn closed() -> (TempDir, PathBuf) {

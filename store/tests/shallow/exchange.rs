@@ -5,11 +5,12 @@ use std::fs::File;
 use quipu_merge::{Cut, Height};
 use quipu_store::{MergeError, MergeOptions, OpenError, ReadError};
 
-use super::same::{assert_same, read};
-use super::support::certified::{certify, options};
+use super::same::assert_same;
+use super::support::certified::{certify, checkpoint, options};
+use super::support::reading::read;
 use super::support::values::put;
 use super::support::{assert_sound, merge};
-use super::world::{Pair, checkpoint, pair, start};
+use super::world::{Pair, pair, start};
 
 #[test]
 fn between_stores_that_start_somewhere_goes_what_comes_later() {

@@ -4,51 +4,12 @@ use quipu_merge::{Cut, EventId, ForkPolicy, Height, Role};
 use quipu_store::{Derivation, Ledger, LogFilter, PruneOptions, ReadError};
 use tempfile::TempDir;
 
-use super::support::certified::{certify, options};
+use super::support::certified::{certify, checkpoint, options};
+use super::support::dice::Dice;
+use super::support::reading::read;
 use super::support::values::put;
 use super::support::{assert_sound, merge};
-use super::world::{Dice, NOW, Pair, checkpoint, history, pair, pull, start, write};
-
-/// Every key as it is read, one by one.
-pub fn read(ledger: &Ledger, cut: &Cut) -> Result<String, ReadError> {
-    let snapshot = ledger.at(cut)?;
-    let mut text = String::new();
-    let mut keys = Vec::new();
-    snapshot.keys("", |name, kinds| {
-        keys.push((name.to_owned(), kinds.to_vec()));
-        true
-    })?;
-    for (name, kinds) in keys {
-        let mut members = Vec::new();
-        snapshot.set(&name, |member| {
-            members.push(member.to_vec());
-            true
-        })?;
-        let adds: Vec<_> =
-            members.iter().map(|member| snapshot.member_adds(&name, member).unwrap()).collect();
-        let mut values = Vec::new();
-        snapshot.list(&name, |element| {
-            values.push(element);
-            true
-        })?;
-        // From the middle on, as pages are read.
-        if let Some(at) = values.get(values.len() / 2) {
-            let mut rest = Vec::new();
-            snapshot.list_after(&name, Some((at.event, at.slot)), |element| {
-                rest.push(element);
-                true
-            })?;
-            assert_eq!(rest, values[values.len() / 2 + 1..]);
-        }
-        let (writes, sum) = (snapshot.register(&name)?, snapshot.counter(&name)?);
-        text += &format!("{name} {kinds:?} {writes:?} {sum:?} {members:?} {adds:?} {values:?}\n");
-    }
-    let (roles, heads) = (snapshot.roles()?, snapshot.heads()?);
-    let (version, len, forks) = (snapshot.version()?, snapshot.len()?, snapshot.forks()?);
-    text += &format!("{:?} {roles:?} {heads:?} ", snapshot.conflicts("")?);
-    text += &format!("{version:?} {len} {forks:?} {:?}", snapshot.certified_within()?);
-    Ok(text)
-}
+use super::world::{NOW, Pair, history, pair, pull, start, write};
 
 /// The events of the log, the latest first, and whether it says that there are others before.
 fn log(ledger: &Ledger, ascending: bool) -> (Vec<(EventId, bool, Option<Height>)>, bool) {
@@ -103,7 +64,7 @@ pub fn assert_same(shallow: &Ledger, whole: &Ledger) {
 fn from_the_checkpoint_on_they_are_the_same() {
     for seed in 1..=8_u64 {
         let dir = TempDir::new().unwrap();
-        let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+        let mut dice = Dice::new(seed);
         let forks = if seed % 2 == 0 { ForkPolicy::Exclude } else { ForkPolicy::Keep };
         let (whole, other) = history(dir.path(), &mut dice, forks);
         let shallow = start(&whole, &dir.path().join("shallow"));

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use quipu_merge::{Cut, EventId, ForkPolicy, Height, Role};
+use quipu_merge::{Cut, EventId, ForkPolicy, Role};
 use quipu_store::{Below, GcOptions, Ledger, NewLedger, StartOptions};
 use tempfile::TempDir;
 
 use super::support::certified::{author, certify, options};
+use super::support::dice::Dice;
 use super::support::values::put;
 use super::support::{assert_sound, copy, merge};
 
@@ -46,18 +47,6 @@ pub fn pull(to: &Ledger, from: &Ledger) {
         if portion.last {
             return;
         }
-    }
-}
-
-/// Reproducible choices.
-pub struct Dice(pub u64);
-
-impl Dice {
-    pub fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % limit
     }
 }
 
@@ -126,11 +115,6 @@ pub fn history(dir: &Path, dice: &mut Dice, forks: ForkPolicy) -> (Ledger, Ledge
     merge(&second, &first);
     assert_sound(&first);
     (first, second)
-}
-
-pub fn checkpoint(ledger: &Ledger, height: u64) -> Cut {
-    let checkpoint = ledger.snapshot().unwrap().checkpoint(Height(height)).unwrap().unwrap();
-    Cut::Heads(checkpoint.cut.heads().to_vec())
 }
 
 /// A ledger with three checkpoints and an event after the last, and a store that starts from that.

@@ -7,7 +7,10 @@ use quipu_merge::{EventId, ForkPolicy, Policy};
 use quipu_store::{Ledger, OpenError, Snapshot, StartError, StartOptions};
 use tempfile::TempDir;
 
-use super::world::{Dice, OPTIONS, certify, create, file_of, options, put, start, world, write};
+use super::support::certified::{certify, options};
+use super::support::dice::Dice;
+use super::support::values::put;
+use super::world::{OPTIONS, create, file_of, start, world, write};
 
 /// A ledger of one author, whose file is short.
 fn small(dir: &TempDir) -> Ledger {

@@ -6,8 +6,10 @@ use quipu_merge::{Cut, EventId, ForkPolicy, Key, Policy, ProvedKey, Trust};
 use quipu_store::{Ledger, Outcome, ProveFrom, PruneOptions, Snapshot, StartInfo};
 use tempfile::TempDir;
 
+use super::support::certified::{certify, next, options};
+use super::support::values::put;
 use super::support::{assert_sound, merge};
-use super::world::{certify, create, file_of, next, options, put, start, world};
+use super::world::{create, file_of, start, world};
 
 pub const POLICIES: [(Policy, ForkPolicy); 4] = [
     (Policy::Members, ForkPolicy::Keep),

@@ -2,82 +2,20 @@
 
 use std::path::Path;
 
-use ed25519_dalek::SigningKey;
-use quipu_merge::{
-    AuthorKey, Certificate, Cut, EventId, ForkPolicy, Policy, Role, Round, Vote, VoteType,
-};
-use quipu_store::{
-    Acceptance, Below, CertifiedCheckpoint, Derivation, Durability, Ledger, NewLedger, OpenError,
-    Options, StartInfo, StartOptions,
-};
+use quipu_merge::{Cut, EventId, ForkPolicy, Policy, Role};
+use quipu_store::{Below, Ledger, NewLedger, OpenError, StartInfo, StartOptions};
 use tempfile::TempDir;
 
+use super::support::certified::{author, author_of, certify, keys, options};
+use super::support::dice::Dice;
 use super::support::{copy, merge};
 
 pub const OPTIONS: StartOptions = StartOptions { below: Below::Pruned, ledger: None };
 
-/// Reproducible choices.
-pub struct Dice(u64);
-
-impl Dice {
-    pub fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    pub fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 7) % limit
-    }
-}
-
-pub fn keys() -> Vec<SigningKey> {
-    (1..=4).map(|number| SigningKey::from_bytes(&[number; 32])).collect()
-}
-
-pub fn author(key: &SigningKey) -> AuthorKey {
-    AuthorKey(key.verifying_key().to_bytes())
-}
-
-pub fn options() -> Options {
-    Options::new().durability(Durability::Relaxed).min_free(0)
-}
-
 pub fn create(dir: &Path, policy: Policy, forks: ForkPolicy) -> Ledger {
-    let validators = Some(vec![author(&keys()[0])]);
+    let validators = Some(vec![author()]);
     let new = NewLedger { policy, forks, validators, ..NewLedger::default() };
     options().create(dir, &new).unwrap()
-}
-
-/// What comes next over everything that is held, certified by those whose turn it is.
-pub fn next(ledger: &Ledger) -> CertifiedCheckpoint {
-    let snapshot = ledger.snapshot().unwrap();
-    let derived = ledger.derive(&snapshot.heads().unwrap()).unwrap();
-    let Derivation { checkpoint, cut, validators, .. } = derived;
-    let (id, _) = checkpoint.seal().unwrap();
-    let (height, round, value) = (checkpoint.height, Round(0), Some(id));
-    let (ledger, vote_type) = (checkpoint.ledger, VoteType::Precommit);
-    let vote = Vote { ledger, height, round, vote_type, value };
-    let sign = |validator: &AuthorKey| {
-        let key = keys().into_iter().find(|key| author(key) == *validator)?;
-        Some((*validator, vote.sign(&key).unwrap()))
-    };
-    let signatures = snapshot.next_validators().iter().filter_map(sign).collect();
-    let certificate = Certificate { checkpoint: id, height, round, signatures };
-    CertifiedCheckpoint { checkpoint, certificate, cut, validators }
-}
-
-pub fn certify(ledger: &Ledger) -> CertifiedCheckpoint {
-    let certified = next(ledger);
-    assert_eq!(ledger.accept(certified.clone()).unwrap(), Acceptance::Counted);
-    certified
-}
-
-pub fn put(ledger: &Ledger, key: &str, value: &[u8]) -> EventId {
-    let mut transaction = ledger.transaction();
-    transaction.put(key, value).unwrap();
-    transaction.commit().unwrap().event
 }
 
 /// Writes some operations on a few keys, and keys of its own.
@@ -126,7 +64,7 @@ pub fn world(dir: &TempDir, seed: u64, policy: Policy, forks: ForkPolicy) -> Led
     let all = [&first, &second, &third];
     round(&mut dice, &all, &mut redactable);
     certify(&first);
-    first.grant(author(&keys()[1]), Role::Validator).unwrap();
+    first.grant(author_of(&keys()[1]), Role::Validator).unwrap();
     round(&mut dice, &all, &mut redactable);
     certify(&first);
     for _ in 0..3 {
@@ -158,8 +96,8 @@ pub fn world(dir: &TempDir, seed: u64, policy: Policy, forks: ForkPolicy) -> Led
     certify(&first);
     merge(&first, &third);
     round(&mut dice, &[&first, &second], &mut redactable);
-    first.grant(author(&keys()[2]), Role::Validator).unwrap();
-    second.revoke(author(&keys()[1])).unwrap();
+    first.grant(author_of(&keys()[2]), Role::Validator).unwrap();
+    second.revoke(author_of(&keys()[1])).unwrap();
     merge(&first, &second);
     certify(&first);
     round(&mut dice, &[&first, &second], &mut redactable);

@@ -1,9 +1,16 @@
 //! A store with something of everything, and what lies beneath it.
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that panics has done its work")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that panics has done its work"
+)]
 
 pub mod certified;
+pub mod dice;
+pub mod reading;
 pub mod values;
 
 use std::fs;
