@@ -29,8 +29,14 @@ pub enum Command {
 type Saved = Box<dyn FnOnce(Result<(), BookError>) + Send>;
 
 impl Core {
+    /// Says who is no stranger.
+    pub(super) fn tell_known(&mut self) {
+        self.input(Input::Roles(self.allowed.with_role()));
+        self.list();
+    }
+
     /// Says whom the operator lists.
-    pub(super) fn list(&mut self) {
+    fn list(&mut self) {
         let kept = self.book().kept();
         self.allowed.list(kept.clone());
         self.input(Input::Listed(kept));

@@ -193,8 +193,7 @@ impl Core {
 
     /// Tells the protocol what it begins with, and others that there is a node.
     fn begin(&mut self, goal: Option<(Height, u64, u64)>) {
-        self.input(Input::Roles(self.allowed.with_role()));
-        self.list();
+        self.tell_known();
         if let Some((up_to, next, total)) = goal {
             self.input(Input::Fill { up_to, next, total });
         }
