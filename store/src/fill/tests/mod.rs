@@ -264,14 +264,27 @@ fn what_is_not_whole_is_not_finished() {
 #[test]
 fn where_there_is_no_room_it_goes_on_once_there_is() {
     let setting = Setting::new();
-    let mut filling = Filling::of(setting.front(Below::Hashes, u64::MAX)).unwrap();
-    let taken = filling.take(0, setting.all());
-    assert!(matches!(taken, Err(FillError::Storage(StorageError::NoRoom { .. }))), "{taken:?}");
-    assert_eq!(filling.next(), 0);
+    let mut filling = setting.filling(Below::Hashes);
+    filling.take(0, setting.source.history(0, Height(2), ALL).unwrap().items).unwrap();
+    let next = filling.next();
+    let rest = || setting.source.history(next, Height(3), ALL).unwrap().items;
+    // Neither for the file nor for the database.
+    for in_memory in [0, gathered::IN_MEMORY] {
+        drop(filling);
+        let front = Front { in_memory, ..setting.front(Below::Hashes, u64::MAX) };
+        filling = Filling::of(front).unwrap();
+        for _ in 0..2 {
+            let taken = filling.take(next, rest());
+            let no_room = |error| matches!(error, FillError::Storage(StorageError::NoRoom { .. }));
+            assert!(taken.is_err_and(no_room));
+            assert_eq!(filling.next(), next);
+        }
+    }
     drop(filling);
     let mut filling = setting.filling(Below::Hashes);
-    filling.take(0, setting.all()).unwrap();
+    filling.take(next, rest()).unwrap();
     filling.finish().unwrap();
+    assert_filled(&setting, &setting.store());
 }
 
 #[test]
