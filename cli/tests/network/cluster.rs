@@ -94,7 +94,8 @@ impl Cluster {
         state
     }
 
-    fn wait(&self, what: &str, mut until: impl FnMut() -> bool) -> Duration {
+    /// Waits until something holds, within the time that healing may take. Gives how long that took.
+    pub fn wait(&self, what: &str, mut until: impl FnMut() -> bool) -> Duration {
         let since = Instant::now();
         while !until() {
             if since.elapsed() > HEALED {

@@ -18,4 +18,5 @@ mod proxy;
 mod random;
 mod rolling;
 mod scenario;
+mod validators;
 mod writers;

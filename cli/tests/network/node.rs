@@ -41,6 +41,7 @@ pub struct Node {
 #[derive(Debug)]
 pub struct Ran {
     pub done: bool,
+    pub code: Option<i32>,
     pub stdout: String,
     pub stderr: String,
 }
@@ -65,6 +66,7 @@ impl Node {
         let output = child.wait_with_output().unwrap();
         Ran {
             done: output.status.success(),
+            code: output.status.code(),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
         }

@@ -28,7 +28,11 @@ pub fn one_way_cut((from, to): (usize, usize)) -> Filter {
 /// Nothing passes between some nodes and the others.
 pub fn partition(count: usize, random: &mut Random) -> Filter {
     let first = random.index(count);
-    let here = |node: usize| (node + count - first) % count < count / 2;
+    cut(count, |node| (node + count - first) % count < count / 2)
+}
+
+/// Nothing passes between those that are here and the others.
+pub fn cut(count: usize, here: impl Fn(usize) -> bool) -> Filter {
     let rules = (0..count).map(|node| {
         let there = (0..count).filter(|other| here(*other) != here(node));
         (node, there.map(from_one).collect())

@@ -103,6 +103,11 @@ impl Kind {
     }
 }
 
+/// Cuts some nodes off from the others.
+pub fn cut_off(count: usize, nodes: &[usize]) -> impl Fault {
+    filter::cut(count, |node| nodes.contains(&node))
+}
+
 /// Chooses whom these faults hit among so many nodes. There is one proxy, whatever it does to packets.
 pub fn choose(kinds: &[Kind], count: usize, random: &mut Random) -> Vec<Box<dyn Fault>> {
     let manners: Vec<_> = kinds.iter().filter_map(|kind| kind.manner()).collect();
