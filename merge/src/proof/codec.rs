@@ -68,7 +68,7 @@ impl Proof {
             }
             Claim::Key { key, entries } => {
                 if !key.is_told_of_by(entries) {
-                    return Err("not of every kind of the key, one after the other".into());
+                    return Err("a kind of the key is left out, or out of order".into());
                 }
                 entries.iter().try_for_each(KeyEntry::limits)?;
             }
