@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use quipu_merge::{Cut, EventId, ForkPolicy, Key, Policy, ProvedKey, Trust};
+use quipu_merge::{Cut, EventId, ForkPolicy, Key, Policy, ProvedKey, Role, Trust};
 use quipu_store::{Ledger, Outcome, ProveFrom, PruneOptions, Snapshot, StartInfo};
 use tempfile::TempDir;
 
 use super::support::certified::{certify, next, options};
 use super::support::values::put;
-use super::support::{assert_sound, merge};
+use super::support::{assert_sound, clone_of, merge};
 use super::world::{create, file_of, start, world};
 
 pub const POLICIES: [(Policy, ForkPolicy); 4] = [
@@ -183,4 +183,30 @@ fn a_pruned_source_is_as_good() {
         assert_sound(&new);
     }
     assert!(dropped > 0);
+}
+
+/// Of an event that a void redact names, values that stand no more are not to be had, as of others.
+#[test]
+fn a_void_redact_leaves_nothing_that_is_missed() {
+    let dir = TempDir::new().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    let source = create(&path("source"), Policy::Members, ForkPolicy::Keep);
+    let other = clone_of(&source, &path("other"));
+    source.grant(other.author(), Role::Writer).unwrap();
+    merge(&other, &source);
+    let mut transaction = other.transaction();
+    transaction.put("covered", b"1").unwrap().put("stands", b"2").unwrap();
+    let event = transaction.commit().unwrap().event;
+    merge(&source, &other);
+    put(&source, "covered", b"3");
+    source.revoke(other.author()).unwrap();
+    other.redact(event).unwrap();
+    merge(&source, &other);
+    certify(&source);
+    assert_eq!(source.snapshot().unwrap().void().unwrap().len(), 1);
+    let (file, _) = file_of(&source);
+    let (new, _) = start(&path("new"), &file).unwrap();
+    assert_same(&new.snapshot().unwrap(), &source.snapshot().unwrap());
+    assert_sound(&new);
+    assert_eq!(new.count_missing().unwrap(), 0);
 }

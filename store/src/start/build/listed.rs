@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 
 use quipu_merge::{
-    Body, Control, Dot, EventId, Lane, LaneInfo, Lanes, ParsedEvent, Seq, SignedEvent, check_body,
-    check_inclusion, event_leaf_hash,
+    Body, Clock, Control, Dot, EventId, Lane, LaneInfo, Lanes, ParsedEvent, Seq, SignedEvent,
+    check_body, check_inclusion, event_leaf_hash,
 };
 
 use super::super::StartError;
@@ -15,6 +15,13 @@ use super::{Build, FIRST, Input, Special, SpecialKind, twice};
 use crate::bodies::{pack_values, remains};
 use crate::record::{EventRecord, StoredClock, put_dot};
 use crate::schema::{self, Family, meta};
+
+/// What an event redacts. What it has seen is kept once: both may be long.
+struct Redacting {
+    by: Dot,
+    seen: Clock,
+    targets: Vec<EventId>,
+}
 
 impl Build<'_> {
     /// Reads the branches with their last events.
@@ -97,10 +104,10 @@ impl Build<'_> {
 
     /// Reads the events with control operations, and those that they redact.
     pub fn take_listed(&mut self, input: &mut Input<'_>) -> Result<(), StartError> {
-        let (mut number, mut redacts) = (1, Vec::new());
+        let (mut number, mut redacting) = (1, Vec::new());
         while let Some(content) = input.take(Tag::Control)? {
             let record = ListedRecord::decode(&content)?;
-            redacts.extend(self.take_control(&record)?);
+            redacting.extend(self.take_control(&record)?);
             let mut place = Vec::new();
             put_dot(&mut place, record.dot);
             self.out.put(Family::Meta, &meta::control(number), &place)?;
@@ -113,13 +120,15 @@ impl Build<'_> {
             targets.insert(self.take_redacted(&record)?);
             self.out.flush_some()?;
         }
-        for (redact, clock, target) in redacts {
-            let dot = self.ids.get(&target).filter(|dot| **dot != redact && clock.covers(**dot));
-            if dot.is_none() {
-                let what = format!("event {target} is redacted by one that does not follow it");
-                return Err(StartError::contradiction(what));
+        for Redacting { by, seen, targets: redacted } in redacting {
+            for target in redacted {
+                let dot = self.ids.get(&target).filter(|dot| **dot != by && seen.covers(**dot));
+                if dot.is_none() {
+                    let what = format!("event {target} is redacted by one that does not follow it");
+                    return Err(StartError::contradiction(what));
+                }
+                targets.remove(&target);
             }
-            targets.remove(&target);
         }
         match targets.first() {
             Some(target) => {
@@ -130,11 +139,8 @@ impl Build<'_> {
         }
     }
 
-    /// Reads an event with control operations. Tells what it redacts.
-    fn take_control(
-        &mut self,
-        record: &ListedRecord,
-    ) -> Result<Vec<(Dot, quipu_merge::Clock, EventId)>, StartError> {
+    /// Reads an event with control operations. Tells what it redacts, if it does.
+    fn take_control(&mut self, record: &ListedRecord) -> Result<Option<Redacting>, StartError> {
         let event = self.listed(record, SpecialKind::Control)?;
         let Body::Control(operations) = check_body(&event, &record.body)? else {
             let what = format!("event {} has no control operations", event.id());
@@ -157,10 +163,12 @@ impl Build<'_> {
         let full = StoredClock::Full(record.clock.clone());
         self.write_event(record.dot, &event, &record.event.event, full, &record.body)?;
         let targets = operations.iter().filter_map(|operation| match operation {
-            Control::Redact { event } => Some((record.dot, clock.clone(), *event)),
+            Control::Redact { event } => Some(*event),
             _ => None,
         });
-        Ok(targets.collect())
+        let targets: Vec<_> = targets.collect();
+        let is_one = !targets.is_empty();
+        Ok(is_one.then_some(Redacting { by: record.dot, seen: clock, targets }))
     }
 
     fn take_redacted(&mut self, record: &ListedRecord) -> Result<EventId, StartError> {

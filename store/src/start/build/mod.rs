@@ -8,7 +8,7 @@ mod listed;
 mod state;
 mod values;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 
 use quipu_merge::{
@@ -21,11 +21,13 @@ use self::chain::Head;
 use super::format::Totals;
 use super::frames::{FrameReader, Tag};
 use super::{StartError, StartInfo, StartOptions};
+use crate::bodies::pack_values;
 use crate::db::Db;
 use crate::error::StorageError;
+use crate::lookup::Stored;
 use crate::merge::Progress;
-use crate::record::{put_dot, put_number};
-use crate::schema::{FORMAT, Family, certified, meta};
+use crate::record::{EventRecord, put_dot, put_number};
+use crate::schema::{FORMAT, Family, certified, dot_key, meta};
 use crate::shallow::Shallow;
 
 /// A batch is written when it is at least this long, in bytes.
@@ -235,7 +237,25 @@ impl Build<'_> {
             }
         }
         let redacted = crate::judge::redacted(&authority, &verdicts);
+        self.forget_spared(&redacted)?;
         Ok(Judged { verdicts, redacted })
+    }
+
+    /// Forgets what events named that only void redacts name: of theirs, as of others, it matters what
+    /// stands, and nobody has marked the rest as missing.
+    fn forget_spared(&mut self, redacted: &crate::judge::Redacted) -> Result<(), StartError> {
+        let erased: BTreeSet<Dot> = redacted.keys().map(|(.., dot)| *dot).collect();
+        let spared = self.special.iter_mut().filter(|(dot, special)| {
+            special.kind == SpecialKind::Redacted && !erased.contains(dot)
+        });
+        for (dot, special) in spared {
+            special.kind = SpecialKind::Other;
+            let stored = Stored::read(self.out.db.latest(), *dot)?;
+            let record = stored.record()?;
+            let record = EventRecord { body: &pack_values(&[]), ..record };
+            self.out.put(Family::Events, &dot_key(*dot), &record.encode())?;
+        }
+        Ok(self.out.flush()?)
     }
 
     /// Reads the hashes of the certified log, of which its tree grows on.
