@@ -24,7 +24,7 @@ CARGO_FUZZ_VERSION := 0.13.2
 FUZZ_TARGET_DIR ?= $(HOME)/.cache/quipu/fuzz-target
 FUZZ_SECONDS ?= 10
 FUZZ_PURE := event body car cut history peer proof certificate note consensus
-FUZZ_STORE := store_ops
+FUZZ_STORE := store_ops start
 
 .PHONY: help deps build test demo bench fmt lint lint-deploy doc fuzz-deps fuzz-smoke fuzz-store soak clean
 
@@ -85,7 +85,7 @@ endef
 fuzz-smoke: fuzz-deps ## Run each pure fuzz target for FUZZ_SECONDS (10)
 	@$(call fuzz,$(FUZZ_PURE),targets)
 
-fuzz-store: fuzz-deps build ## Run the fuzz target of store operations for FUZZ_SECONDS (10)
+fuzz-store: fuzz-deps build ## Run each fuzz target that needs a store for FUZZ_SECONDS (10)
 	@$(call fuzz,$(FUZZ_STORE),store)
 
 # The counts of docs/testing.md; any of them can be set to something else. What cannot be tried on

@@ -22,7 +22,9 @@
 mod dice;
 mod history;
 mod model;
+mod start;
 
 pub use dice::Dice;
 pub use history::{GeneratedEvent, History, Shape};
 pub use model::{Leaf, Model, ModelCut, log_root, state_root};
+pub use start::{Field, Frame, Means, Record, StartFile};
