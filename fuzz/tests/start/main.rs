@@ -19,7 +19,7 @@ use forged::{World, judge, worlds};
 use quipu_fuzz::Dice;
 
 /// Files that are forged at random.
-const FORGED: u64 = 200;
+const FORGED: u64 = 300;
 /// Among so many seeds are looked for.
 const CANDIDATES: u64 = 3_000;
 /// Seeds with the same outcome.
