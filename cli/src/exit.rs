@@ -174,7 +174,7 @@ impl Failure {
             Self::NoLedger(_) => NO_LEDGER,
             Self::Verification(_) | Self::Unrepaired(_) | Self::Proof(_) => VERIFICATION,
             Self::Open(error) => open_code(error),
-            Self::Read(error) => read_code(error),
+            Self::Read(error) | Self::Watch(WatchError::Read(error)) => read_code(error),
             Self::Write(error) => write_code(error),
             Self::Merge(error) => merge_code(error),
             Self::Pin(PinError::Erased(_)) => UNAVAILABLE,
@@ -309,7 +309,7 @@ fn read_code(error: &ReadError) -> u8 {
     match error {
         ReadError::Cut(CutError::AmbiguousEvent { .. } | CutError::AmbiguousAuthor(_)) => USAGE,
         ReadError::Cut(_) | ReadError::NoSuchEvent(_) => NOT_FOUND,
-        ReadError::Pruned(_) => UNAVAILABLE,
+        error if error.is_pruned() => UNAVAILABLE,
         _ => FAILED,
     }
 }

@@ -5,7 +5,8 @@
 //! a redact erases these wherever their author used them. How far bodies may be gone is recorded as
 //! the height of that checkpoint, in the batch that drops the first of them. From then on, what needs
 //! the operations of events up to there is [`ReadError::Pruned`], whether or not those that it asks
-//! for are still here.
+//! for are still here. In a store that starts from a checkpoint they were never here, and it is
+//! [`ReadError::BelowStart`].
 //!
 //! [`Ledger::prune`]: crate::Ledger::prune
 
@@ -124,10 +125,10 @@ impl Snapshot<'_> {
     /// Whether the state of the cut can be told from what is kept.
     ///
     /// # Errors
-    /// [`ReadError::Pruned`] where bodies may be gone that it needs.
+    /// [`ReadError::Pruned`] or [`ReadError::BelowStart`] where bodies may be gone that it needs.
     pub(crate) fn check_kept(&self) -> Result<(), ReadError> {
         match self.lacks_below()? {
-            Some(height) => Err(ReadError::Pruned(height)),
+            Some(height) => Err(self.without_bodies(height)),
             None => Ok(()),
         }
     }
@@ -164,11 +165,20 @@ impl Snapshot<'_> {
     /// Whether the operations of all events are here, and not only those that some state shows.
     ///
     /// # Errors
-    /// [`ReadError::Pruned`] where bodies may be gone.
-    pub(crate) fn check_history(&self) -> Result<(), ReadError> {
+    /// [`ReadError::Pruned`] or [`ReadError::BelowStart`] where bodies may be gone.
+    pub fn check_history(&self) -> Result<(), ReadError> {
         match pruned_to(self.reader())? {
-            Some(height) => Err(ReadError::Pruned(height)),
+            Some(height) => Err(self.without_bodies(height)),
             None => Ok(()),
+        }
+    }
+
+    /// What reading comes to that needs bodies which may be gone up to a checkpoint. Those up to the one that
+    /// the store starts from were not dropped: they have not come.
+    pub(crate) fn without_bodies(&self, height: Height) -> ReadError {
+        match &self.ledger_handle().floor {
+            Some(floor) if floor.height() >= height => floor.pruned(),
+            _ => ReadError::Pruned(height),
         }
     }
 }

@@ -83,7 +83,7 @@ impl Snapshot<'_> {
     /// it starts.
     ///
     /// # Errors
-    /// [`ReadError::Pruned`] where that needs bodies that are gone.
+    /// [`ReadError::Pruned`] or [`ReadError::BelowStart`] where that needs bodies that are gone.
     pub(crate) fn fold(
         &self,
         frontier: &Clock,
@@ -92,7 +92,7 @@ impl Snapshot<'_> {
         if let Some(height) = pruned_to(self.reader())?
             && !self.is_within(height, frontier)?
         {
-            return Err(ReadError::Pruned(height));
+            return Err(self.without_bodies(height));
         }
         let lanes = &self.published().lanes;
         let (mut state, mut void) = (State::new(), BTreeSet::new());

@@ -205,13 +205,26 @@ pub enum ReadError {
     /// No event with this id is held.
     #[error("event {0} is not held")]
     NoSuchEvent(EventId),
-    /// It needs operations of events up to this checkpoint, which have been pruned here, or were never
-    /// here: see [`Ledger::shallow`](crate::Ledger::shallow).
+    /// It needs operations of events up to this checkpoint, which have been pruned here: see
+    /// [`Ledger::prune`](crate::Ledger::prune). In a store that starts from this checkpoint or a later one
+    /// it is [`Self::BelowStart`] instead.
     #[error("operations up to checkpoint {0} are pruned here")]
     Pruned(Height),
+    /// It needs what precedes this checkpoint, from which the store starts: see
+    /// [`Ledger::shallow`](crate::Ledger::shallow).
+    #[error("pruned: this replica starts from checkpoint {0}, and what precedes it has not come")]
+    BelowStart(Height),
     /// The disk, the database or its content.
     #[error(transparent)]
     Storage(#[from] StorageError),
+}
+
+impl ReadError {
+    /// Whether it needs what this replica does not have, and another one may: what was pruned here, or
+    /// precedes the checkpoint that the store starts from.
+    pub const fn is_pruned(&self) -> bool {
+        matches!(self, Self::Pruned(_) | Self::BelowStart(_))
+    }
 }
 
 /// A transaction was not committed; nothing of it has been written.

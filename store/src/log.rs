@@ -33,12 +33,12 @@ impl<'l> Snapshot<'l> {
     ///
     /// Which events work on a key cannot be told where bodies have been pruned, and what precedes the
     /// checkpoint that a store starts from is not here at all. Those that are found
-    /// are given all the same, and [`ReadError::Pruned`] with them: before the first, or after the
-    /// last where that comes first.
+    /// are given all the same, and [`ReadError::Pruned`] or [`ReadError::BelowStart`] with them: before the
+    /// first, or after the last where that comes first.
     ///
     /// # Errors
     /// [`ReadError::NoSuchEvent`] where the event after which they are to come is not held, and
-    /// [`ReadError::Pruned`] where the store starts from a checkpoint that holds it. The disk, the database or its content.
+    /// [`ReadError::BelowStart`] where the store starts from a checkpoint that holds it. The disk, the database or its content.
     pub fn log(&self, filter: LogFilter) -> Result<Log<'_, 'l>, ReadError> {
         let after = filter.after.map(|id| self.position(id)).transpose()?;
         let mut parts = VecDeque::new();
@@ -242,7 +242,7 @@ impl Iterator for Log<'_, '_> {
             return Some(next);
         }
         match self.pruned.take() {
-            Some(height) => Some(Err(ReadError::Pruned(height))),
+            Some(height) => Some(Err(self.snapshot.without_bodies(height))),
             None => self.advance().transpose(),
         }
     }

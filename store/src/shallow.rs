@@ -131,7 +131,7 @@ impl Floor {
 
     /// What reading below the cut comes to.
     pub const fn pruned(&self) -> ReadError {
-        ReadError::Pruned(self.shallow.height)
+        ReadError::BelowStart(self.shallow.height)
     }
 
     /// The largest position that the cut holds of an author; 0 if none.

@@ -243,7 +243,7 @@ impl<'l> Snapshot<'l> {
     /// The vector clock of an event: the largest position of each author that it has seen.
     ///
     /// # Errors
-    /// [`ReadError::NoSuchEvent`], and [`ReadError::Pruned`] where that is not known here.
+    /// [`ReadError::NoSuchEvent`], and [`ReadError::BelowStart`] where that is not known here.
     pub fn clock(&self, id: EventId) -> Result<BTreeMap<AuthorKey, u64>, ReadError> {
         let dot = lookup::dot_of(self.reader(), id)?.ok_or(ReadError::NoSuchEvent(id))?;
         Ok(self.published.lanes.version(&self.known_clock(dot)?))
@@ -261,7 +261,7 @@ impl<'l> Snapshot<'l> {
     /// Whether an event precedes another: whether the other has seen it.
     ///
     /// # Errors
-    /// [`ReadError::NoSuchEvent`], and [`ReadError::Pruned`] where that is not known here.
+    /// [`ReadError::NoSuchEvent`], and [`ReadError::BelowStart`] where that is not known here.
     pub fn precedes(&self, event: EventId, other: EventId) -> Result<bool, ReadError> {
         let dot = |id| lookup::dot_of(self.reader(), id)?.ok_or(ReadError::NoSuchEvent(id));
         let (event, other) = (dot(event)?, dot(other)?);
@@ -463,7 +463,7 @@ impl<'l> Snapshot<'l> {
     /// Whether it is known which events are void.
     ///
     /// # Errors
-    /// [`ReadError::Pruned`] where events may be that are not here.
+    /// [`ReadError::BelowStart`] where events may be that are not here.
     pub(crate) fn check_void_known(&self, verdicts: &Verdicts) -> Result<(), ReadError> {
         let Some(floor) = &self.ledger.floor else { return Ok(()) };
         if floor.tops().keys().all(|author| verdicts.is_clear(*author)) {
@@ -475,7 +475,7 @@ impl<'l> Snapshot<'l> {
     /// Void events of the cut, ascending.
     ///
     /// # Errors
-    /// [`ReadError::Pruned`] where the store starts from a checkpoint and events below may be void; the
+    /// [`ReadError::BelowStart`] where the store starts from a checkpoint and events below may be void; the
     /// disk, the database or its content.
     pub fn void(&self) -> Result<BTreeSet<EventId>, ReadError> {
         let mut void = BTreeSet::new();

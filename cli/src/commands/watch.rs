@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use quipu_merge::EventId;
+use quipu_merge::{EventId, Height};
 use quipu_net::{Cursor, Watch};
-use quipu_store::{EventInfo, Ledger};
+use quipu_store::{EventInfo, Ledger, ReadError, Snapshot};
 use serde::Serialize;
 
 use crate::context::Context;
@@ -30,7 +30,12 @@ Examples:
   quipu watch                             from now on
   quipu watch --key sign/colour --json
   quipu watch --after CURSOR              and what has come meanwhile
-  quipu watch --from-start --once         all that is here, in the order in which it came")]
+  quipu watch --from-start --once         all that is here, in the order in which it came
+  quipu watch --from-checkpoint 7         what checkpoint 7 does not hold
+
+What is not here cannot be followed: where operations have been pruned, --key does not begin before the
+checkpoint up to which they are gone, and in a store that starts from a checkpoint nothing begins before that.
+The exit code is 4 then.")]
 pub struct Args {
     /// Only events that work on keys that begin so.
     #[arg(long, value_name = "PREFIX")]
@@ -41,6 +46,9 @@ pub struct Args {
     /// Begin with the first event.
     #[arg(long, conflicts_with = "after")]
     from_start: bool,
+    /// Begin with what the certified checkpoint N does not hold.
+    #[arg(long, value_name = "N", conflicts_with_all = ["after", "from_start"])]
+    from_checkpoint: Option<u64>,
     /// End when all that is here has been printed.
     #[arg(long)]
     once: bool,
@@ -60,6 +68,9 @@ pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
         return Err(Failure::Usage(why.to_owned()));
     }
     let mut watch = start(args, ledger.clone())?;
+    if args.key.is_some() {
+        watch.check_operations()?;
+    }
     loop {
         context.console().check_gone()?;
         if context.served().is_some_and(|served| served.make_way.load(Ordering::Relaxed)) {
@@ -78,13 +89,14 @@ pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
 }
 
 fn start(args: &Args, ledger: Arc<Ledger>) -> Result<Watch, Failure> {
-    Ok(match &args.after {
-        Some(text) => {
+    Ok(match (&args.after, args.from_checkpoint) {
+        (Some(text), _) => {
             let cursor: Cursor = text.parse()?;
             Watch::after(ledger, &cursor)?
         }
-        None if args.from_start => Watch::from_start(ledger)?,
-        None => Watch::from_now(ledger)?,
+        (_, Some(height)) => Watch::from_checkpoint(ledger, Height(height))?,
+        _ if args.from_start => Watch::from_start(ledger)?,
+        _ => Watch::from_now(ledger)?,
     })
 }
 
@@ -97,7 +109,7 @@ fn print(
 ) -> Result<(), Failure> {
     let snapshot = ledger.snapshot()?;
     let event = snapshot.event(id)?;
-    if !concerns(&event, args.key.as_deref()) {
+    if !concerns(&snapshot, &event, args.key.as_deref())? {
         return Ok(());
     }
     let out = &mut context.out;
@@ -111,9 +123,16 @@ fn print(
     Ok(out.flush()?)
 }
 
-/// Whether an event works on a key that begins so, or may have: that cannot be told where its
-/// operations have been pruned.
-fn concerns(event: &EventInfo, prefix: Option<&str>) -> bool {
-    let Some(prefix) = prefix.filter(|_| event.body.is_some()) else { return true };
-    event.operations().iter().any(|operation| operation.key().as_str().starts_with(prefix))
+/// Whether an event works on a key that begins so.
+fn concerns(
+    snapshot: &Snapshot<'_>,
+    event: &EventInfo,
+    prefix: Option<&str>,
+) -> Result<bool, ReadError> {
+    let Some(prefix) = prefix else { return Ok(true) };
+    // They were pruned while this ran.
+    if event.body.is_none() {
+        snapshot.check_history()?;
+    }
+    Ok(event.operations().iter().any(|operation| operation.key().as_str().starts_with(prefix)))
 }

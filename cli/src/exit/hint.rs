@@ -3,7 +3,7 @@
 use std::io;
 
 use quipu_merge::ProofError;
-use quipu_net::FetchError;
+use quipu_net::{FetchError, WatchError};
 use quipu_store::{
     BackupError, CutError, IdentityError, MergeError, OpenError, PinError, ReadError, RepairError,
     StartError, StorageError, WriteError,
@@ -28,7 +28,8 @@ const NOBODY_HAS: &str = "no peer that is connected has it: connect one that doe
 
 const OTHER_SOURCE: &str = "take another replica, which still has these operations; `quipu merge --refill` brings them back there from one";
 
-const PRUNED: &str = "`quipu merge --refill` from a replica that still has it brings it back; to a replica that was started from a checkpoint it comes while `quipu serve` runs, or with `quipu merge` of a whole one";
+const PRUNED: &str = "`quipu merge --refill` from a replica that still has it brings it back";
+const FOLLOW: &str = "`quipu watch --from-checkpoint N` follows from that checkpoint on";
 
 const NO_START: &str =
     "validators certify while `quipu serve` runs; a clone of everything needs no checkpoint";
@@ -62,9 +63,8 @@ impl Failure {
             | Self::Merge(MergeError::Storage(error)) => storage_hint(error),
             Self::Backup(error) => backup_hint(error),
             Self::Pin(PinError::NotPinned(_)) => Some("`quipu pin list` tells what is pinned"),
-            Self::Merge(MergeError::Source(error)) if matches!(**error, ReadError::Pruned(_)) => {
-                Some(OTHER_SOURCE)
-            }
+            Self::Merge(MergeError::Source(error)) if error.is_pruned() => Some(OTHER_SOURCE),
+            Self::Watch(WatchError::Read(error)) if error.is_pruned() => Some(FOLLOW),
             Self::Unavailable { why: "pruned", .. } | Self::Read(ReadError::Pruned(_)) => {
                 Some(PRUNED)
             }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use quipu_store::{LogFilter, ReadError};
+use quipu_store::LogFilter;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -83,7 +83,7 @@ pub async fn events(
         for event in snapshot.log(filter)? {
             let event = match event {
                 // Which of the others work on the key cannot be told: the next page says so.
-                Err(ReadError::Pruned(_)) if !events.is_empty() => {
+                Err(error) if error.is_pruned() && !events.is_empty() => {
                     more = true;
                     break;
                 }

@@ -52,6 +52,7 @@ kinds! {
     PRECONDITION = PRECONDITION_FAILED, "precondition_failed", "the register is not as required";
     TOO_LARGE = PAYLOAD_TOO_LARGE, "too_large", "the request is too large";
     RANGE = RANGE_NOT_SATISFIABLE, "range_not_satisfiable", "the value has no such bytes";
+    PRUNED = GONE, "pruned", "this was pruned here; another replica may have it";
     REFUSED = UNPROCESSABLE_ENTITY, "refused", "the operation breaks a rule of the ledger";
     OTHER_REQUEST = UNPROCESSABLE_ENTITY, "idempotency_key_reused",
         "the key was used for another request";
@@ -156,7 +157,8 @@ impl From<ReadError> for Problem {
             ReadError::Storage(error) => error.into(),
             ReadError::NoSuchEvent(_) => Self::new(NOT_FOUND, error.to_string()),
             ReadError::Cut(error) => error.into(),
-            ReadError::Pruned(_) => Self::new(GONE, error.to_string()),
+            ReadError::Pruned(_) => Self::new(PRUNED, error.to_string()),
+            ReadError::BelowStart(_) => Self::new(NOT_HERE, error.to_string()),
             other => Self::internal(&other),
         }
     }
@@ -229,7 +231,18 @@ impl From<WatchError> for Problem {
         match error {
             WatchError::Cursor => Self::new(BAD_CURSOR, text),
             WatchError::Expired => Self::new(CURSOR_EXPIRED, text),
-            WatchError::Read(error) => error.into(),
+            WatchError::Read(error) => {
+                let begins = match error {
+                    ReadError::Pruned(height) | ReadError::BelowStart(height) => Some(height),
+                    _ => None,
+                };
+                let mut problem = Self::from(error);
+                if let Some(height) = begins {
+                    let from = format!("; `from=checkpoint:{height}` follows from there on");
+                    problem.detail.push_str(&from);
+                }
+                problem
+            }
             other => Self::internal(&other),
         }
     }

@@ -8,12 +8,12 @@ use axum::body::{Body, Bytes};
 use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
-use quipu_merge::{AuthorKey, Body as Content};
-use quipu_store::EventInfo;
+use quipu_merge::{AuthorKey, Height};
+use quipu_store::{EventInfo, ReadError, Snapshot};
 use serde::Deserialize;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::IntoParams;
 
 use super::app::App;
 use super::body::{Pieces, send};
@@ -35,14 +35,29 @@ const CHECK: Duration = Duration::from_secs(1);
 const RETRY: u32 = 1000;
 
 /// Where a stream begins that does not go on.
-#[derive(Clone, Copy, Default, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy)]
 enum Start {
     /// With what is admitted from now on.
-    #[default]
     Now,
-    /// With the first event that is held.
-    Start,
+    /// With the first event.
+    First,
+    /// With what this checkpoint does not hold.
+    Checkpoint(Height),
+}
+
+impl Start {
+    fn parse(text: Option<&str>) -> Answer<Self> {
+        match text {
+            None | Some("now") => Ok(Self::Now),
+            Some("start") => Ok(Self::First),
+            Some(text) => {
+                let height =
+                    text.strip_prefix("checkpoint:").and_then(|height| height.parse().ok());
+                let bad = || Problem::bad("`from` is `now`, `start` or `checkpoint:N`");
+                height.map(|height| Self::Checkpoint(Height(height))).ok_or_else(bad)
+            }
+        }
+    }
 }
 
 /// Which events are wanted.
@@ -54,10 +69,9 @@ pub struct StreamQuery {
     key: Option<String>,
     /// Only those of this author, by key or local name.
     author: Option<String>,
-    /// `now` or `start`, without a cursor.
-    #[serde(default)]
-    #[param(inline)]
-    from: Start,
+    /// Without a cursor: `now`, unless given; `start`, with the first event; or `checkpoint:7`, with what
+    /// that checkpoint does not hold.
+    from: Option<String>,
     /// The cursor, for those who cannot send `Last-Event-ID`, which counts more.
     after: Option<String>,
 }
@@ -82,6 +96,7 @@ pub async fn stream(
     let last = headers.get("last-event-id").map(|id| id.to_str().unwrap_or("?").to_owned());
     let cursor = last.filter(|id| !id.is_empty()).or(query.after);
     let cursor = cursor.map(|text| text.parse::<Cursor>()).transpose()?;
+    let from = Start::parse(query.from.as_deref())?;
     let place = app.streams.clone().try_acquire_owned();
     let place = place.map_err(|_| Problem::for_now(problem::BUSY, "too many streams", 5))?;
     let started = app.work(move |app| {
@@ -90,11 +105,15 @@ pub async fn stream(
             Some(name) => Some(ledger.snapshot()?.find_author(&name)?),
             None => None,
         };
-        let watch = match (cursor, query.from) {
+        let watch = match (cursor, from) {
             (Some(cursor), _) => Watch::after(ledger, &cursor)?,
-            (None, Start::Start) => Watch::from_start(ledger)?,
+            (None, Start::First) => Watch::from_start(ledger)?,
+            (None, Start::Checkpoint(height)) => Watch::from_checkpoint(ledger, height)?,
             (None, Start::Now) => Watch::from_now(ledger)?,
         };
+        if query.key.is_some() {
+            watch.check_operations()?;
+        }
         Ok((watch, Wanted { prefix: query.key, author }))
     });
     let (watch, wanted) = started.await?;
@@ -117,16 +136,17 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn has(&self, event: &EventInfo) -> bool {
-        let of_key = match (&self.prefix, &event.body) {
-            // What was pruned may have worked on any key.
-            (None, _) | (_, None) => true,
-            (Some(prefix), Some(Content::Data(operations))) => {
-                operations.iter().any(|operation| operation.key().as_str().starts_with(prefix))
-            }
-            _ => false,
-        };
-        of_key && self.author.is_none_or(|author| author == event.author)
+    fn has(&self, snapshot: &Snapshot<'_>, event: &EventInfo) -> Result<bool, ReadError> {
+        if self.author.is_some_and(|author| author != event.author) {
+            return Ok(false);
+        }
+        let Some(prefix) = &self.prefix else { return Ok(true) };
+        // What it worked on was pruned while the stream was open: nobody knows whether it is wanted.
+        if event.body.is_none() {
+            snapshot.check_history()?;
+        }
+        let operations = event.operations();
+        Ok(operations.iter().any(|operation| operation.key().as_str().starts_with(prefix)))
     }
 }
 
@@ -189,7 +209,7 @@ impl Sender {
         let data = {
             let snapshot = self.app.ledger.snapshot()?;
             let event = snapshot.event(id)?;
-            if !self.wanted.has(&event) {
+            if !self.wanted.has(&snapshot, &event)? {
                 return Ok(None);
             }
             let prefix = self.wanted.prefix.as_deref().unwrap_or_default();

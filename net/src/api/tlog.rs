@@ -106,7 +106,7 @@ fn broken<E: Into<ReadError> + std::fmt::Display>(
         TileError::Store(error) => Problem::from(error.into()),
         // The store starts from a checkpoint, and the tile begins before that.
         _ if snapshot.first_checkpoint() > Height::FIRST => {
-            ReadError::Pruned(snapshot.first_checkpoint()).into()
+            ReadError::BelowStart(snapshot.first_checkpoint()).into()
         }
         other => StorageError::Damaged { what: other.to_string() }.into(),
     }

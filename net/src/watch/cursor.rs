@@ -119,6 +119,11 @@ impl Seen {
         self.tips.get(&author).cloned().unwrap_or_default()
     }
 
+    /// The last events of all branches.
+    pub fn ids(&self) -> impl Iterator<Item = EventId> {
+        self.tips.values().flatten().map(|(_, id)| *id)
+    }
+
     /// Whether an event goes on where something seen has ended.
     pub fn continues(&self, event: &HeldEvent) -> bool {
         match (self.tips.get(&event.author), event.prev) {
@@ -143,7 +148,7 @@ impl Seen {
 
     /// Where this is.
     pub fn cursor(&mut self, shelf: &Shelf, ledger: EventId) -> Result<Cursor, WatchError> {
-        let all = self.tips.values().flatten().map(|(_, id)| *id);
+        let all = self.ids();
         let ledger = ledger.0.first_chunk().copied().unwrap_or_default();
         if self.count <= MAX_NAMED {
             return Ok(Cursor { ledger, shelf: None, events: all.collect() });

@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quipu_merge::{AuthorKey, EventId, ParsedEvent, Seq};
+use quipu_merge::{AuthorKey, CutExpression, EventId, Height, ParsedEvent, Seq};
 use quipu_store::{Feed, Follower, HeldEvent, Ledger, Notice, ReadError, StorageError, Want};
 
 pub use cursor::Cursor;
@@ -109,10 +109,31 @@ impl Watch {
     /// Sees all events, from the first on.
     ///
     /// # Errors
-    /// The disk, the database or its content.
+    /// [`ReadError::BelowStart`] in a store that starts from a checkpoint; the disk, the database or its
+    /// content.
     pub fn from_start(ledger: Arc<Ledger>) -> Result<Self, WatchError> {
         let follower = ledger.follow(MAX_QUEUED)?;
-        Ok(Self::new(ledger, follower, Seen::default(), true))
+        Self::new(ledger, follower, Seen::default(), true).checked()
+    }
+
+    /// Sees what a certified checkpoint does not hold, and what is admitted from now on.
+    ///
+    /// # Errors
+    /// [`ReadError::Cut`] where no such checkpoint counts here, [`ReadError::BelowStart`] where the
+    /// store starts from a later one; the disk, the database or its content.
+    pub fn from_checkpoint(ledger: Arc<Ledger>, height: Height) -> Result<Self, WatchError> {
+        let follower = ledger.follow(MAX_QUEUED)?;
+        let mut seen = Seen::default();
+        {
+            let snapshot = ledger.snapshot()?;
+            let cut = snapshot.find_cut(&CutExpression::Checkpoint(height.0))?;
+            for branches in snapshot.at(&cut)?.branches()? {
+                for (seq, id) in branches.tips {
+                    seen.add(branches.author, seq, id);
+                }
+            }
+        }
+        Ok(Self::new(ledger, follower, seen, true))
     }
 
     /// Sees what has been admitted after what a cursor names, and what is admitted from now on.
@@ -121,8 +142,9 @@ impl Watch {
     /// restored, all events are seen again.
     ///
     /// # Errors
-    /// [`WatchError::Cursor`] for a cursor of another ledger, [`WatchError::Expired`]; the disk, the
-    /// database or its content.
+    /// [`WatchError::Cursor`] for a cursor of another ledger, [`WatchError::Expired`];
+    /// [`ReadError::BelowStart`] where the store starts from a checkpoint that the cursor lies below; the
+    /// disk, the database or its content.
     pub fn after(ledger: Arc<Ledger>, cursor: &Cursor) -> Result<Self, WatchError> {
         let mut shelf = Shelf::of(&ledger);
         let tips = cursor.tips(&shelf, ledger.id())?;
@@ -142,7 +164,23 @@ impl Watch {
             }
         }
         seen.start_from(cursor);
-        Ok(Self { shelf, ..Self::new(ledger, follower, seen, true) })
+        Self { shelf, ..Self::new(ledger, follower, seen, true) }.checked()
+    }
+
+    /// Checks that all is here that is to be seen.
+    fn checked(self) -> Result<Self, WatchError> {
+        self.ledger.check_beyond(self.seen.ids(), false)?;
+        Ok(self)
+    }
+
+    /// Checks that of all that is to be seen the operations are here: what has lost them cannot be told from
+    /// what works on other keys. Those of an event may be pruned while it waits to be seen.
+    ///
+    /// # Errors
+    /// [`ReadError::Pruned`] or [`ReadError::BelowStart`] where some may not be here; the disk, the
+    /// database or its content.
+    pub fn check_operations(&self) -> Result<(), WatchError> {
+        Ok(self.ledger.check_beyond(self.seen.ids(), true)?)
     }
 
     fn new(ledger: Arc<Ledger>, follower: Follower, seen: Seen, behind: bool) -> Self {

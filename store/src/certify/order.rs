@@ -28,7 +28,7 @@ impl Snapshot<'_> {
     /// Where an event stands in the certified log.
     ///
     /// # Errors
-    /// [`ReadError::Pruned`] where a shallow store starts beyond.
+    /// [`ReadError::BelowStart`] where a shallow store starts beyond.
     pub(crate) fn index_of(&self, dot: Dot, id: EventId) -> Result<Option<u64>, ReadError> {
         if !self.is_certified(dot) {
             return Ok(None);

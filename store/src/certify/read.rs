@@ -34,7 +34,7 @@ impl<'l> Snapshot<'l> {
     /// The checkpoint of a height, if it counts.
     ///
     /// # Errors
-    /// [`ReadError::Pruned`] where it lies before the one that the store starts from, and is not here;
+    /// [`ReadError::BelowStart`] where it lies before the one that the store starts from, and is not here;
     /// the disk, the database or its content.
     pub fn checkpoint(&self, height: Height) -> Result<Option<CertifiedCheckpoint>, ReadError> {
         let reader = self.reader();
@@ -70,7 +70,7 @@ impl<'l> Snapshot<'l> {
     /// returns `false`.
     ///
     /// # Errors
-    /// [`ReadError::Pruned`] where the store starts from a later one; the disk, the database or its
+    /// [`ReadError::BelowStart`] where the store starts from a later one; the disk, the database or its
     /// content.
     pub fn checkpoints(
         &self,
@@ -100,7 +100,7 @@ impl<'l> Snapshot<'l> {
     /// The certified cut of a height, if it counts.
     ///
     /// # Errors
-    /// [`ReadError::Pruned`] where the store starts from a later one.
+    /// [`ReadError::BelowStart`] where the store starts from a later one.
     pub(crate) fn checkpoint_cut(&self, height: Height) -> Result<Option<CutBlock>, ReadError> {
         match self.starts_after(height) {
             Some(floor) => Err(floor.pruned()),
@@ -178,7 +178,7 @@ impl<'l> Snapshot<'l> {
     /// The place of an event in the certified log, from 0; none where it is not certified.
     ///
     /// # Errors
-    /// [`ReadError::NoSuchEvent`], and [`ReadError::Pruned`] where the store starts from a checkpoint
+    /// [`ReadError::NoSuchEvent`], and [`ReadError::BelowStart`] where the store starts from a checkpoint
     /// that holds it.
     pub fn log_index(&self, event: EventId) -> Result<Option<u64>, ReadError> {
         let dot = lookup::dot_of(self.reader(), event)?.ok_or(ReadError::NoSuchEvent(event))?;
@@ -188,7 +188,7 @@ impl<'l> Snapshot<'l> {
     /// The event at a place of the certified log.
     ///
     /// # Errors
-    /// [`ReadError::Pruned`] where the store starts from a checkpoint that holds it; the disk, the
+    /// [`ReadError::BelowStart`] where the store starts from a checkpoint that holds it; the disk, the
     /// database or its content.
     pub fn log_entry(&self, index: u64) -> Result<Option<EventId>, ReadError> {
         let Some(dot) = self.log_dot(index)? else {

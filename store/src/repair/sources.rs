@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use quipu_merge::{ParsedEvent, SignedEvent};
 
 use super::error::RepairError;
-use crate::error::{MergeError, ReadError};
+use crate::error::MergeError;
 use crate::import;
 use crate::ledger::{Ledger, Options, is_store};
 use crate::load;
@@ -52,7 +52,7 @@ impl Sources {
             };
             match brought {
                 // What could be had of it has been taken in.
-                Err(MergeError::Source(why)) if matches!(*why, ReadError::Pruned(_)) => {}
+                Err(MergeError::Source(why)) if why.is_pruned() => {}
                 brought => drop(brought.map_err(failed(path))?),
             }
         }

@@ -11,6 +11,7 @@ mod follow;
 mod frontier;
 mod plan;
 mod ranges;
+mod unseen;
 mod value_sink;
 mod values;
 

@@ -177,7 +177,7 @@ impl Range {
 }
 
 /// How far the chains that end at these events go on each lane. Events that are not held name none.
-fn reach(
+pub fn reach(
     snapshot: &Snapshot<'_>,
     ids: impl Iterator<Item = EventId>,
 ) -> Result<BTreeMap<Lane, u64>, StorageError> {

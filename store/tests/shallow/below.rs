@@ -14,7 +14,7 @@ use super::world::{Pair, pair};
 #[track_caller]
 fn assert_pruned<T>(answer: Result<T, impl Into<ReadError>>) {
     match answer.map_err(Into::into) {
-        Err(ReadError::Pruned(Height(3))) => {}
+        Err(ReadError::BelowStart(Height(3))) => {}
         Err(other) => panic!("{other}"),
         Ok(_) => panic!("it is answered"),
     }

@@ -24,7 +24,7 @@ fn between_stores_that_start_somewhere_goes_what_comes_later() {
     let behind = options().clone_file(dir.join("behind"), behind, &mut |_, _| {}).unwrap().0;
     let report = behind.merge(&shallow, &mut |_, _| {});
     let pruned = |error: &MergeError| match error {
-        MergeError::Source(why) => matches!(**why, ReadError::Pruned(Height(3))),
+        MergeError::Source(why) => matches!(**why, ReadError::BelowStart(Height(3))),
         _ => false,
     };
     assert!(report.as_ref().is_err_and(pruned), "{report:?}");

@@ -19,7 +19,7 @@ fn log(ledger: &Ledger, ascending: bool) -> (Vec<(EventId, bool, Option<Height>)
     for event in snapshot.log(filter).unwrap() {
         match event {
             Ok(event) => events.push((event.id, event.void, event.certified)),
-            Err(ReadError::Pruned(_)) => pruned = true,
+            Err(ReadError::BelowStart(_)) => pruned = true,
             Err(other) => panic!("{other}"),
         }
     }
@@ -39,7 +39,7 @@ pub fn assert_same(shallow: &Ledger, whole: &Ledger) {
     match shallow.snapshot().unwrap().dump(&[]) {
         Ok(dump) => assert_eq!(dump, whole.snapshot().unwrap().dump(&[]).unwrap()),
         // What is void below is not known, where something may be.
-        Err(ReadError::Pruned(_)) => {
+        Err(ReadError::BelowStart(_)) => {
             let status = whole.status().unwrap();
             let roles = whole.snapshot().unwrap().roles().unwrap();
             let revoked = roles.values().any(|roles| roles.contains(&"revoked"));

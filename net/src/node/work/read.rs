@@ -34,7 +34,7 @@ pub fn run(shared: &Shared, readings: &Receiver<Reading>) {
                 match shared.ledger.feed(&wants) {
                     Ok(feed) => drop(feeds.insert(id, feed)),
                     // What is read of it fails, and the peer is told.
-                    Err(ReadError::Pruned(_)) => not_here(),
+                    Err(error) if error.is_pruned() => not_here(),
                     Err(error) => shared.failed("look for what a peer lacks", &error),
                 }
             }
@@ -66,7 +66,7 @@ pub fn run(shared: &Shared, readings: &Receiver<Reading>) {
 
 fn next(shared: &Shared, feed: &mut Feed, max_len: usize) -> Result<Answer, ReadError> {
     let portion = match feed.read(&shared.ledger, max_len) {
-        Err(ReadError::Pruned(_)) => {
+        Err(error) if error.is_pruned() => {
             not_here();
             return Ok(Answer::Failed);
         }
