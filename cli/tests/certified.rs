@@ -101,6 +101,7 @@ fn checkpoints_are_listed_shown_and_checked() {
         "prev",
         "root",
         "size",
+        "start",
         "state",
         "time",
         "validators",
@@ -120,7 +121,8 @@ fn checkpoints_are_listed_shown_and_checked() {
     let checked = s.a(&["checkpoint", "verify", "--json"]).json();
     assert_eq!(
         checked,
-        json!({"height": 2, "checkpoint": ids[1], "events": 4, "findings": [], "unlisted": 0})
+        json!({"height": 2, "checkpoint": ids[1], "first": 1, "first_state": 1, "checkpoints": 2,
+            "events": 4, "findings": [], "unlisted": 0})
     );
     assert_eq!(s.a(&["checkpoint", "verify", "1", "--json"]).json()["events"], 2);
     assert_eq!(s.a(&["checkpoint", "verify"]).ok(), "2 checkpoints with 4 events: 0 faults\n");
@@ -220,6 +222,7 @@ fn checkpoints_travel_with_events() {
     assert_eq!((last("part"), last("first")), (Some(ids[1].clone()), Some(ids[1].clone())));
     let again = s.on("part", &["import", "all.car", "--json"]).json();
     assert_eq!((&again["new_events"], &again["new_checkpoints"]), (&json!(0), &json!(0)));
+    assert_eq!(again["passed_over_checkpoints"], 0);
 }
 
 /// The same file with another block in the place of one.

@@ -137,7 +137,7 @@ pub use snapshot::{LongError, Snapshot, Value};
 pub use start::{StartError, StartInfo, StartOptions};
 pub use status::Status;
 pub use transaction::{Committed, Expected, Transaction};
-pub use verify::{Finding, MAX_FINDINGS, VerifyReport};
+pub use verify::{CheckpointsReport, Finding, MAX_FINDINGS, VerifyReport};
 pub use votes::{
     MAX_EVIDENCE_NAME, MAX_KEPT_EVIDENCE, MAX_KEPT_EVIDENCE_LEN, MAX_VOTE_MARK, VoteEntry, VoteLog,
     Votes, VotingKey,

@@ -2,13 +2,15 @@
 
 use quipu_merge::{AuthorKey, Checkpoint, CheckpointId, Height};
 use quipu_net::rfc3339;
-use quipu_store::{CertifiedCheckpoint, CutError, ReadError, Snapshot, StorageError};
+use quipu_store::{
+    CertifiedCheckpoint, CheckpointsReport, CutError, ReadError, Snapshot, StorageError,
+};
 use serde::Serialize;
 
 use crate::amount::count;
 use crate::context::Context;
 use crate::exit::{Failure, NotFinal};
-use crate::output::{Look, Output};
+use crate::output::{self, Look, Output};
 use crate::shown::{self, AuthorJson, Names};
 
 /// How many checkpoints are read at once.
@@ -44,8 +46,9 @@ enum Command {
     },
     /// Check them again, up to one or all: the chain, its certificates, the logs and states.
     ///
-    /// Every checkpoint is derived from the events again, from the first one on. The exit code is 21 where
-    /// something is wrong.
+    /// Every checkpoint is derived from the events again: from the first one on; in a store that starts
+    /// from a checkpoint, from that one on. Where operations have been pruned, states are derived from the
+    /// checkpoint on up to which they are gone. The exit code is 21 where something is wrong.
     Verify {
         /// The height of the last one to check.
         #[arg(value_name = "N")]
@@ -65,11 +68,14 @@ struct CheckpointJson {
     state: String,
     cut: String,
     validators: String,
+    /// Whether the store starts from it, and has not those before.
+    start: bool,
 }
 
 impl CheckpointJson {
-    fn new(id: CheckpointId, checkpoint: &Checkpoint) -> Self {
+    fn new(snapshot: &Snapshot<'_>, id: CheckpointId, checkpoint: &Checkpoint) -> Self {
         Self {
+            start: starts_late(snapshot) == Some(checkpoint.height),
             height: checkpoint.height.0,
             checkpoint: id.to_string(),
             prev: checkpoint.prev.map(|prev| prev.to_string()),
@@ -100,6 +106,11 @@ struct ShownJson {
 struct VerifiedJson {
     height: u64,
     checkpoint: String,
+    /// The first one that was derived from its events, and the first of which the state was.
+    first: u64,
+    first_state: u64,
+    /// How many were derived, and how many events those certify.
+    checkpoints: u64,
     events: u64,
     findings: Vec<String>,
     unlisted: u64,
@@ -116,28 +127,73 @@ pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
             let height = height.map(Height).or(last);
             let height = height.ok_or_else(|| NotFinal::nothing(&snapshot))?;
             let id = find(&snapshot, height)?.id();
+            let start = starts_late(&snapshot);
             drop(snapshot);
             let report = ledger.verify_checkpoints(height)?;
-            let findings: Vec<_> =
-                report.findings.iter().map(|finding| shown::clean(&finding.what)).collect();
-            let faults = findings.len() as u64 + report.unlisted;
-            let (events, unlisted) = (report.events, report.unlisted);
-            let out = &mut context.out;
-            if out.is_json() {
-                let checkpoint = id.to_string();
-                let height = height.0;
-                out.json(&VerifiedJson { height, checkpoint, events, findings, unlisted })?;
-            } else {
-                findings.iter().try_for_each(|finding| out.line(finding))?;
-                let (checkpoints, events) = (count(height, "checkpoint"), count(events, "event"));
-                out.line(format_args!("{checkpoints} with {events}: {}", count(faults, "fault")))?;
-            }
-            if faults > 0 {
-                return Err(Failure::Verification(count(faults, "fault")));
-            }
-            Ok(())
+            verified(height, id, start, &report, &mut context.out)
         }
     }
+}
+
+/// Prints what checking has come to, and what was not checked.
+fn verified(
+    height: Height,
+    id: CheckpointId,
+    start: Option<Height>,
+    report: &CheckpointsReport,
+    out: &mut Output,
+) -> Result<(), Failure> {
+    let findings: Vec<_> =
+        report.findings.iter().map(|finding| shown::clean(&finding.what)).collect();
+    let faults = findings.len() as u64 + report.unlisted;
+    let CheckpointsReport { first, first_state, checkpoints, events, unlisted, .. } = *report;
+    if out.is_json() {
+        out.json(&VerifiedJson {
+            height: height.0,
+            checkpoint: id.to_string(),
+            first: first.0,
+            first_state: first_state.0,
+            checkpoints,
+            events,
+            findings,
+            unlisted,
+        })?;
+    } else {
+        findings.iter().try_for_each(|finding| out.line(finding))?;
+        let all = (height.0 + 1).saturating_sub(first.0);
+        let (events, faults) = (count(events, "event"), count(faults, "fault"));
+        match checkpoints {
+            done if done < all => out.line(format_args!(
+                "{done} of {} with {events}: {faults}",
+                count(all, "checkpoint")
+            ))?,
+            done => {
+                out.line(format_args!("{} with {events}: {faults}", count(done, "checkpoint")))?
+            }
+        }
+        if let Some(start) = start {
+            out.line(format_args!(
+                "those up to {start}, from which this store starts, were not derived"
+            ))?;
+        }
+        // What the store starts with is checked against the state root of its checkpoint.
+        if first_state > start.unwrap_or(Height::FIRST) {
+            let which =
+                if first_state > height { "no state was" } else { "earlier states were not" };
+            out.line(format_args!(
+                "{which} derived: operations up to checkpoint {first_state} are pruned here"
+            ))?;
+        }
+    }
+    if faults > 0 {
+        return Err(Failure::Verification(count(faults, "fault")));
+    }
+    Ok(())
+}
+
+/// The checkpoint that the store starts from, where those before it are not here.
+fn starts_late(snapshot: &Snapshot<'_>) -> Option<Height> {
+    Some(snapshot.first_checkpoint()).filter(|first| *first > Height::FIRST)
 }
 
 /// The checkpoint of a height that counts.
@@ -151,10 +207,8 @@ fn list(snapshot: &Snapshot<'_>, limit: Option<u64>, out: &mut Output) -> Result
     let mut left = limit.unwrap_or(u64::MAX).min(last);
     let mut end = last;
     let start = snapshot.first_checkpoint().0;
-    while left > 0 {
-        // Where the store starts from a checkpoint, what comes before is not here.
-        let here = if end >= start { end + 1 - start } else { end };
-        let portion = left.min(PORTION).min(here);
+    while left > 0 && end >= start {
+        let portion = left.min(PORTION).min(end + 1 - start);
         let first = end + 1 - portion;
         let mut headers = Vec::new();
         snapshot.checkpoints(Height(first), |checkpoint| {
@@ -162,17 +216,27 @@ fn list(snapshot: &Snapshot<'_>, limit: Option<u64>, out: &mut Output) -> Result
             checkpoint.height.0 < end
         })?;
         for checkpoint in headers.iter().rev() {
-            print(checkpoint, out)?;
+            print(snapshot, checkpoint, out)?;
         }
         (left, end) = (left - portion, first - 1);
+    }
+    if let Some(start) = starts_late(snapshot).filter(|start| end < start.0) {
+        out.flush()?;
+        output::note(format_args!(
+            "this store starts from checkpoint {start}: those before are not here"
+        ));
     }
     Ok(())
 }
 
-fn print(checkpoint: &Checkpoint, out: &mut Output) -> Result<(), Failure> {
+fn print(
+    snapshot: &Snapshot<'_>,
+    checkpoint: &Checkpoint,
+    out: &mut Output,
+) -> Result<(), Failure> {
     let id = id_of(checkpoint)?;
     if out.is_json() {
-        return Ok(out.json(&CheckpointJson::new(id, checkpoint))?);
+        return Ok(out.json(&CheckpointJson::new(snapshot, id, checkpoint))?);
     }
     let events = count(checkpoint.size, "event");
     let height = format!("{:>6}", checkpoint.height);
@@ -196,7 +260,7 @@ fn show(snapshot: &Snapshot<'_>, height: Height, out: &mut Output) -> Result<(),
     if out.is_json() {
         let authors = |keys: &[AuthorKey]| keys.iter().copied().map(AuthorJson).collect();
         return Ok(out.json(&ShownJson {
-            checkpoint: CheckpointJson::new(certified.id(), checkpoint),
+            checkpoint: CheckpointJson::new(snapshot, certified.id(), checkpoint),
             heads: cut.heads().iter().map(ToString::to_string).collect(),
             round,
             signed: authors(&signed),

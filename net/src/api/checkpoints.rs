@@ -74,6 +74,9 @@ pub struct CheckpointsOut {
     checkpoints: Vec<CheckpointOut>,
     /// What to give as `after` for the next page; null where this is the last.
     next: Option<u64>,
+    /// The height that the store starts from, on the page that it is the last of: those before are not
+    /// here. Null otherwise.
+    start: Option<u64>,
 }
 
 /// Certified checkpoints, the latest first.
@@ -93,7 +96,6 @@ pub async fn checkpoints(
         let to = query.after.map_or(last, |after| last.min(after.saturating_sub(1)));
         let from = to.saturating_sub(limit as u64) + 1;
         let first = snapshot.first_checkpoint().0;
-        // Where the store starts from a checkpoint, the next page says so.
         let from = if to >= first { from.max(first) } else { from };
         let mut page = Vec::new();
         if to > 0 {
@@ -112,8 +114,9 @@ pub async fn checkpoints(
             Ok(CheckpointOut::new(checkpoint, id))
         });
         let checkpoints = shown.collect::<Answer<Vec<_>>>()?;
-        let next = (from > 1 && to > 0).then_some(from);
-        Ok(Json(CheckpointsOut { checkpoints, next }))
+        let next = (from > first && to > 0).then_some(from);
+        let start = (first > 1 && from == first).then_some(first);
+        Ok(Json(CheckpointsOut { checkpoints, next, start }))
     })
     .await
 }

@@ -55,6 +55,33 @@ impl VerifyReport {
     }
 }
 
+/// What checking certified checkpoints has come to. They are sound where there is no finding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckpointsReport {
+    /// The first one that was derived from its events: that of height 1, or the one after that which the
+    /// store starts from.
+    pub first: Height,
+    /// The first one of which the state was derived, too: that of height 1, the one that the store
+    /// starts from, or the one up to which operations may have been pruned. It may be beyond the last
+    /// one that was to be checked.
+    pub first_state: Height,
+    /// How many were derived: fewer than there are, where something is wrong.
+    pub checkpoints: u64,
+    /// How many events those certify.
+    pub events: u64,
+    /// What is wrong, the first [`MAX_FINDINGS`] of it.
+    pub findings: Vec<Finding>,
+    /// How many findings there are beyond those.
+    pub unlisted: u64,
+}
+
+impl CheckpointsReport {
+    /// Whether nothing is wrong.
+    pub const fn is_sound(&self) -> bool {
+        self.findings.is_empty()
+    }
+}
+
 /// Something that is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
@@ -93,6 +120,7 @@ impl Ledger {
             gone: None,
             floor: self.floor.as_ref(),
             start: None,
+            derived: Derived::default(),
         };
         check.gone = check.gone()?;
         check.start = start::read(&mut check)?;
@@ -118,8 +146,8 @@ impl Ledger {
     /// the state of the last one. In a store that starts from a checkpoint, they are derived from there on.
     ///
     /// # Errors
-    /// [`ReadError::Pruned`] where the store starts from a later one; the disk.
-    pub fn verify_checkpoints(&self, up_to: Height) -> Result<VerifyReport, ReadError> {
+    /// [`ReadError::BelowStart`] where the store starts from a later one; the disk.
+    pub fn verify_checkpoints(&self, up_to: Height) -> Result<CheckpointsReport, ReadError> {
         let snapshot = self.snapshot()?;
         if let Some(floor) = snapshot.starts_after(up_to) {
             return Err(floor.pruned());
@@ -133,11 +161,22 @@ impl Ledger {
             gone: None,
             floor: self.floor.as_ref(),
             start: None,
+            derived: Derived::default(),
         };
         check.gone = check.gone()?;
         check.start = start::read(&mut check)?;
-        check.report.events = certified::check_up_to(&mut check, up_to)?;
-        Ok(check.report)
+        certified::check_up_to(&mut check, up_to)?;
+        let VerifyReport { findings, unlisted, .. } = check.report;
+        let Derived { checkpoints, events } = check.derived;
+        let first = self.floor.as_ref().map_or(Some(Height::FIRST), |floor| floor.height().next());
+        Ok(CheckpointsReport {
+            first: first.unwrap_or(up_to),
+            first_state: check.gone.map_or(Height::FIRST, |(height, _)| height),
+            checkpoints,
+            events,
+            findings,
+            unlisted,
+        })
     }
 }
 
@@ -154,6 +193,15 @@ struct Check<'s, 'l, 'p> {
     floor: Option<&'l Floor>,
     /// What it starts with then.
     start: Option<FloorState>,
+    /// What has been derived of what is certified.
+    derived: Derived,
+}
+
+/// How many checkpoints have been derived from their events, and how many events those certify.
+#[derive(Clone, Copy, Default)]
+struct Derived {
+    checkpoints: u64,
+    events: u64,
 }
 
 impl<'s> Check<'s, '_, '_> {
