@@ -200,6 +200,18 @@ fn operations_that_are_gone_say_so_everywhere() {
         let ran = s.a(args);
         assert_eq!((ran.code, ran.text().lines().count()), (4, 2), "{args:?}: {}", ran.stderr);
     }
+    // Which of the events that are followed work on a key is not told in part.
+    let ran = s.refused(4, &["watch", "--once", "--from-start", "--key", "other"]);
+    assert!(ran.stderr.contains("`quipu watch --from-checkpoint N`"), "{}", ran.stderr);
+    let all = s.a(&["watch", "--once", "--from-start", "--json"]).lines();
+    assert_eq!((all.len(), &all[1]["pruned"]), (4, &json!(true)));
+    let later = ["watch", "--once", "--from-checkpoint", "1", "--key", "k", "--json"];
+    let later = s.a(&later).lines();
+    assert_eq!((later.len(), text(&later[0], "event")), (1, &*third));
+    let told = s.a(&["status"]).ok();
+    assert!(told.contains("pruned     1 value, operations up to checkpoint 1\n"), "{told}");
+    assert_eq!(s.a(&["status", "--json"]).json()["pruned_to"], 1);
+    assert_eq!(s.a(&["checkpoint", "verify"]).ok(), "1 checkpoint with 3 events: 0 faults\n");
     assert_eq!(s.run(&["clone", "a", "c"]).code, 4);
     s.a(&["export", "later.car", "--since", "checkpoint:1"]).ok();
     assert_eq!(s.a(&["get", "k", "--at", "checkpoint:1"]).ok(), "second");
@@ -211,5 +223,28 @@ fn operations_that_are_gone_say_so_everywhere() {
     let merged = s.a(&["merge", "b", "--refill", "--json"]).json();
     assert_eq!((&merged["refilled_bodies"], &merged["new_values"]), (&json!(1), &json!(1)));
     assert_eq!(s.a(&["get", "k", "--at", &first]).ok(), "first");
+    assert_eq!(s.a(&["status", "--json"]).json()["pruned_to"], json!(null));
     s.a(&["verify"]).ok();
+}
+
+#[test]
+fn states_that_need_what_is_gone_are_not_said_to_be_checked() {
+    let s = Scratch::certified();
+    for value in ["first", "second", "third"] {
+        s.a(&["put", "k", value]).ok();
+        s.certify("a");
+    }
+    s.a(&["prune", "--before", "checkpoint:2"]).ok();
+    let verify = |args: &[&str]| s.a(&[&["checkpoint", "verify"], args].concat());
+    let gone = "derived: operations up to checkpoint 2 are pruned here\n";
+    assert_eq!(
+        verify(&[]).ok(),
+        format!("3 checkpoints with 4 events: 0 faults\nearlier states were not {gone}")
+    );
+    assert_eq!(
+        verify(&["1"]).ok(),
+        format!("1 checkpoint with 2 events: 0 faults\nno state was {gone}")
+    );
+    let checked = verify(&["--json"]).json();
+    assert_eq!((&checked["first"], &checked["first_state"]), (&json!(1), &json!(2)));
 }

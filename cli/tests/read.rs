@@ -274,6 +274,7 @@ fn status_is_an_overview() {
         "missing_values",
         "name",
         "policy",
+        "pruned_to",
         "pruned_values",
         "roles",
         "shallow",

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use quipu_merge::{AuthorKey, EventId, ForkPolicy, Policy};
+use quipu_merge::{AuthorKey, EventId, ForkPolicy, Height, Policy};
 
+use crate::bodies::pruned_to;
 use crate::certify::CertificationStatus;
 use crate::error::{ReadError, StorageError};
 use crate::ledger::Ledger;
@@ -48,6 +49,9 @@ pub struct Status {
     pub missing_values: u64,
     /// How many values have been pruned here.
     pub pruned_values: u64,
+    /// The checkpoint up to which operations may have been pruned here. What precedes the one that a
+    /// shallow store starts from has not.
+    pub pruned_to: Option<Height>,
     /// How far certification has come.
     pub certification: CertificationStatus,
     /// Whether the store looks like a copy of another with the same key.
@@ -86,6 +90,8 @@ impl Ledger {
             waiting_bytes,
             missing_values: self.count_missing()?,
             pruned_values: self.count_pruned()?,
+            pruned_to: pruned_to(snapshot.reader())?
+                .filter(|height| self.shallow().is_none_or(|shallow| shallow.height < *height)),
             certification: self.certification(),
             copied: self.is_copied(),
             disk_bytes: size_of(self.dir())?,

@@ -54,6 +54,8 @@ struct StatusJson {
     /// How many of them the daemon's node does not fetch by itself.
     left_out_values: Option<u64>,
     pruned_values: u64,
+    /// The height of the checkpoint up to which operations may have been pruned; null where none have.
+    pruned_to: Option<u64>,
     certification: CertificationJson,
     copied: bool,
     disk_bytes: u64,
@@ -125,6 +127,7 @@ fn json(place: &Place, status: &Status) -> StatusJson {
         missing_values: status.missing_values,
         left_out_values: place.left_out,
         pruned_values: status.pruned_values,
+        pruned_to: status.pruned_to.map(|height| height.0),
         certification: CertificationJson::new(
             &place.validators,
             place.certification.as_ref(),
@@ -181,8 +184,13 @@ fn print(place: &Place, status: &Status, out: &mut Output) -> Result<(), Failure
         let missing = count(status.missing_values, "value");
         out.line(format_args!("missing    {missing}{}", left_out.unwrap_or_default()))?;
     }
-    if status.pruned_values > 0 {
-        out.line(format_args!("pruned     {}", count(status.pruned_values, "value")))?;
+    let values = count(status.pruned_values, "value");
+    match status.pruned_to {
+        Some(height) => {
+            out.line(format_args!("pruned     {values}, operations up to checkpoint {height}"))?;
+        }
+        None if status.pruned_values > 0 => out.line(format_args!("pruned     {values}"))?,
+        None => {}
     }
     if !status.waiting.is_empty() {
         out.line(format_args!(

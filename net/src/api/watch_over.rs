@@ -86,6 +86,11 @@ pub struct StatusOut {
     missing_values: u64,
     /// How many values were pruned here.
     pruned_values: u64,
+    /// The height of the checkpoint up to which operations may have been pruned here; null where none
+    /// have.
+    pruned_to: Option<u64>,
+    /// The height of the checkpoint that the store starts from; null where it has all events.
+    shallow: Option<u64>,
     /// Whether the store looks like a copy of another.
     copied: bool,
     /// What the store takes up on the disk, in bytes.
@@ -147,6 +152,8 @@ pub async fn status(State(app): State<Arc<App>>) -> Answer<Json<StatusOut>> {
             waiting_bytes: status.waiting_bytes,
             missing_values: status.missing_values,
             pruned_values: status.pruned_values,
+            pruned_to: status.pruned_to.map(|height| height.0),
+            shallow: status.shallow.as_ref().map(|shallow| shallow.height.0),
             copied: status.copied,
             disk_bytes: status.disk_bytes,
             node,
