@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use quipu_merge::{CutExpression, Policy};
-use quipu_store::{Ledger, Snapshot};
+use quipu_store::{Ledger, ReadError, Snapshot};
 use tokio::sync::Semaphore;
 
 use super::ApiError;
@@ -133,7 +133,10 @@ impl App {
         let expression =
             expression.map_err(|error| Problem::new(problem::BAD_CUT, error.to_string()))?;
         let cut = snapshot.find_cut(&expression)?;
-        snapshot.at(&cut).map_err(|error| Problem::new(problem::BAD_CUT, error.to_string()))
+        snapshot.at(&cut).map_err(|error| match error {
+            ReadError::NoSuchEvent(_) => Problem::new(problem::BAD_CUT, error.to_string()),
+            other => other.into(),
+        })
     }
 }
 

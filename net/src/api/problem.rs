@@ -98,7 +98,7 @@ impl Problem {
     pub fn unavailable(value: &Value) -> Self {
         match value {
             Value::Erased => Self::new(GONE, "it has been erased"),
-            Value::Pruned => Self::new(GONE, "it has been pruned here"),
+            Value::Pruned => Self::new(PRUNED, ""),
             Value::Unreadable => Self::new(GONE, "it is not what the format says"),
             _ => Self::new(NOT_HERE, ""),
         }
