@@ -5,11 +5,11 @@ use std::io::{BufReader, BufWriter, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use quipu_merge::{CutExpression, Role};
-use quipu_store::{Below, Ledger, MergeReport, Options, StartOptions};
+use quipu_store::{Below, Ledger, MergeReport, Options, StartError, StartOptions};
 
 use crate::amount::count;
 use crate::context::{Context, find_cut, warn_of_copy};
-use crate::exit::Failure;
+use crate::exit::{Failure, NotFinal};
 use crate::output::{self, Progress};
 use crate::remote;
 use crate::route::Route;
@@ -194,7 +194,10 @@ fn started(
     std::fs::create_dir_all(parent).map_err(failed())?;
     let mut file = tempfile::tempfile_in(parent).map_err(failed())?;
     let mut out = BufWriter::new(&file);
-    source.write_start(&mut out)?;
+    source.write_start(&mut out).map_err(|error| match error {
+        StartError::NothingCertified => nothing_certified(source),
+        other => other.into(),
+    })?;
     out.flush().map_err(failed())?;
     drop(out);
     file.rewind().map_err(failed())?;
@@ -210,6 +213,14 @@ fn started(
     let (ledger, _) = newcomer.start_from(&mut BufReader::new(file), &start, &mut report)?;
     let merged = ledger.merge(source, &mut report)?;
     Ok((ledger, merged))
+}
+
+/// Why a source has no checkpoint to start from.
+fn nothing_certified(source: &Ledger) -> Failure {
+    match source.snapshot() {
+        Ok(snapshot) if snapshot.next_validators().is_empty() => NotFinal::NoValidators.into(),
+        _ => StartError::NothingCertified.into(),
+    }
 }
 
 /// Clones all of a store, which writes the grant before.

@@ -125,8 +125,8 @@ impl App {
             return Err(Problem::bad("`final` and `at` name different cuts"));
         }
         if is_final {
-            let nothing = || Problem::new(problem::BAD_CUT, "nothing is certified yet");
-            return snapshot.at_final().ok_or_else(nothing);
+            let why = Problem::uncertified(&snapshot);
+            return snapshot.at_final().ok_or(why);
         }
         let Some(expression) = at else { return Ok(snapshot) };
         let expression = expression.parse::<CutExpression>();

@@ -184,7 +184,10 @@ pub async fn checkpoint(
         let snapshot = app.ledger.snapshot()?;
         let missing = || Problem::new(problem::NOT_FOUND, "no such checkpoint");
         let height = match height.as_str() {
-            "latest" => snapshot.certified_height().ok_or_else(missing)?,
+            "latest" => {
+                let height = snapshot.certified_height();
+                height.ok_or_else(|| Problem::uncertified(&snapshot))?
+            }
             text => {
                 Height(text.parse().map_err(|_| Problem::bad(format!("{text:?} is no height")))?)
             }

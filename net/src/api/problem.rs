@@ -2,7 +2,9 @@
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use quipu_store::{CutError, IdentityError, LongError, ReadError, StorageError, Value, WriteError};
+use quipu_store::{
+    CutError, IdentityError, LongError, ReadError, Snapshot, StorageError, Value, WriteError,
+};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -42,17 +44,20 @@ kinds! {
     UNAUTHENTICATED = UNAUTHORIZED, "unauthenticated", "a valid token is needed";
     FORBIDDEN = FORBIDDEN, "forbidden", "the token's role does not allow this";
     NOT_FOUND = NOT_FOUND, "not_found", "there is no such thing";
-    NOT_HERE = NOT_FOUND, "not_here", "the value exists, but has not come to this replica";
+    NOT_HERE = NOT_FOUND, "not_here", "this has not come to this replica";
+    NOTHING_CERTIFIED = NOT_FOUND, "nothing_certified", "nothing is certified here yet";
+    NEVER_CERTIFIED = NOT_FOUND, "never_certified", "nothing in this ledger is ever certified";
+    NOT_COSIGNED = NOT_FOUND, "not_cosigned", "the cosignatures of what is certified have not come";
     METHOD = METHOD_NOT_ALLOWED, "method_not_allowed", "this cannot be done there";
     SLOW = REQUEST_TIMEOUT, "request_too_slow", "the request did not come in time";
     BUSY_KEY = CONFLICT, "idempotency_key_in_use", "a request with this key is under way";
     GONE = GONE, "gone", "the value is gone for good";
+    PRUNED = GONE, "pruned", "this was pruned here; another replica may have it";
     CURSOR_EXPIRED = GONE, "cursor_expired", "the cursor is too old";
     NEVER_FINAL = CONFLICT, "never_final", "nothing is certified here";
     PRECONDITION = PRECONDITION_FAILED, "precondition_failed", "the register is not as required";
     TOO_LARGE = PAYLOAD_TOO_LARGE, "too_large", "the request is too large";
     RANGE = RANGE_NOT_SATISFIABLE, "range_not_satisfiable", "the value has no such bytes";
-    PRUNED = GONE, "pruned", "this was pruned here; another replica may have it";
     REFUSED = UNPROCESSABLE_ENTITY, "refused", "the operation breaks a rule of the ledger";
     OTHER_REQUEST = UNPROCESSABLE_ENTITY, "idempotency_key_reused",
         "the key was used for another request";
@@ -102,6 +107,14 @@ impl Problem {
             Value::Unreadable => Self::new(GONE, "it is not what the format says"),
             _ => Self::new(NOT_HERE, ""),
         }
+    }
+
+    /// That nothing is certified: not yet, or never.
+    pub fn uncertified(snapshot: &Snapshot<'_>) -> Self {
+        if snapshot.next_validators().is_empty() {
+            return Self::new(NEVER_CERTIFIED, "the ledger has no validators");
+        }
+        Self::new(NOTHING_CERTIFIED, "")
     }
 
     /// The same problem, as an answer to whether the node is ready.

@@ -28,7 +28,13 @@ const LOOK_BACK: u64 = 8;
 pub async fn checkpoint(State(app): State<Arc<App>>) -> Answer<Response> {
     let note = app.read(|app| {
         let snapshot = app.ledger.snapshot()?;
-        let nothing = || Problem::new(problem::NOT_FOUND, "nothing is certified yet");
+        let nothing = || match snapshot.certified_height() {
+            Some(height) => {
+                let why = format!("checkpoint {height} is the last one; peers bring what lacks");
+                Problem::new(problem::NOT_COSIGNED, why)
+            }
+            None => Problem::uncertified(&snapshot),
+        };
         let (height, signatures) = cosigned(&snapshot)?.ok_or_else(nothing)?;
         let certified = snapshot.checkpoint(height)?.ok_or_else(nothing)?;
         let note = CheckpointNote::of(&certified.checkpoint, certified.id());
@@ -44,7 +50,8 @@ fn cosigned(
 ) -> Result<Option<(Height, Vec<CheckpointSignature>)>, ReadError> {
     let Some(last) = snapshot.certified_height() else { return Ok(None) };
     let mut best: Option<(Height, Vec<CheckpointSignature>)> = None;
-    for height in (last.0.saturating_sub(LOOK_BACK - 1).max(1)..=last.0).rev().map(Height) {
+    let first = last.0.saturating_sub(LOOK_BACK - 1).max(snapshot.first_checkpoint().0);
+    for height in (first..=last.0).rev().map(Height) {
         let signatures = snapshot.cosignatures(height)?;
         let validators = snapshot.validators_of(height)?.map_or(0, |validators| validators.len());
         if signatures.len() * 3 > validators * 2 {

@@ -43,11 +43,20 @@ impl Server {
 
     pub fn make(limits: ApiLimits, new: &NewLedger, view: Option<NodeView>) -> Self {
         let dir = tempfile::tempdir().unwrap();
+        let ledger = Ledger::create(dir.path().join("ledger"), new).unwrap();
+        Self::begin(dir, ledger, limits, view)
+    }
+
+    /// A server on a ledger that there is.
+    pub fn of(ledger: Ledger) -> Self {
+        Self::begin(tempfile::tempdir().unwrap(), ledger, ApiLimits::default(), None)
+    }
+
+    fn begin(dir: TempDir, ledger: Ledger, limits: ApiLimits, view: Option<NodeView>) -> Self {
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         std::fs::write(dir.path().join("cert.pem"), made.cert.pem()).unwrap();
         std::fs::write(dir.path().join("key.pem"), made.signing_key.serialize_pem()).unwrap();
-        let ledger = Arc::new(Ledger::create(dir.path().join("ledger"), new).unwrap());
-        Self::serve(dir, ledger, limits, view)
+        Self::serve(dir, Arc::new(ledger), limits, view)
     }
 
     fn serve(dir: TempDir, ledger: Arc<Ledger>, limits: ApiLimits, view: Option<NodeView>) -> Self {

@@ -8,12 +8,14 @@
 )]
 
 mod access;
+mod certified;
 mod client;
 mod description;
 mod keys;
 mod limits;
 mod node;
 mod once;
+mod pruned;
 mod stream;
 mod throughput;
 mod values;

@@ -13,7 +13,7 @@ use serde_json::{Value as Json, json};
 use crate::client::{Client, Server, replica};
 
 /// A stream that is being read.
-struct Stream {
+pub struct Stream {
     body: Incoming,
     text: String,
     /// The id of the last message.
@@ -21,7 +21,7 @@ struct Stream {
 }
 
 impl Stream {
-    async fn open(client: &Client, query: &str, cursor: Option<&str>) -> Self {
+    pub async fn open(client: &Client, query: &str, cursor: Option<&str>) -> Self {
         let headers: Vec<_> = cursor.map(|cursor| ("last-event-id", cursor)).into_iter().collect();
         let response = client.open(&format!("/v1/events/stream{query}"), &headers).await;
         assert_eq!(response.status(), 200);
@@ -55,7 +55,7 @@ impl Stream {
         data
     }
 
-    async fn event(&mut self) -> Json {
+    pub async fn event(&mut self) -> Json {
         loop {
             if let Some(event) = self.message().await {
                 return event;
