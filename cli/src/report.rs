@@ -58,6 +58,30 @@ pub fn waiting_line(waiting: &WaitingInfo) -> String {
     format!("{} waits {why}", short_id(waiting.event))
 }
 
+/// What has become of the events below the checkpoint that a store starts from.
+#[derive(Debug)]
+pub enum History {
+    /// Whoever opens the store next finds all of them.
+    Filled,
+    /// They have not come, or not all of them, and why.
+    Left(String),
+}
+
+#[derive(Serialize)]
+struct HistoryJson<'h> {
+    filled: bool,
+    why: Option<&'h str>,
+}
+
+impl<'h> From<&'h History> for HistoryJson<'h> {
+    fn from(history: &'h History) -> Self {
+        match history {
+            History::Filled => Self { filled: true, why: None },
+            History::Left(why) => Self { filled: false, why: Some(why) },
+        }
+    }
+}
+
 /// A report in JSON.
 #[derive(Serialize)]
 pub struct MergeJson {
@@ -105,13 +129,39 @@ struct Merged<'r> {
     report: &'r MergeJson,
 }
 
-/// Prints what came, or would come.
-pub fn print(report: &MergeReport, dry_run: bool, out: &mut Output) -> Result<(), Failure> {
+    /// Null where the store has all events, or nothing was taken in.
+    history: Option<HistoryJson<'r>>,
+/// Prints what came, or would come, and what has become of the history below a store that starts from a
+/// checkpoint.
+pub fn print(
+    report: &MergeReport,
+    dry_run: bool,
+    history: Option<&History>,
+    out: &mut Output,
+) -> Result<(), Failure> {
     if out.is_json() {
-        return Ok(out.json(&Merged { dry_run, report: &MergeJson::from(report) })?);
+        let (report, history) = (&MergeJson::from(report), history.map(HistoryJson::from));
+        return Ok(out.json(&Merged { dry_run, report, history })?);
+    }
+    print_events(report, dry_run, out)?;
+    match history {
+        Some(History::Filled) => {
+            out.line("all that precedes the checkpoint of the start has come")?
+        }
+        Some(History::Left(why)) => {
+            out.flush()?;
+            output::note(format_args!(
+                "what precedes the checkpoint of the start has not come: {why}"
+            ));
+        }
+        None => {}
     }
     let would = if dry_run { " would come" } else { "" };
     let new = count(report.new_events, "new event");
+    Ok(())
+}
+
+fn print_events(report: &MergeReport, dry_run: bool, out: &mut Output) -> Result<(), Failure> {
     out.line(format_args!("{new}{would}, {} known", report.known_events))?;
     if report.new_values > 0 {
         out.line(count(report.new_values, "new value"))?;

@@ -35,6 +35,7 @@ fn a_merge_brings_both_to_one_state() {
         "diverged",
         "dropped",
         "dry_run",
+        "history",
         "known_events",
         "new_checkpoints",
         "new_conflicts",

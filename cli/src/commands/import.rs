@@ -7,7 +7,7 @@ use crate::exit::Failure;
 use crate::input::seekable;
 use crate::report;
 
-use super::merge::{Refill, take_in};
+use super::merge::{NOT_BY_FILE, Refill, left, take_in};
 
 /// Take in the events of a CAR file.
 ///
@@ -34,5 +34,6 @@ pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
     let file = seekable(&args.file, context)?;
     let ledger = if args.dry_run { context.open()? } else { context.open_to_merge()? };
     let report = take_in(&ledger, file, args.dry_run, args.refill)?;
-    report::print(&report, args.dry_run, &mut context.out)
+    let history = left(&ledger, NOT_BY_FILE, context).filter(|_| !args.dry_run);
+    report::print(&report, args.dry_run, history.as_ref(), &mut context.out)
 }

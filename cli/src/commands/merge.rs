@@ -8,9 +8,16 @@ use quipu_store::{FillError, Ledger, MergeOptions, MergeReport, OpenError};
 use crate::context::{Context, is_same};
 use crate::daemon::fetch;
 use crate::exit::Failure;
-use crate::output::{self, Progress};
+use crate::output::Progress;
+use crate::report::History;
 use crate::source::Source;
 use crate::{remote, report};
+
+/// Why the history below a checkpoint does not come.
+const NOT_BY_EXPORT: &str = "a daemon serves the source, so that it comes as an export: end the daemon, or run `quipu serve` here, which gets it from peers";
+pub const NOT_BY_FILE: &str =
+    "a file does not bring it: merge a whole store, or run `quipu serve`, which gets it from peers";
+const BY_DAEMON: &str = "the daemon is at it, and gets it from peers that have it";
 
 /// Take in the events of another replica, of a CAR file, or of a node.
 #[derive(clap::Args)]
@@ -55,10 +62,11 @@ pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
         }
         Source::Peer(peer) => {
             let report = remote::merge(&ledger, peer, context)?;
-            return report::print(&report, false, &mut context.out);
+            let history = left(&ledger, "a node gives it while `quipu serve` runs here", context);
+            return report::print(&report, false, history.as_ref(), &mut context.out);
         }
     };
-    let report = match context.source_store(source)? {
+    let (report, history) = match context.source_store(source)? {
         Some(source) if is_same(&context.path(&source), ledger.dir()) => {
             return Err(Failure::Usage("a store cannot be merged into itself".to_owned()));
         }
@@ -66,10 +74,12 @@ pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
         None => {
             let source = context.path(source);
             let file = File::open(&source).map_err(Failure::file(source))?;
-            take_in(&ledger, file, args.dry_run, args.refill)?
+            let report = take_in(&ledger, file, args.dry_run, args.refill)?;
+            (report, left(&ledger, NOT_BY_FILE, context))
         }
     };
-    report::print(&report, args.dry_run, &mut context.out)
+    let history = history.filter(|_| !args.dry_run);
+    report::print(&report, args.dry_run, history.as_ref(), &mut context.out)
 }
 
 /// Takes in a store, or looks at what it would bring. One that is served is asked for an export.
@@ -78,45 +88,54 @@ fn merge_store(
     source: &Path,
     args: &Args,
     context: &Context,
-) -> Result<MergeReport, Failure> {
+) -> Result<(MergeReport, Option<History>), Failure> {
     let exported = || fetch(&context.path(source));
+    let take = |file| {
+        let report = take_in(ledger, file, args.dry_run, args.refill)?;
+        Ok((report, left(ledger, NOT_BY_EXPORT, context)))
+    };
     if let Some(file) = exported()? {
-        return take_in(ledger, file, args.dry_run, args.refill);
+        return take(file);
     }
     let source = match context.open_source(source) {
         // Its daemon was starting.
-        Err(Failure::Served(_)) => {
-            let file = exported()?.ok_or(Failure::DaemonEnded)?;
-            return take_in(ledger, file, args.dry_run, args.refill);
-        }
+        Err(Failure::Served(_)) => return take(exported()?.ok_or(Failure::DaemonEnded)?),
         opened => opened?,
     };
     let progress = Progress::new("merging");
     if args.dry_run {
-        return Ok(ledger.merge_preview(&source)?);
+        return Ok((ledger.merge_preview(&source)?, None));
     }
     let mut report = |done, total| progress.report(done, total);
     let merged = ledger.merge_with(&source, args.refill.into(), &mut report)?;
-    if ledger.shallow().is_some() {
-        fill(ledger, &source)?;
-    }
-    Ok(merged)
+    Ok((merged, fill(ledger, &source)?))
 }
 
 /// Has what precedes the checkpoint that a replica starts from come too, if the source has it.
-fn fill(ledger: &Ledger, source: &Ledger) -> Result<(), Failure> {
+fn fill(ledger: &Ledger, source: &Ledger) -> Result<Option<History>, Failure> {
+    if ledger.shallow().is_none() {
+        return Ok(None);
+    }
     let progress = Progress::new("filling");
     let mut report = |done, total| progress.report(done, total);
     match ledger.fill_from(source, &mut report) {
-        // The daemon is at it.
-        Err(FillError::Open(error)) if matches!(*error, OpenError::Locked(_)) => Ok(()),
+        Err(FillError::Open(error)) if matches!(*error, OpenError::Locked(_)) => {
+            Ok(Some(History::Left(BY_DAEMON.to_owned())))
+        }
         // What the source has beyond the checkpoint has come all the same.
         Err(error @ (FillError::NoCheckpoint(_) | FillError::Source(_))) => {
-            output::note(format_args!("what precedes the checkpoint does not come: {error}"));
-            Ok(())
+            Ok(Some(History::Left(error.to_string())))
         }
-        filled => Ok(filled?),
+        filled => Ok(filled.map(|()| Some(History::Filled))?),
     }
+}
+
+/// What has become of the history below a replica that starts from a checkpoint, where the source is none
+/// that brings it.
+pub fn left(ledger: &Ledger, why: &str, context: &Context) -> Option<History> {
+    ledger.shallow()?;
+    let why = if context.served().is_some() { BY_DAEMON } else { why };
+    Some(History::Left(why.to_owned()))
 }
 
 /// Takes in a file, or looks at what it would bring.
