@@ -26,9 +26,11 @@ const FETCHED: &str = "run `quipu serve`, which fetches it from peers when it is
 const NO_PEERS: &str = "no peer is connected that it could be fetched from: see `quipu peers`";
 const NOBODY_HAS: &str = "no peer that is connected has it: connect one that does with `quipu peer add`, or import an export of it";
 
-const OTHER_SOURCE: &str = "take another replica, which still has these operations; `quipu merge --refill` brings them back there from one";
+const OTHER_SOURCE: &str = "take another replica, which has all of it";
 
 const PRUNED: &str = "`quipu merge --refill` from a replica that still has it brings it back";
+const BELOW_START: &str =
+    "it comes while `quipu serve` runs, or with `quipu merge` of a whole replica";
 const FOLLOW: &str = "`quipu watch --from-checkpoint N` follows from that checkpoint on";
 
 const NO_START: &str =
@@ -68,6 +70,7 @@ impl Failure {
             Self::Unavailable { why: "pruned", .. } | Self::Read(ReadError::Pruned(_)) => {
                 Some(PRUNED)
             }
+            Self::Read(ReadError::BelowStart(_)) => Some(BELOW_START),
             Self::NoStart(StartError::NothingCertified) => Some(NO_START),
             Self::NotFinal(why) => Some(why.hint()),
             Self::Proof(ProofError::NotFromGenesis) => Some(
