@@ -98,6 +98,7 @@ pub struct MergeJson {
     waiting: Vec<WaitingJson>,
     new_checkpoints: u64,
     pending_checkpoints: u64,
+    passed_over_checkpoints: u64,
     diverged: bool,
 }
 
@@ -117,6 +118,7 @@ impl From<&MergeReport> for MergeJson {
             waiting: report.waiting.iter().map(WaitingJson::from).collect(),
             new_checkpoints: report.new_checkpoints,
             pending_checkpoints: report.pending_checkpoints,
+            passed_over_checkpoints: report.passed_over_checkpoints,
             diverged: report.diverged,
         }
     }
@@ -127,10 +129,10 @@ struct Merged<'r> {
     dry_run: bool,
     #[serde(flatten)]
     report: &'r MergeJson,
-}
-
     /// Null where the store has all events, or nothing was taken in.
     history: Option<HistoryJson<'r>>,
+}
+
 /// Prints what came, or would come, and what has become of the history below a store that starts from a
 /// checkpoint.
 pub fn print(
@@ -156,12 +158,12 @@ pub fn print(
         }
         None => {}
     }
-    let would = if dry_run { " would come" } else { "" };
-    let new = count(report.new_events, "new event");
     Ok(())
 }
 
 fn print_events(report: &MergeReport, dry_run: bool, out: &mut Output) -> Result<(), Failure> {
+    let would = if dry_run { " would come" } else { "" };
+    let new = count(report.new_events, "new event");
     out.line(format_args!("{new}{would}, {} known", report.known_events))?;
     if report.new_values > 0 {
         out.line(count(report.new_values, "new value"))?;
@@ -177,6 +179,12 @@ fn print_events(report: &MergeReport, dry_run: bool, out: &mut Output) -> Result
     if report.pending_checkpoints > 0 {
         let waiting = count(report.pending_checkpoints, "checkpoint");
         out.line(format_args!("{waiting} waiting for events"))?;
+    }
+    if report.passed_over_checkpoints > 0 {
+        let passed = count(report.passed_over_checkpoints, "checkpoint");
+        out.line(format_args!(
+            "{passed} passed over: those before are neither here nor in the file"
+        ))?;
     }
     if report.adopted > 0 {
         let events = count(report.adopted, "event");

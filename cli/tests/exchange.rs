@@ -43,6 +43,7 @@ fn a_merge_brings_both_to_one_state() {
         "new_forks",
         "new_values",
         "new_void",
+        "passed_over_checkpoints",
         "pending_checkpoints",
         "refilled_bodies",
         "refused",
@@ -216,4 +217,25 @@ fn a_copied_source_warns_before_it_grants() {
     let granted = s.run(&["clone", "a", "c", "--grant", "writer"]);
     assert!(granted.stderr.contains("looks like a copy"), "{}", granted.stderr);
     s.on("c", &["put", "k", "v"]).ok();
+}
+
+#[test]
+fn checkpoints_after_a_gap_are_told_of() {
+    let s = Scratch::certified();
+    for value in ["1", "2"] {
+        s.a(&["put", "a", value]).ok();
+        s.certify("a");
+    }
+    s.a(&["export", "news.car", "--since", "checkpoint:1"]).ok();
+    let ledger = s.a(&["status", "--json"]).json()["ledger"].clone();
+    s.ok(&["clone", "a", "first", "--at", ledger.as_str().unwrap()]);
+    for args in [&["import", "news.car", "--dry-run"][..], &["import", "news.car"]] {
+        let told = s.on("first", &[args, &["--json"]].concat()).json();
+        assert_eq!(
+            (&told["new_checkpoints"], &told["passed_over_checkpoints"]),
+            (&json!(0), &json!(1))
+        );
+    }
+    let told = s.on("first", &["import", "news.car"]).ok();
+    assert!(told.contains("1 checkpoint passed over: those before are neither here"), "{told}");
 }

@@ -60,11 +60,13 @@ impl Ledger {
         self.admit_due()?;
         let order = source.new_events(self)?;
         let certificates = source.certificates()?;
-        self.rehearse_checkpoints(&mut source, &certificates)?;
+        let (_, passed_over_checkpoints) = self.rehearse_checkpoints(&mut source, &certificates)?;
         self.rehearse(&mut source, &order)?;
         fail::fail_point!("after-rehearsal");
         let before = self.baseline()?;
-        let mut report = MergeReport { known_events: source.held, ..MergeReport::default() };
+        let known_events = source.held;
+        let mut report =
+            MergeReport { known_events, passed_over_checkpoints, ..MergeReport::default() };
         let total = order.len() as u64;
         for (batch, number) in order.chunks(BATCH).zip(1..) {
             let mut checked = Vec::with_capacity(batch.len());
@@ -91,10 +93,12 @@ impl Ledger {
         let mut source = FileSource::open(file)?;
         let order = source.new_events(self)?;
         let certificates = source.certificates()?;
-        let new_checkpoints = self.rehearse_checkpoints(&mut source, &certificates)?;
+        let (new_checkpoints, passed_over_checkpoints) =
+            self.rehearse_checkpoints(&mut source, &certificates)?;
         let waiting = self.rehearse(&mut source, &order)?;
         Ok(MergeReport {
             new_checkpoints,
+            passed_over_checkpoints,
             new_events: order.len() as u64 - waiting,
             known_events: source.held,
             waiting: self.waiting(),

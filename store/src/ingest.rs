@@ -70,6 +70,8 @@ pub struct MergeReport {
     pub new_checkpoints: u64,
     /// How many wait for the events of their cuts.
     pub pending_checkpoints: u64,
+    /// How many of a file were passed over, because one before them is neither here nor in it.
+    pub passed_over_checkpoints: u64,
     /// Whether something certified contradicts what is held here, now or since before.
     pub diverged: bool,
 }

@@ -14,15 +14,17 @@ use crate::ledger::Ledger;
 
 impl Ledger {
     /// Checks the checkpoints of a file as far as they continue those that are held; what comes
-    /// after a gap cannot be checked, and will not be taken. Tells how many are new.
+    /// after a gap cannot be checked, and will not be taken. Tells how many are new, and how many come
+    /// after a gap.
     pub(super) fn rehearse_checkpoints(
         &self,
         source: &mut FileSource,
         certificates: &[(Height, BlockId)],
-    ) -> Result<u64, MergeError> {
+    ) -> Result<(u64, u64), MergeError> {
         let mut chain = self.held_chain();
         let (mut certifying, mut new) = (Vec::new(), 0);
-        for &(height, root) in certificates {
+        for (&(height, root), left) in certificates.iter().zip((0..certificates.len() as u64).rev())
+        {
             let certified = source.certified(root)?;
             let CertifiedCheckpoint { checkpoint, certificate, validators, .. } = &certified;
             let (own, found) = (self.id(), checkpoint.ledger);
@@ -41,10 +43,10 @@ impl Ledger {
                 chain.accept(checkpoint, certificate, validators).map_err(refused)?;
                 new += 1;
             } else {
-                break;
+                return Ok((new, left + 1));
             }
         }
-        Ok(new)
+        Ok((new, 0))
     }
 
     /// Takes the checkpoints of a file, the earliest first, as far as they can be taken now.
