@@ -10,6 +10,7 @@ mod indexes;
 mod marks;
 mod order;
 mod start;
+mod strays;
 mod values;
 
 use quipu_merge::{Clock, Dot, Height};

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use quipu_merge::{AuthorKey, Dot, OpeningId};
 
-use super::{Check, at, hex};
+use super::{Check, at, hex, strays};
 use crate::db::Walk;
 use crate::error::StorageError;
 use crate::missing;
@@ -37,7 +37,7 @@ impl<'s> Values<'s> {
         dot: Dot,
         values: Option<(AuthorKey, Vec<(u16, OpeningId)>)>,
     ) -> Result<(), StorageError> {
-        while self.stray(check, Some(dot))? {}
+        strays::skip(check, &mut self.openings, Some(dot))?;
         let prefix = schema::dot_key(dot);
         let (mut here, mut whole) = (BTreeSet::new(), BTreeSet::new());
         while let Some((key, page)) = self.openings.item()
@@ -107,27 +107,10 @@ impl<'s> Values<'s> {
         Ok(())
     }
 
-    /// Skips an opening that comes before those of `dot`: it belongs to no event.
-    fn stray(
-        &mut self,
-        check: &mut Check<'_, '_, '_>,
-        dot: Option<Dot>,
-    ) -> Result<bool, StorageError> {
-        let Some((key, _)) = self.openings.item() else { return Ok(false) };
-        if dot.is_some_and(|dot| key >= schema::dot_key(dot).as_slice()) {
-            return Ok(false);
-        }
-        check.find(format!("the opening {} belongs to no event", hex(key)));
-        check.report.openings += 1;
-        let moved = self.openings.next();
-        check.sound("column family openings", moved)?;
-        Ok(true)
-    }
-
     /// After the last event: no opening is left, no value is marked as missing that is not, and none is
     /// recorded as pruned that is at hand, or none at all.
     pub fn finish(mut self, check: &mut Check<'_, '_, '_>) -> Result<(), StorageError> {
-        while self.stray(check, None)? {}
+        strays::skip(check, &mut self.openings, None)?;
         check_missing(check, self.missing)?;
         check_pruned(check, self.pruned)
     }
