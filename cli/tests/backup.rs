@@ -9,7 +9,7 @@
 mod support;
 
 use serde_json::{Value, json};
-use support::{Scratch, fields, text};
+use support::{Scratch, command_in, fields, text};
 
 /// A store with a value and one backup.
 fn backed_up() -> Scratch {
@@ -115,6 +115,30 @@ fn backup_refuses() {
     lock.lock().unwrap();
     s.refused(11, &["backup", "backups"]);
     s.refused(11, &["backup", "backups", "--list"]);
+}
+
+/// What counts is where a path leads, not how it is written.
+#[test]
+fn a_backup_is_beside_the_store_however_it_is_named() {
+    let s = Scratch::with_store();
+    std::fs::create_dir(s.path("a/inner")).unwrap();
+    std::os::unix::fs::symlink("a/inner", s.path("link")).unwrap();
+    let within =
+        |dir: &str| support::ran(command_in(&s.path("a"), &["backup", dir]).output().unwrap());
+    within("../backups").ok();
+    within("../new/../more").ok();
+    within("inner/../../third").ok();
+    assert_eq!(s.ok(&["backup", "--list", "backups"]).lines().count(), 1);
+    for inside in ["link", "link/below", "a/../a/inner", "new/../a/below", "new/../link"] {
+        let ran = s.refused(1, &["backup", inside]);
+        assert!(ran.stderr.contains("is in the store itself"), "{inside}: {}", ran.stderr);
+    }
+    assert_eq!(within("../a/below").code, 1);
+    assert_eq!(std::fs::read_dir(s.path("a/inner")).unwrap().count(), 0);
+    let mut daemon = s.serve("a");
+    within("../backups").ok();
+    assert_eq!(within("inner").code, 1);
+    daemon.stop();
 }
 
 #[test]

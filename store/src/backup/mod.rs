@@ -100,7 +100,7 @@ impl Ledger {
         progress: Progress<'_>,
     ) -> Result<BackupReport, BackupError> {
         let dir = dir.as_ref();
-        if absolute(dir)?.starts_with(absolute(&self.dir)?) {
+        if place::resolved(dir)?.starts_with(place::resolved(&self.dir)?) {
             return Err(BackupError::InStore(dir.to_owned()));
         }
         let place = Place::for_ledger(dir, self.id())?;
@@ -219,8 +219,4 @@ fn choose(place: &Place, id: Option<BackupId>) -> Result<BackupId, BackupError> 
         Some(id) => Ok(id),
         None => sealed.last().copied().ok_or_else(|| BackupError::NotFound(dir.to_owned())),
     }
-}
-
-fn absolute(path: &Path) -> Result<std::path::PathBuf, StorageError> {
-    std::path::absolute(path).map_err(StorageError::file(path))
 }

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use quipu_merge::EventId;
 
@@ -114,6 +114,32 @@ fn lock(dir: &Path, alone: bool) -> Result<Lock, BackupError> {
         Err(TryLockError::WouldBlock) => Err(BackupError::InUse(dir.to_owned())),
         Err(TryLockError::Error(error)) => Err(StorageError::file(path)(error).into()),
     }
+}
+
+/// Where a path leads once what is missing of it has been made: links and `..` may lead into a
+/// directory that the path does not name, and out of one that it does.
+pub fn resolved(path: &Path) -> Result<PathBuf, StorageError> {
+    let failed = || StorageError::file(path);
+    let absolute = std::path::absolute(path).map_err(failed())?;
+    for there in absolute.ancestors() {
+        let mut real = match there.canonicalize() {
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            found => found.map_err(failed())?,
+        };
+        let missing = absolute.strip_prefix(there).unwrap_or(Path::new(""));
+        for part in missing.components() {
+            match part {
+                Component::ParentDir => drop(real.pop()),
+                part => real.push(part),
+            }
+            // A `..` may have led back to what is there.
+            if let Ok(found) = real.canonicalize() {
+                real = found;
+            }
+        }
+        return Ok(real);
+    }
+    Ok(absolute)
 }
 
 fn holds_only(dir: &Path, paths: &[&PathBuf]) -> io::Result<bool> {
