@@ -8,6 +8,7 @@ use std::str::FromStr;
 
 use cid::multihash::Multihash;
 use cid::{Cid, Version};
+use ed25519_dalek::VerifyingKey;
 
 /// Length of the BLAKE3-256 digest in every CID.
 pub const DIGEST_LEN: usize = DIGEST_LEN_BYTE as usize;
@@ -172,6 +173,15 @@ dag_cbor_id! {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AuthorKey(pub [u8; 32]);
 
+impl AuthorKey {
+    /// Whether anything can be signed with it by the strict rule: it is the one encoding of a point
+    /// of the curve that is not of small order. A grant to any other key is admitted, and of no use.
+    pub fn can_sign(&self) -> bool {
+        VerifyingKey::from_bytes(&self.0)
+            .is_ok_and(|key| !key.is_weak() && key.to_edwards().compress().to_bytes() == self.0)
+    }
+}
+
 impl fmt::Display for AuthorKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
@@ -247,4 +257,28 @@ impl fmt::Display for Micros {
 /// Bytes in lower-case hexadecimal digits.
 pub(crate) fn hex_of(bytes: &[u8]) -> String {
     data_encoding::HEXLOWER.encode(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_one_encoding_of_a_strong_point_can_sign() {
+        let below = |y: u8| {
+            let mut key = [0; 32];
+            key[0] = y;
+            AuthorKey(key)
+        };
+        // The same points, with the field's prime added.
+        let beyond = |y: u8| {
+            let mut key = [0xff; 32];
+            (key[0], key[31]) = (0xed + y, 0x7f);
+            AuthorKey(key)
+        };
+        assert!((2..19).any(|y| below(y).can_sign()));
+        assert!((0..19).all(|y| !beyond(y).can_sign()));
+        // Of order 4, and of order 1.
+        assert!(!below(0).can_sign() && !below(1).can_sign());
+    }
 }

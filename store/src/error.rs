@@ -108,6 +108,10 @@ pub enum OpenError {
     /// The parameters of a new ledger break a limit of the format.
     #[error("no such ledger can be made: {0}")]
     Genesis(Malformed),
+    /// A validator or an admin of a new ledger is named by a key by which no signature holds. Nothing
+    /// was made.
+    #[error("nothing can be signed with the key {0}: it is no valid Ed25519 key, or a weak one")]
+    Key(AuthorKey),
     /// The key cannot be made, or read where the database does not say whose it is.
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -276,6 +280,10 @@ pub enum WriteError {
         "this store starts from checkpoint {0}, which has too many heads to be followed before what lies below is here"
     )]
     History(Height),
+    /// A role is to be given to a key by which no signature holds: as a validator's it could keep the
+    /// ledger from ever being certified again.
+    #[error("nothing can be signed with the key {0}: it is no valid Ed25519 key, or a weak one")]
+    Key(AuthorKey),
     /// Content could not be read from where it comes.
     #[error("the content cannot be read: {0}")]
     Content(#[source] std::io::Error),

@@ -157,8 +157,12 @@ impl Options {
     ///
     /// # Errors
     /// [`OpenError::Exists`] where `dir` is there and not empty, [`OpenError::Genesis`] where a
-    /// limit is broken. What was made is removed again.
+    /// limit is broken, [`OpenError::Key`] where a key is none. What was made is removed again.
     pub fn create(&self, dir: impl AsRef<Path>, new: &NewLedger) -> Result<Ledger, OpenError> {
+        let mut named = new.admins.iter().chain(new.validators.iter().flatten());
+        if let Some(key) = named.find(|key| !key.can_sign()) {
+            return Err(OpenError::Key(*key));
+        }
         self.build(dir.as_ref(), |identity, db| {
             let mut admins = new.admins.clone();
             admins.retain(|admin| *admin != identity.author());

@@ -276,7 +276,7 @@ impl Ledger {
     /// Gives a role to an author.
     ///
     /// # Errors
-    /// Those of [`Transaction::commit`].
+    /// Those of [`Self::control`].
     pub fn grant(&self, author: AuthorKey, role: Role) -> Result<Committed, WriteError> {
         self.control(vec![Control::Grant { author, role }])
     }
@@ -301,9 +301,13 @@ impl Ledger {
     /// Commits control operations as one event.
     ///
     /// # Errors
-    /// Those of [`Transaction::commit`], and [`WriteError::NoSuchEvent`].
+    /// Those of [`Transaction::commit`], [`WriteError::NoSuchEvent`], and [`WriteError::Key`] where a role
+    /// is to be given to a key that cannot sign.
     pub fn control(&self, operations: Vec<Control>) -> Result<Committed, WriteError> {
         let identity = self.identity()?;
+        if let Some(key) = operations.iter().filter_map(grantee).find(|key| !key.can_sign()) {
+            return Err(WriteError::Key(key));
+        }
         let body = Body::Control(operations);
         let bytes = checked(body.encode())?;
         // It may change what others come to, for which everything before it has to be written.
@@ -325,6 +329,14 @@ impl Ledger {
             let draft = Draft { body: &Body::Merge, bytes: &bytes, openings: &[] };
             write_event(self, writer, &identity, &draft).map(Some)
         })
+    }
+}
+
+/// The key that gets a role.
+const fn grantee(operation: &Control) -> Option<AuthorKey> {
+    match operation {
+        Control::Grant { author, .. } => Some(*author),
+        _ => None,
     }
 }
 
