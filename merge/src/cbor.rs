@@ -38,8 +38,16 @@ pub fn canonical(bytes: &[u8], encoded: &[u8]) -> Read<()> {
 }
 
 /// A decoding error in words.
+#[expect(clippy::needless_pass_by_value, reason = "it is what errors are mapped with")]
 pub fn malformed(error: decode::Error) -> Malformed {
-    error.to_string().into()
+    if error.is_end_of_input() {
+        return "it ends early".into();
+    }
+    let what = if error.is_type_mismatch() { "not what belongs there" } else { "no DAG-CBOR" };
+    match error.position() {
+        Some(at) => format!("{what}, at byte {at}").into(),
+        None => what.into(),
+    }
 }
 
 /// Expects a map of exactly `len` entries.

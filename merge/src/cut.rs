@@ -57,14 +57,20 @@ impl FromStr for CutExpression {
     fn from_str(text: &str) -> Result<Self, InvalidCut> {
         let invalid = |why| InvalidCut { text: text.to_owned(), why };
         if let Some(number) = text.strip_prefix("checkpoint:") {
-            let height = number.parse().map_err(|_| invalid("a checkpoint has a number"))?;
-            return Ok(Self::Checkpoint(height));
+            let height = number.parse::<u64>().ok();
+            // Signs and leading zeros could make one height look like another.
+            let height = height.filter(|height| *height > 0 && height.to_string() == number);
+            return height
+                .map(Self::Checkpoint)
+                .ok_or_else(|| invalid("a checkpoint has a number, from 1 on"));
         }
         if let Ok(time) = text.parse::<Timestamp>() {
             let micros = u64::try_from(time.as_microsecond()).ok().map(Micros);
             let time = micros.filter(|time| *time <= Micros::MAX);
             return time.map(Self::Time).ok_or_else(|| invalid("a time out of range"));
         }
+        let invalid =
+            |why| invalid(if is_like_a_date(text) { "there is no such time" } else { why });
         if text.contains(':') {
             return text
                 .split(',')
@@ -82,6 +88,16 @@ impl FromStr for CutExpression {
         }
         Ok(Self::Heads(heads))
     }
+}
+
+/// Whether a text begins as a time does: `2026-05`.
+fn is_like_a_date(text: &str) -> bool {
+    let form = b"0000-00";
+    text.len() >= form.len()
+        && text.bytes().zip(form).all(|(letter, like)| match like {
+            b'0' => letter.is_ascii_digit(),
+            like => letter == *like,
+        })
 }
 
 fn clock_entry(entry: &str) -> Result<(String, u64), &'static str> {
@@ -113,9 +129,20 @@ mod tests {
     }
 
     #[test]
+    fn times_that_there_are_not_are_told_from_clocks() {
+        for text in ["2026-13-01T00:00:00Z", "2026-02-30T00:00:00Z", "2026-05-01"] {
+            assert_eq!(text.parse::<CutExpression>().unwrap_err().why, "there is no such time");
+        }
+        let clock = CutExpression::Clock(vec![("2026-05".to_owned(), 7)]);
+        assert_eq!("2026-05:7".parse(), Ok(clock));
+    }
+
+    #[test]
     fn checkpoints_come_before_clocks_and_times_before_both() {
         assert_eq!("checkpoint:7".parse(), Ok(CutExpression::Checkpoint(7)));
-        assert!("checkpoint:seven".parse::<CutExpression>().is_err());
+        for wrong in ["seven", "0", "+2", "02", "", "-1"] {
+            assert!(format!("checkpoint:{wrong}").parse::<CutExpression>().is_err(), "{wrong}");
+        }
         assert_eq!("1970-01-01T00:00:00.000001Z".parse(), Ok(CutExpression::Time(Micros(1))));
         assert!("1969-12-31T23:59:59Z".parse::<CutExpression>().is_err());
     }

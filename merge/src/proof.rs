@@ -132,7 +132,7 @@ pub enum ProofError {
     #[error("the proof does not tell of every kind that the key names")]
     Kinds,
     /// The state does not hold what is said about a key.
-    #[error("{kind:?}: not shown to be so in the state of height {height}")]
+    #[error("{kind}: not shown to be so in the state of height {height}")]
     NotInState {
         /// What kind of thing the key names.
         kind: LeafKind,
@@ -140,7 +140,7 @@ pub enum ProofError {
         height: Height,
     },
     /// What stands in the state cannot be read, or does not go with the blocks beside it.
-    #[error("{kind:?}: {fault}")]
+    #[error("{kind}: {fault}")]
     Value {
         /// What kind of thing the key names.
         kind: LeafKind,

@@ -30,6 +30,18 @@ pub enum LeafKind {
     Member,
 }
 
+impl fmt::Display for LeafKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Register => "register",
+            Self::Counter => "counter",
+            Self::Set => "set",
+            Self::List => "list",
+            Self::Member => "roles",
+        })
+    }
+}
+
 impl LeafKind {
     /// The letter in the format.
     pub const fn letter(self) -> u8 {

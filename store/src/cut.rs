@@ -19,6 +19,9 @@ pub enum CutError {
     /// No event has this in its id.
     #[error("no event is called {0:?}")]
     NoEvent(String),
+    /// An empty text, of which every id and key has one.
+    #[error("an empty text names nothing")]
+    Empty,
     /// Several events have this in their ids.
     #[error("{part:?} may be any of {}", .candidates.join(", "))]
     AmbiguousEvent {
@@ -70,6 +73,9 @@ impl Snapshot<'_> {
     /// # Errors
     /// [`ReadError::Cut`] where none or several are found.
     pub fn find_event(&self, part: &str) -> Result<EventId, ReadError> {
+        if part.is_empty() {
+            return Err(CutError::Empty.into());
+        }
         if let Ok(id) = part.parse::<EventId>() {
             let held = self.reader().has(Family::Ids, &id.0)?;
             return if held { Ok(id) } else { Err(CutError::NoEvent(part.to_owned()).into()) };

@@ -24,9 +24,11 @@ pub struct Place(String);
 
 /// What is not the address of a peer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is not quic://KEY@HOST:PORT: {why}")]
+#[error("{text:?} is not {form}: {why}")]
 pub struct PeerAddressError {
     text: String,
+    /// What it would look like.
+    form: &'static str,
     why: &'static str,
 }
 
@@ -47,7 +49,7 @@ impl FromStr for Place {
     type Err = PeerAddressError;
 
     fn from_str(text: &str) -> Result<Self, PeerAddressError> {
-        let wrong = |why| PeerAddressError { text: text.to_owned(), why };
+        let wrong = |why| PeerAddressError { text: text.to_owned(), form: "HOST:PORT", why };
         let (host, port) = text.rsplit_once(':').ok_or_else(|| wrong("the port is missing"))?;
         match port.parse::<u16>() {
             Ok(1..) => {}
@@ -75,7 +77,8 @@ impl FromStr for PeerAddress {
     type Err = PeerAddressError;
 
     fn from_str(text: &str) -> Result<Self, PeerAddressError> {
-        let wrong = |why| PeerAddressError { text: text.to_owned(), why };
+        let form = "quic://KEY@HOST:PORT";
+        let wrong = |why| PeerAddressError { text: text.to_owned(), form, why };
         let rest = text.strip_prefix("quic://").ok_or_else(|| wrong("it starts otherwise"))?;
         let (key, place) = rest.split_once('@').ok_or_else(|| wrong("the key is missing"))?;
         let key = key.parse().map_err(|_| wrong("the key is not 64 hexadecimal digits"))?;
@@ -114,6 +117,8 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named() {
+        let error = "x".parse::<Place>().unwrap_err().to_string();
+        assert_eq!(error, "\"x\" is not HOST:PORT: the port is missing");
         let why = |text: &str| text.parse::<PeerAddress>().unwrap_err().why;
         assert_eq!(why("http://x"), "it starts otherwise");
         assert_eq!(why("quic://host:1"), "the key is missing");

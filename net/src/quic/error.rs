@@ -143,7 +143,7 @@ pub enum SendError {
 #[non_exhaustive]
 pub enum ConnectionError {
     /// The peer closed it.
-    #[error("closed by the peer, {code}: {reason}")]
+    #[error("closed by the peer, {code}{}", after(reason))]
     Closed {
         /// Why.
         code: CloseCode,
@@ -151,7 +151,7 @@ pub enum ConnectionError {
         reason: String,
     },
     /// This side closed it.
-    #[error("closed by this side, {code}: {reason}")]
+    #[error("closed by this side, {code}{}", after(reason))]
     ClosedHere {
         /// Why.
         code: CloseCode,
@@ -176,6 +176,11 @@ pub enum ConnectionError {
     /// QUIC on this side cannot go on.
     #[error("QUIC failed here: {0}")]
     Internal(String),
+}
+
+/// What follows a code: the words that were given with it, if any were.
+fn after(reason: &str) -> String {
+    if reason.is_empty() { String::new() } else { format!(": {reason}") }
 }
 
 /// A rule that a peer broke.
