@@ -121,7 +121,7 @@ pub use log::{Log, LogFilter};
 pub use manage::{Rotation, RotationError};
 pub use mark::Loss;
 pub use merge::Progress;
-pub use newcomer::Newcomer;
+pub use newcomer::{Leftover, Newcomer};
 pub use pace::{Pace, Verdict};
 pub use pins::{Pin, PinError};
 pub use pool::{MAX_WAITING, MAX_WAITING_BYTES};

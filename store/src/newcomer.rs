@@ -28,6 +28,24 @@ pub struct Newcomer {
     options: Options,
     identity: Arc<Identity>,
     unfinished: Unfinished,
+    /// Whether the key was made just now: nobody has been shown it.
+    is_fresh: bool,
+}
+
+/// What is to be removed where nothing comes of a newcomer whose key nobody needs.
+#[derive(Debug)]
+pub struct Leftover {
+    dir: PathBuf,
+    made_dir: bool,
+}
+
+impl Leftover {
+    /// Removes the key and whatever else has been made, and the directory where it was made too. A
+    /// newcomer that has become a replica stays, and so does what cannot be removed.
+    pub fn remove(self) {
+        // The next attempt says what is in its way.
+        let _ = Unfinished::undo(&self.dir, self.made_dir);
+    }
 }
 
 impl Options {
@@ -41,14 +59,22 @@ impl Options {
         let dir = dir.as_ref();
         let unfinished = Unfinished::resume(dir, &[KEY_FILE])?;
         let passphrase = self.passphrase.as_ref();
-        let identity = Arc::new(if dir.join(KEY_FILE).exists() {
-            Identity::load(dir, passphrase)?
+        let is_fresh = !dir.join(KEY_FILE).exists();
+        let identity = if is_fresh {
+            let made = Identity::generate()
+                .and_then(|identity| identity.save(dir, passphrase).map(|()| identity));
+            match made {
+                Ok(identity) => identity,
+                Err(error) => {
+                    unfinished.abandon();
+                    return Err(error.into());
+                }
+            }
         } else {
-            let identity = Identity::generate()?;
-            identity.save(dir, passphrase)?;
-            identity
-        });
-        Ok(Newcomer { dir: dir.to_owned(), options: self.clone(), identity, unfinished })
+            Identity::load(dir, passphrase)?
+        };
+        let (dir, options, identity) = (dir.to_owned(), self.clone(), Arc::new(identity));
+        Ok(Newcomer { dir, options, identity, unfinished, is_fresh })
     }
 }
 
@@ -61,6 +87,13 @@ impl Newcomer {
     /// The key, to prove it to peers.
     pub fn handshake_key(&self) -> HandshakeKey {
         HandshakeKey(self.identity.clone())
+    }
+
+    /// What to remove where nothing comes of it; `None` where the key is from an earlier attempt: somebody
+    /// may have been told of it, and given it a role.
+    pub fn leftover(&self) -> Option<Leftover> {
+        let made_dir = self.unfinished.has_made_dir();
+        self.is_fresh.then(|| Leftover { dir: self.dir.clone(), made_dir })
     }
 
     /// Its directory.
@@ -112,7 +145,7 @@ impl Newcomer {
         self,
         fill: impl FnOnce(&Db) -> Result<(), OpenError>,
     ) -> Result<Ledger, OpenError> {
-        let Self { dir, options, identity, unfinished } = self;
+        let Self { dir, options, identity, unfinished, .. } = self;
         let db = Db::open(&dir.join(DATABASE), true, options.tuning())?;
         fill(&db)?;
         Place::of(&dir)?.record(&db)?;

@@ -34,6 +34,9 @@ impl Unfinished {
     pub fn resume(dir: &Path, kept: &[&str]) -> Result<Self, OpenError> {
         let failed = |error| OpenError::from(StorageError::file(dir)(error));
         let existed = dir.exists();
+        if existed && !dir.is_dir() {
+            return Err(OpenError::Exists(dir.to_owned()));
+        }
         private::create_dir(dir).map_err(failed)?;
         let mark = dir.join(MARK);
         let again = is_unfinished(dir);
@@ -64,6 +67,20 @@ impl Unfinished {
         if cleared.is_ok() && !self.existed {
             let _ = fs::remove_dir(&self.dir);
         }
+    }
+
+    /// Whether the directory was made for this.
+    pub const fn has_made_dir(&self) -> bool {
+        !self.existed
+    }
+
+    /// Removes what an attempt has left that is over, and the directory where `made_dir`: it was made for it.
+    /// What is no such thing, or is being worked on, stays.
+    pub fn undo(dir: &Path, made_dir: bool) -> Result<(), OpenError> {
+        if is_unfinished(dir) {
+            Self { existed: !made_dir, ..Self::start(dir)? }.abandon();
+        }
+        Ok(())
     }
 
     /// Says that the store is whole.
