@@ -11,6 +11,7 @@ use quipu_store::KeyKind;
 use crate::commands;
 use crate::context::Context;
 use crate::exit::Failure;
+use crate::parse::parsed;
 use crate::route::Route;
 
 const STYLES: Styles = Styles::styled()
@@ -70,7 +71,7 @@ pub struct Global {
 #[derive(clap::Args)]
 pub struct At {
     /// Read as of this cut instead of now: a checkpoint, a time, a clock, an event (see `quipu help`).
-    #[arg(long, value_name = "CUT")]
+    #[arg(long, value_name = "CUT", value_parser = parsed::<CutExpression>)]
     pub at: Option<CutExpression>,
     /// Read what is certified: as of the last checkpoint.
     #[arg(id = "final", long = "final", conflicts_with = "at")]

@@ -297,7 +297,7 @@ fn open_code(error: &OpenError) -> u8 {
     match error {
         OpenError::NotFound(_) => NO_LEDGER,
         OpenError::Locked(_) => LOCKED,
-        OpenError::Genesis(_) => USAGE,
+        OpenError::Genesis(_) | OpenError::Key(_) => USAGE,
         OpenError::Merge(error) => merge_code(error),
         OpenError::Grant(error) => write_code(error),
         OpenError::Start(error) if start_refused(error).is_some() => REFUSED,
@@ -307,7 +307,9 @@ fn open_code(error: &OpenError) -> u8 {
 
 fn read_code(error: &ReadError) -> u8 {
     match error {
-        ReadError::Cut(CutError::AmbiguousEvent { .. } | CutError::AmbiguousAuthor(_)) => USAGE,
+        ReadError::Cut(
+            CutError::AmbiguousEvent { .. } | CutError::AmbiguousAuthor(_) | CutError::Empty,
+        ) => USAGE,
         ReadError::Cut(_) | ReadError::NoSuchEvent(_) => NOT_FOUND,
         error if error.is_pruned() => UNAVAILABLE,
         _ => FAILED,
@@ -317,7 +319,7 @@ fn read_code(error: &ReadError) -> u8 {
 fn write_code(error: &WriteError) -> u8 {
     match error {
         WriteError::Condition { .. } => CONDITION,
-        WriteError::Limit(_) => USAGE,
+        WriteError::Limit(_) | WriteError::Key(_) => USAGE,
         WriteError::NoSuchEvent(_) => NOT_FOUND,
         WriteError::Unauthorised(_) | WriteError::Refused(_) => REFUSED,
         _ => FAILED,

@@ -34,6 +34,11 @@ enum Until {
 }
 
 impl Wait {
+    /// Whether to wait at all.
+    pub const fn is_wanted(self) -> bool {
+        self.until.is_some()
+    }
+
     /// Before anything is written: fails where it is to become final and cannot.
     pub fn check(self, ledger: &Ledger, context: &Context) -> Result<(), Failure> {
         if self.until.is_none() {

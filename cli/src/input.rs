@@ -45,7 +45,7 @@ impl Source {
             Self::Stdin => Box::new(context.stdin()),
             Self::File(path) => {
                 let path = context.path(&path);
-                let inner = File::open(&path).map_err(Failure::file(&path))?;
+                let inner = Named { inner: open(&path)?, path };
                 Box::new(Wanted { console: context.console().clone(), inner })
             }
         })
@@ -57,6 +57,29 @@ pub fn seekable(path: &Path, context: &Context) -> Result<File, Failure> {
     if path.as_os_str() == "-" {
         return context.console().spool();
     }
-    let path = context.path(path);
-    File::open(&path).map_err(Failure::file(path))
+    open(&context.path(path))
+}
+
+/// Opens a file of the user to read. A directory can be opened as well, and fails only when it is read.
+pub fn open(path: &Path) -> Result<File, Failure> {
+    let file = File::open(path).map_err(Failure::file(path))?;
+    if file.metadata().map_err(Failure::file(path))?.is_dir() {
+        let why = io::Error::new(io::ErrorKind::IsADirectory, "it is a directory, not a file");
+        return Err(Failure::file(path)(why));
+    }
+    Ok(file)
+}
+
+/// A file whose errors name it, where others than we tell of them.
+struct Named {
+    inner: File,
+    path: PathBuf,
+}
+
+impl Read for Named {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.inner.read(buffer).map_err(|error| {
+            io::Error::new(error.kind(), format!("{}: {error}", self.path.display()))
+        })
+    }
 }

@@ -14,6 +14,7 @@ mod final_wait;
 mod input;
 mod long;
 mod output;
+mod parse;
 mod paths;
 mod period;
 mod remote;

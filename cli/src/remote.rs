@@ -50,17 +50,18 @@ pub fn merge(
 }
 
 /// Makes a replica of the ledger that a node serves: all of it, or from its last checkpoint on. It
-/// remembers the node.
+/// remembers the node. Where there is no replica in the end, nothing is left of it, unless the same key
+/// may be what the next attempt needs. `written` is how the user names `dir`.
 pub fn clone(
     peer: &PeerAddress,
-    dir: &Path,
+    (written, dir): (&Path, &Path),
     options: &Options,
     only: Option<Vec<String>>,
     from_checkpoint: Option<Below>,
 ) -> Result<(Arc<Ledger>, MergeReport), Failure> {
-    let newcomer = options.newcomer(dir)?;
-    let key = newcomer.author();
     let runtime = runtime()?;
+    let newcomer = options.newcomer(dir)?;
+    let (key, leftover) = (newcomer.author(), newcomer.leftover());
     let joined = match from_checkpoint {
         None => runtime.block_on(join(newcomer, anywhere(), peer, None)),
         Some(below) => {
@@ -71,7 +72,17 @@ pub fn clone(
             runtime.block_on(started).map(|(ledger, _)| ledger)
         }
     };
-    let ledger = Arc::new(joined.map_err(|error| not_admitted(error, peer, key))?);
+    let ledger = joined.map_err(|error| {
+        match leftover {
+            Some(leftover) if !may_go_on(&error) => leftover.remove(),
+            _ => output::note(format_args!(
+                "the key {key} is kept in {} for another attempt",
+                written.display()
+            )),
+        }
+        not_admitted(error, peer, key)
+    })?;
+    let ledger = Arc::new(ledger);
     let mut book = PeerBook::open(dir)?;
     book.keep_at(peer);
     book.save()?;
@@ -130,6 +141,16 @@ fn runtime() -> Result<Runtime, Failure> {
 pub fn anywhere() -> SocketAddr {
     let (both, old) = (SocketAddr::from(([0_u16; 8], 0)), SocketAddr::from(([0_u8; 4], 0)));
     if UdpSocket::bind(both).is_ok() { both } else { old }
+}
+
+/// Whether another attempt may need the same key: the node has been shown it, and may tell its operator
+/// of it, or has let it in.
+fn may_go_on(error: &JoinError) -> bool {
+    match error {
+        JoinError::Sync(SyncError::Connect { why, .. }) => **why == ConnectError::NotAllowed,
+        JoinError::Sync(SyncError::Ended { .. } | SyncError::Stalled { .. }) => true,
+        _ => false,
+    }
 }
 
 /// Tells with which key this replica came, where that is why it was turned away.

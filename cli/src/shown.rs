@@ -51,6 +51,33 @@ pub fn bytes(bytes: &[u8]) -> String {
     }
 }
 
+/// A text between quotes, so that it cannot be taken for what stands beside it, nor one text for another.
+pub fn quoted(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for letter in text.chars() {
+        if letter.is_control() || matches!(letter, '"' | '\\') {
+            quoted.extend(letter.escape_default());
+        } else {
+            quoted.push(letter);
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+/// Bytes on one line, text between quotes.
+pub fn quoted_bytes(bytes: &[u8]) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => {
+            let cut: String = text.chars().take(MAX_SHOWN).collect();
+            let more = if cut.len() < text.len() { "…" } else { "" };
+            format!("{}{more}", quoted(&cut))
+        }
+        Err(_) => format!("<{} bytes>", bytes.len()),
+    }
+}
+
 /// A value on one line.
 pub fn value(value: &Value) -> String {
     match value {

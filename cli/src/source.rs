@@ -2,10 +2,11 @@
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use clap::builder::{TypedValueParser, ValueParserFactory};
 use quipu_net::PeerAddress;
+
+use crate::parse::parsed;
 
 /// What the address of a peer begins with.
 const QUIC: &str = "quic://";
@@ -43,7 +44,7 @@ impl TypedValueParser for SourceParser {
         match value.to_str().filter(|text| text.starts_with(QUIC)) {
             Some(_) => {
                 let peer = clap::builder::StringValueParser::new();
-                peer.try_map(|text| PeerAddress::from_str(&text))
+                peer.try_map(|text| parsed::<PeerAddress>(&text))
                     .parse_ref(command, arg, value)
                     .map(Source::Peer)
             }

@@ -127,7 +127,13 @@ fn checkpoints_are_listed_shown_and_checked() {
     assert_eq!(s.a(&["checkpoint", "verify", "1", "--json"]).json()["events"], 2);
     assert_eq!(s.a(&["checkpoint", "verify"]).ok(), "2 checkpoints with 4 events: 0 faults\n");
     s.refused(3, &["checkpoint", "show", "3"]);
-    s.refused(3, &["checkpoint", "show", "0"]);
+    s.refused(2, &["checkpoint", "show", "0"]);
+    assert_eq!(s.a(&["checkpoint", "show", "checkpoint:1"]).ok(), people);
+    s.a(&["checkpoint", "verify", "checkpoint:1"]).ok();
+    for other in ["checkpoint:+1", "checkpoint:01"] {
+        s.refused(2, &["checkpoint", "show", other]);
+        s.refused(2, &["get", "a", "--at", other]);
+    }
     s.refused(2, &["checkpoint", "show", "last"]);
     s.refused(2, &["checkpoint", "show"]);
     s.refused(2, &["checkpoint", "list", "-n", "many"]);

@@ -43,7 +43,10 @@ fn init_refuses() {
         (2, &["init", "b", "--forks", "maybe"]),
         (2, &["init", "b", "--validator", "me"]),
         (2, &["init", "b", "--name", &"x".repeat(257)]),
-        (2, &["init", "b", "--no-validators", "--validator", &"0".repeat(64)]),
+        (2, &["init", "b", "--no-validators", "--validator", &"01".repeat(32)]),
+        (2, &["init", "b", "--validator", &"f".repeat(64)]),
+        (2, &["init", "b", "--validator", &"0".repeat(64)]),
+        (2, &["init", "b", "--admin", &"02".repeat(32)]),
     ] {
         assert_eq!(s.run(args).code, code, "{args:?}");
         assert!(!s.path("b").exists(), "{args:?} leaves something");
@@ -108,6 +111,26 @@ fn members_come_and_go() {
     s.refused(3, &["member", "revoke", "nobody"]);
     s.refused(2, &["member", "revoke"]);
     s.refused(2, &["member"]);
+}
+
+/// A validator that cannot sign would count, and be missing for ever.
+#[test]
+fn roles_are_for_keys_that_can_sign() {
+    let s = Scratch::with_store();
+    // Of order 4, no point, and another encoding of a point.
+    for key in ["0".repeat(64), "02".repeat(32), "f".repeat(64)] {
+        for role in ["writer", "admin", "validator"] {
+            let ran = s.refused(2, &["member", "grant", &key, role]);
+            assert!(ran.stderr.contains(&key), "{}", ran.stderr);
+        }
+    }
+    let granted = s.a(&["member", "grant", &"01".repeat(32), "validator"]);
+    assert!(granted.stderr.contains("2 validators") && granted.stderr.contains(": 2 of them"));
+    granted.ok();
+    assert_eq!(s.a(&["member", "grant", &"03".repeat(32), "writer"]).stderr, "");
+    let granted = s.a(&["member", "grant", &"03".repeat(32), "validator", "--json"]);
+    assert!(granted.stderr.contains("3 validators") && granted.stderr.contains(": 3 of them"));
+    assert_eq!(granted.json()["ops"][0]["role"], "validator");
 }
 
 #[test]

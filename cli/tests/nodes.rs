@@ -119,10 +119,12 @@ fn wrong_nodes_are_told_apart() {
     let (_daemon, address) = listen(&s, "a", &[]);
     let nobody = address.rsplit_once(':').unwrap().0.to_owned() + ":1";
     refused(&s.run(&["clone", &nobody, "b"]), 1, "no answer in time");
+    assert!(!s.path("b").exists());
     let stranger = format!("quic://{}@{}", key(&s, "other"), address.split_once('@').unwrap().1);
     refused(&s.run(&["clone", &stranger, "c"]), 1, "another node answers");
+    assert!(!s.path("c").exists());
     for wrong in ["quic://x@127.0.0.1:1", "quic://127.0.0.1:1", "quic://"] {
-        refused(&s.run(&["clone", wrong, "d"]), 2, "is not quic://KEY@HOST:PORT");
+        refused(&s.run(&["clone", wrong, "d"]), 2, ": not quic://KEY@HOST:PORT: ");
     }
     refused(&s.run(&["clone", &address, "d", "--grant", "writer"]), 2, "--grant");
     refused(&s.a(&["merge", &address, "--dry-run"]), 2, "--dry-run");
@@ -130,6 +132,29 @@ fn wrong_nodes_are_told_apart() {
     refused(&s.on("other", &["merge", &address]), 1, "does not admit");
     s.a(&["peer", "add", &key(&s, "other")]).ok();
     refused(&s.on("other", &["merge", &address, "--json"]), 20, "another ledger");
+}
+
+/// A key stays where somebody may have been told of it, and nothing else.
+#[test]
+fn a_clone_that_fails_leaves_nothing_that_nobody_needs() {
+    let s = Scratch::with_store();
+    s.ok(&["init", "open", "--policy", "open", "--no-validators"]);
+    let (_open, address) = listen(&s, "open", &[]);
+    refused(&s.run(&["clone", "--from-checkpoint", &address, "b"]), 1, "no checkpoint");
+    assert!(!s.path("b").exists());
+    std::fs::create_dir(s.path("mine")).unwrap();
+    refused(&s.run(&["clone", "--from-checkpoint", &address, "mine"]), 1, "no checkpoint");
+    assert_eq!(std::fs::read_dir(s.path("mine")).unwrap().count(), 0);
+    let (_daemon, members) = listen(&s, "a", &[]);
+    refused(&s.run(&["clone", &members, "b"]), 1, "is kept in b for another attempt");
+    let file = std::fs::read(s.path("b/identity.pem")).unwrap();
+    // Whatever the next attempt comes to: an admin may give that key its role meanwhile.
+    let stranger = members.replace(&key(&s, "a"), &key(&s, "open"));
+    refused(&s.run(&["clone", &stranger, "b"]), 1, "is kept in b for another attempt");
+    assert_eq!(std::fs::read(s.path("b/identity.pem")).unwrap(), file);
+    // Nor does a start from a store leave anything.
+    refused(&s.run(&["clone", "--from-checkpoint", "a", "c", "--grant", "writer"]), 5, "");
+    assert!(!s.path("c").exists());
 }
 
 #[test]
@@ -242,9 +267,11 @@ fn the_api_answers_on_its_socket_and_tokens_are_managed() {
 fn a_daemon_that_is_told_nonsense_does_not_start() {
     let s = Scratch::with_store();
     let serve = |args: &[&str]| s.run(&[&["--store", "a", "serve"][..], args].concat());
-    refused(&serve(&["--listen", "nowhere"]), 2, "--listen");
+    refused(&serve(&["--listen", "nowhere"]), 2, "not an address and a port");
+    refused(&serve(&["--announce", "zz"]), 2, "not HOST:PORT: the port is missing");
+    refused(&serve(&["--log", "loud"]), 2, "not one of off, error");
     refused(&serve(&["--listen", "192.0.2.1:7420"]), 1, "cannot listen on 192.0.2.1:7420");
-    refused(&serve(&["--join", "x"]), 2, "is not quic://KEY@HOST:PORT");
+    refused(&serve(&["--join", "x"]), 2, ": not quic://KEY@HOST:PORT: ");
     refused(&serve(&["--api", "127.0.0.1:0"]), 2, "--api-cert");
     let missing = ["--api", "127.0.0.1:0", "--api-cert", "no.pem", "--api-key", "no.pem"];
     refused(&serve(&missing), 1, "no.pem");

@@ -85,6 +85,32 @@ fn keys_are_proved_and_their_absence() {
     s.refused(2, &["prove", "member"]);
 }
 
+/// What a ledger holds cannot be taken for what the program says of it.
+#[test]
+fn what_is_proved_is_shown_between_quotes() {
+    let s = Scratch::certified();
+    let ledger = text(&s.state("a"), "ledger").to_owned();
+    s.event(&["put", "k", "x, by event bafyr4i"]);
+    for member in ["<not shown>", "a\nb", "a\\nb", "\"", "\u{1b}[2J"] {
+        s.event(&["add", "s", member]);
+    }
+    let own = text(&s.a(&["identity", "show", "--json"]).json(), "key").to_owned();
+    s.certify("a");
+    let shown = |args: &[&str]| {
+        s.prove(args);
+        s.run(&["check", "proof", "--genesis", &ledger]).ok()
+    };
+    let register = shown(&["key", "k"]);
+    assert!(register.starts_with("key         \"k\"\n"), "{register}");
+    assert!(register.contains("\"x, by event bafyr4i\", by event bafyr4i"), "{register}");
+    let set = shown(&["key", "s"]);
+    for member in [r#""<not shown>""#, r#""a\nb""#, r#""a\\nb""#, r#""\"""#, r#""\u{1b}[2J""#] {
+        assert!(set.contains(&format!("member      {member}\n")), "{member}: {set}");
+    }
+    let member = shown(&["member", &own]);
+    assert!(member.starts_with(&format!("author      {own}\n")), "{member}");
+}
+
 #[test]
 fn events_are_proved_erased_or_not() {
     let (s, ledger, events) = history();
@@ -173,7 +199,11 @@ fn what_is_no_proof_is_refused() {
     }
     assert_eq!(s.check("no.proof", &["--genesis", &ledger]).code, 1);
     assert_eq!(s.check("proof", &[]).code, 2);
-    assert_eq!(s.check("proof", &["--genesis", "bafy"]).code, 2);
+    let said = s.check("proof", &["--genesis", "bafy"]);
+    assert_eq!((said.code, said.stderr.matches("bafy").count()), (2, 1), "{}", said.stderr);
+    assert!(
+        s.check("text.proof", &["--genesis", &ledger]).stderr.contains("not what belongs there")
+    );
     assert_eq!(s.check("proof", &["--genesis", &ledger, "--trusted", &ledger]).code, 2);
     assert_eq!(s.run(&["check"]).code, 2);
 }

@@ -8,8 +8,10 @@
 
 mod support;
 
+use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
+use serde_json::Value;
 use support::{Ran, Scratch, ran};
 
 /// What a command has ended with, told to a failing test.
@@ -336,4 +338,24 @@ fn a_reader_that_stops_is_no_error() {
         s.command(&["--store", "a", "get", "long"]).stdout(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
     assert_eq!(ran(child.wait_with_output().unwrap()).code, 0);
+}
+
+#[test]
+fn whoever_ends_the_waiting_knows_what_is_written() {
+    let s = Scratch::certified();
+    let _daemon = s.serve("a");
+    let args = ["--store", "a", "put", "a", "3", "--wait", "final"];
+    let mut waiting = s.command(&args).spawn().unwrap();
+    let mut event = String::new();
+    BufReader::new(waiting.stdout.take().unwrap()).read_line(&mut event).unwrap();
+    waiting.kill().unwrap();
+    waiting.wait().unwrap();
+    assert!(s.a(&["show", event.trim()]).ok().contains("put a = 3"));
+    // JSON has one object, which comes last.
+    let args = [&args[..], &["--timeout", "100ms", "--json"]].concat();
+    let late = s.run(&args);
+    assert_eq!(late.code, 5);
+    let event: Value = serde_json::from_str(&late.text()).unwrap();
+    let written = format!("event {} is written\n", event["event"].as_str().unwrap());
+    assert!(late.stderr.starts_with(&written), "{}", late.stderr);
 }

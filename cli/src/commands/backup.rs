@@ -11,6 +11,7 @@ use crate::amount::{count, size};
 use crate::context::Context;
 use crate::exit::Failure;
 use crate::output::{self, Output, Progress};
+use crate::parse::from_one;
 use crate::route::Route;
 use crate::shown::clean;
 
@@ -29,7 +30,8 @@ pub struct Args {
     /// Where the backups are kept: a new or empty directory, or one with backups of this ledger.
     dir: PathBuf,
     /// Then remove all but the last N backups.
-    #[arg(long, value_name = "N", conflicts_with_all = ["list", "check"])]
+    #[arg(long, value_name = "N", conflicts_with_all = ["list", "check"],
+          value_parser = from_one::<NonZeroUsize>)]
     keep: Option<NonZeroUsize>,
     /// Make none, but list those that there are.
     #[arg(long)]

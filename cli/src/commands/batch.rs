@@ -1,17 +1,18 @@
 //! `quipu put --batch`: operations from a file, one a line.
 
-use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
 use quipu_merge::MAX_BODY_LEN;
 use quipu_net::{OperationError, OperationIn};
 use quipu_store::{Ledger, Transaction, WriteError};
+use serde_json::error::Category;
 
 use crate::amount::count;
 use crate::context::Context;
 use crate::exit::Failure;
 use crate::final_wait::Wait;
+use crate::input::open;
 use crate::output;
 
 use super::events::{Events, OPERATION_LEN};
@@ -79,8 +80,7 @@ pub fn run(file: &Path, group: u32, wait: Wait, context: &mut Context) -> Result
         Box::new(BufReader::with_capacity(PORTION, context.stdin()))
     } else {
         let file = context.path(file);
-        let opened = File::open(&file).map_err(Failure::file(&file))?;
-        Box::new(BufReader::with_capacity(PORTION, opened))
+        Box::new(BufReader::with_capacity(PORTION, open(&file)?))
     };
     let ledger = context.open_to_write()?;
     wait.check(&ledger, context)?;
@@ -94,6 +94,19 @@ pub fn run(file: &Path, group: u32, wait: Wait, context: &mut Context) -> Result
     }
     result?;
     wait.until_final_of(last, context)
+}
+
+/// Why a line is no operation, and at which of its bytes that shows.
+fn no_operation(error: &serde_json::Error) -> String {
+    let (said, at) = (error.to_string(), error.column());
+    match error.classify() {
+        // The parser counts lines too, and would name another one.
+        Category::Data => match said.rsplit_once(" at line ") {
+            Some((what, _)) => format!("no operation, at byte {at}: {what}"),
+            None => format!("no operation: {said}"),
+        },
+        _ => format!("not a whole object of JSON, at byte {at}"),
+    }
 }
 
 fn read<'l>(
@@ -123,7 +136,7 @@ fn read<'l>(
             continue;
         }
         let line: OperationIn =
-            serde_json::from_slice(text).map_err(|error| at_line(error.to_string()))?;
+            serde_json::from_slice(text).map_err(|error| at_line(no_operation(&error)))?;
         let len = body_len(&line);
         if !open.has_room(len) {
             events.commit(std::mem::replace(&mut open, Group::new(ledger)).transaction)?;

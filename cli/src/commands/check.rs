@@ -1,6 +1,5 @@
 //! `quipu check`
 
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -14,7 +13,9 @@ use quipu_net::rfc3339;
 use crate::amount::count;
 use crate::context::Context;
 use crate::exit::Failure;
+use crate::input;
 use crate::output::{Look, Output};
+use crate::parse::parsed;
 use crate::shown;
 
 /// Check a proof, with nothing but the ledger's id.
@@ -39,10 +40,10 @@ pub struct Args {
 #[group(required = true, multiple = false)]
 struct Trusted {
     /// The id of the ledger, which is that of its first event.
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = parsed::<EventId>)]
     genesis: Option<EventId>,
     /// The id of a checkpoint that is trusted: that it is certified, and what it says.
-    #[arg(long, value_name = "CHECKPOINT-ID")]
+    #[arg(long, value_name = "CHECKPOINT-ID", value_parser = parsed::<CheckpointId>)]
     trusted: Option<CheckpointId>,
 }
 
@@ -67,8 +68,7 @@ fn read(file: &Path, context: &Context) -> Result<Vec<u8>, Failure> {
     let mut input: Box<dyn Read> = if file.as_os_str() == "-" {
         Box::new(context.stdin())
     } else {
-        let path = context.path(file);
-        Box::new(File::open(&path).map_err(Failure::file(path))?)
+        Box::new(input::open(&context.path(file))?)
     };
     let mut bytes = Vec::new();
     let limit = MAX_PROOF_FILE_LEN as u64 + 1;
@@ -102,10 +102,20 @@ fn checkpoint(what: &str, facts: &CheckpointFacts, out: &mut Output) -> Result<(
 }
 
 fn key(facts: &KeyFacts, out: &mut Output) -> Result<(), Failure> {
-    let name = shown::clean(&facts.key);
-    out.line(format_args!("key         {}", out.paint(Look::Key, name)))?;
-    let absent: Vec<_> =
-        facts.kinds.iter().filter(|kind| !facts.present.contains(kind)).map(|k| word(*k)).collect();
+    // An author is named by its key, which is the name of no other thing.
+    match facts.kinds.contains(&LeafKind::Member) {
+        true => out.line(format_args!("author      {}", out.paint(Look::Author, &facts.key)))?,
+        false => {
+            let name = shown::quoted(&facts.key);
+            out.line(format_args!("key         {}", out.paint(Look::Key, name)))?;
+        }
+    }
+    let absent: Vec<_> = facts
+        .kinds
+        .iter()
+        .filter(|kind| !facts.present.contains(kind))
+        .map(ToString::to_string)
+        .collect();
     for (number, write) in facts.writes.iter().enumerate() {
         let what = if number == 0 { "register    " } else { "or          " };
         out.line(format_args!("{what}{}, by event {}", value(&write.value), write.event))?;
@@ -131,18 +141,8 @@ fn key(facts: &KeyFacts, out: &mut Output) -> Result<(), Failure> {
 
 fn value(shown: &Shown) -> String {
     match shown {
-        Shown::Bytes(bytes) => shown::bytes(bytes),
+        Shown::Bytes(bytes) => shown::quoted_bytes(bytes),
         Shown::Link(block) => format!("<a long value: {block}>"),
         Shown::Nothing => "<not shown>".to_owned(),
-    }
-}
-
-const fn word(kind: LeafKind) -> &'static str {
-    match kind {
-        LeafKind::Register => "register",
-        LeafKind::Counter => "counter",
-        LeafKind::Set => "set",
-        LeafKind::List => "list",
-        LeafKind::Member => "roles",
     }
 }

@@ -11,6 +11,7 @@ use crate::amount::count;
 use crate::context::Context;
 use crate::exit::{Failure, NotFinal};
 use crate::output::{self, Look, Output};
+use crate::parse::{AtHeight, number, parsed};
 use crate::shown::{self, AuthorJson, Names};
 
 /// How many checkpoints are read at once.
@@ -35,14 +36,14 @@ enum Command {
     /// List them, the last one first.
     List {
         /// At most this many.
-        #[arg(short = 'n', long = "limit", value_name = "N")]
+        #[arg(short = 'n', long = "limit", value_name = "N", value_parser = number::<u64>)]
         limit: Option<u64>,
     },
     /// Show one: what it certifies, and who has signed it.
     Show {
-        /// Its height.
-        #[arg(value_name = "N")]
-        height: u64,
+        /// Its height: N, or checkpoint:N.
+        #[arg(value_name = "N", value_parser = parsed::<AtHeight>)]
+        height: AtHeight,
     },
     /// Check them again, up to one or all: the chain, its certificates, the logs and states.
     ///
@@ -50,9 +51,9 @@ enum Command {
     /// from a checkpoint, from that one on. Where operations have been pruned, states are derived from the
     /// checkpoint on up to which they are gone. The exit code is 21 where something is wrong.
     Verify {
-        /// The height of the last one to check.
-        #[arg(value_name = "N")]
-        height: Option<u64>,
+        /// The height of the last one to check: N, or checkpoint:N.
+        #[arg(value_name = "N", value_parser = parsed::<AtHeight>)]
+        height: Option<AtHeight>,
     },
 }
 
@@ -121,10 +122,10 @@ pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
     let snapshot = ledger.snapshot()?;
     match args.command {
         Command::List { limit } => list(&snapshot, limit, &mut context.out),
-        Command::Show { height } => show(&snapshot, Height(height), &mut context.out),
+        Command::Show { height } => show(&snapshot, height.0, &mut context.out),
         Command::Verify { height } => {
             let last = snapshot.certified_height();
-            let height = height.map(Height).or(last);
+            let height = height.map(|height| height.0).or(last);
             let height = height.ok_or_else(|| NotFinal::nothing(&snapshot))?;
             let id = find(&snapshot, height)?.id();
             let start = starts_late(&snapshot);

@@ -1,16 +1,17 @@
 //! `quipu clone`
 
-use std::fs::File;
 use std::io::{BufReader, BufWriter, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use quipu_merge::{CutExpression, Role};
-use quipu_store::{Below, Ledger, MergeReport, Options, StartError, StartOptions};
+use quipu_store::{Below, Ledger, MergeReport, OpenError, Options, StartError, StartOptions};
 
 use crate::amount::count;
 use crate::context::{Context, find_cut, warn_of_copy};
 use crate::exit::{Failure, NotFinal};
+use crate::input;
 use crate::output::{self, Progress};
+use crate::parse::parsed;
 use crate::remote;
 use crate::route::Route;
 use crate::source::Source;
@@ -22,7 +23,8 @@ use super::init::print_new;
 /// It writes no event, except that with --grant the source, a local store whose key is an
 /// admin's, gives the new key a role first. Where the cloning fails after that, only the grant is
 /// left. A node lets in only members and readers: where it does not know the new key, that is kept in
-/// DIR, and the same command goes on when it does.
+/// DIR, and the same command goes on when it does. So it is where the connection is lost midway;
+/// where nothing has been had for any other reason, nothing is left.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -37,10 +39,10 @@ pub struct Args {
     /// Where to; `./.quipu` unless given.
     dir: Option<PathBuf>,
     /// Only this cut of the source.
-    #[arg(long, value_name = "CUT", conflicts_with = "grant")]
+    #[arg(long, value_name = "CUT", conflicts_with = "grant", value_parser = parsed::<CutExpression>)]
     at: Option<CutExpression>,
     /// Have the source grant the new key this role: writer, admin or validator.
-    #[arg(long, value_name = "ROLE")]
+    #[arg(long, value_name = "ROLE", value_parser = parsed::<Role>)]
     grant: Option<Role>,
     /// Of a node, fetch only long values below these keys; others come when they are read while
     /// `quipu serve` runs.
@@ -108,7 +110,7 @@ pub fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
         }
         Source::Peer(peer) => {
             let (ledger, report) =
-                remote::clone(peer, &dir, &options, args.only, args.start.below())?;
+                remote::clone(peer, (&written, &dir), &options, args.only, args.start.below())?;
             return print(&ledger, &report, &written, context);
         }
     };
@@ -120,6 +122,9 @@ pub fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
                 (None, Some(role)) => granted(&source, &dir, &options, role, context)?,
                 (None, None) => from_store(&source, &dir, &options, args.at.as_ref())?,
             }
+        }
+        (None, Some(_)) if !context.path(path).exists() => {
+            return Err(OpenError::NotFound(path.clone()).into());
         }
         (None, Some(_)) => {
             let why = "--from-checkpoint needs a store or a node as the source";
@@ -201,16 +206,26 @@ fn started(
     out.flush().map_err(failed())?;
     drop(out);
     file.rewind().map_err(failed())?;
-    let newcomer = options.newcomer(dir)?;
-    if let Some(role) = grant {
+    if grant.is_some() {
         warn_of_copy(source);
         context.unlock(source)?;
-        source.grant(newcomer.author(), role)?;
     }
-    let start = StartOptions { below, ledger: Some(source.id()) };
+    let newcomer = options.newcomer(dir)?;
+    let leftover = newcomer.leftover();
     let progress = Progress::new("cloning");
     let mut report = |done, total| progress.report(done, total);
-    let (ledger, _) = newcomer.start_from(&mut BufReader::new(file), &start, &mut report)?;
+    let start = StartOptions { below, ledger: Some(source.id()) };
+    let started = grant
+        .map_or(Ok(()), |role| source.grant(newcomer.author(), role).map(drop))
+        .map_err(|error| OpenError::Grant(Box::new(error)))
+        .and_then(|()| newcomer.start_from(&mut BufReader::new(file), &start, &mut report));
+    let (ledger, _) = match (started, leftover) {
+        (Err(error), Some(leftover)) => {
+            leftover.remove();
+            return Err(error.into());
+        }
+        (started, _) => started?,
+    };
     let merged = ledger.merge(source, &mut report)?;
     Ok((ledger, merged))
 }
@@ -239,7 +254,7 @@ fn granted(
 }
 
 fn from_file(file: &Path, dir: &Path, options: &Options, at: Option<&CutExpression>) -> Cloned {
-    let open = || File::open(file).map_err(Failure::file(file));
+    let open = || input::open(file);
     let progress = Progress::new("cloning");
     let mut report = |done, total| progress.report(done, total);
     let Some(at) = at else { return Ok(options.clone_file(dir, open()?, &mut report)?) };

@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::context::{Context, snapshot};
 use crate::exit::Failure;
 use crate::output::{Look, Output};
+use crate::parse::parsed;
 use crate::shown;
 
 /// Show what has changed from one cut to another, or to now.
@@ -22,10 +23,10 @@ Examples:
 First what is new or changed, by key; then what is gone, by key.")]
 pub struct Args {
     /// From here.
-    #[arg(value_name = "CUT")]
+    #[arg(value_name = "CUT", value_parser = parsed::<CutExpression>)]
     from: CutExpression,
     /// To here; now, unless given.
-    #[arg(value_name = "CUT")]
+    #[arg(value_name = "CUT", value_parser = parsed::<CutExpression>)]
     to: Option<CutExpression>,
 }
 

@@ -8,6 +8,7 @@ use crate::args::At;
 use crate::context::{Context, find_cut, snapshot_at};
 use crate::exit::Failure;
 use crate::output;
+use crate::parse::parsed;
 
 /// Print the full state as one JSON object.
 #[derive(clap::Args)]
@@ -22,7 +23,8 @@ pub struct Args {
     at: At,
     /// Certified cuts, the first one first: heads joined by `+` inside a cut; commas, or the
     /// option again, between cuts.
-    #[arg(long, value_name = "HEADS[,HEADS…]", value_delimiter = ',')]
+    #[arg(long, value_name = "HEADS[,HEADS…]", value_delimiter = ',',
+          value_parser = parsed::<CutExpression>)]
     certified: Vec<CutExpression>,
 }
 

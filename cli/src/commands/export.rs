@@ -12,6 +12,7 @@ use crate::args::At;
 use crate::context::{Context, cut_at, find_cut};
 use crate::exit::Failure;
 use crate::output::{self, Output, Progress};
+use crate::parse::parsed;
 use crate::whole_file::write_whole;
 
 /// Write events, values and checkpoints to a CAR file, for `import` and `clone`.
@@ -28,7 +29,7 @@ pub struct Args {
     #[command(flatten)]
     at: At,
     /// Leave out what this cut holds.
-    #[arg(long, value_name = "CUT")]
+    #[arg(long, value_name = "CUT", value_parser = parsed::<CutExpression>)]
     since: Option<CutExpression>,
 }
 
@@ -63,7 +64,12 @@ pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
     let (report, bytes) = if to_stdout {
         to_stdout_whole(&mut context.out, &mut export)?
     } else {
-        write_whole(&args.file, context, |out| Ok(export(out)?))?
+        write_whole(&args.file, context, |out| {
+            export(out).map_err(|error| match error {
+                ExportError::Output(error) => Failure::file(&args.file)(error),
+                other => other.into(),
+            })
+        })?
     };
     let ExportReport { events, blocks, checkpoints, left_out, .. } = report;
     if context.out.is_json() {

@@ -3,6 +3,7 @@
 use crate::context::Context;
 use crate::exit::Failure;
 use crate::final_wait::Wait;
+use crate::parse::signed;
 
 use super::print_written;
 
@@ -17,7 +18,7 @@ pub struct Args {
     /// The counter.
     key: String,
     /// How much; may be negative, not 0.
-    #[arg(default_value_t = 1, allow_negative_numbers = true)]
+    #[arg(default_value_t = 1, allow_negative_numbers = true, value_parser = signed)]
     by: i64,
     #[command(flatten)]
     wait: Wait,

@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::context::Context;
 use crate::exit::Failure;
 use crate::output::{self, Output};
+use crate::parse::{parsed, signing_key};
 
 /// Make a new ledger, with its key and its first event.
 #[derive(clap::Args)]
@@ -24,19 +25,22 @@ pub struct Args {
     #[arg(long, default_value = "", hide_default_value = true)]
     name: String,
     /// Who may write: `members`, or everybody (`open`).
-    #[arg(long, default_value = "members", value_name = "members|open")]
+    #[arg(long, default_value = "members", value_name = "members|open",
+          value_parser = parsed::<Policy>)]
     policy: Policy,
     /// What becomes of an author whose history forks: both branches count, or neither.
-    #[arg(long, default_value = "keep", value_name = "keep|exclude")]
+    #[arg(long, default_value = "keep", value_name = "keep|exclude",
+          value_parser = parsed::<ForkPolicy>)]
     forks: ForkPolicy,
     /// A validator, by key; the new key alone unless given.
-    #[arg(long = "validator", value_name = "KEY", num_args = 1.., conflicts_with = "no_validators")]
+    #[arg(long = "validator", value_name = "KEY", num_args = 1.., conflicts_with = "no_validators",
+          value_parser = signing_key)]
     validators: Option<Vec<AuthorKey>>,
     /// A ledger without validators, which never certifies.
     #[arg(long)]
     no_validators: bool,
     /// One more admin, by key.
-    #[arg(long = "admin", value_name = "KEY", num_args = 1..)]
+    #[arg(long = "admin", value_name = "KEY", num_args = 1.., value_parser = signing_key)]
     admins: Vec<AuthorKey>,
     /// Ask for a passphrase to encrypt the new key with.
     #[arg(long)]

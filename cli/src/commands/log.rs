@@ -9,6 +9,7 @@ use crate::args::At;
 use crate::context::{Context, snapshot_at};
 use crate::exit::Failure;
 use crate::output::{Look, Output};
+use crate::parse::{number, parsed};
 use crate::shown::{self, EventJson, Names};
 
 /// Show the history, newest first.
@@ -29,10 +30,10 @@ pub struct Args {
     #[command(flatten)]
     at: At,
     /// Leave out the events of this cut.
-    #[arg(long, value_name = "CUT")]
+    #[arg(long, value_name = "CUT", value_parser = parsed::<CutExpression>)]
     since: Option<CutExpression>,
     /// At most this many events.
-    #[arg(short = 'n', long = "limit", value_name = "N")]
+    #[arg(short = 'n', long = "limit", value_name = "N", value_parser = number::<usize>)]
     limit: Option<usize>,
     /// Draw how events follow each other.
     #[arg(long, conflicts_with_all = ["json", "key", "author"])]

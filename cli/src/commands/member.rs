@@ -1,13 +1,16 @@
 //! `quipu member`
 
 use quipu_merge::Role;
+use quipu_store::Ledger;
 use serde::Serialize;
 
+use crate::amount::count;
 use crate::args::At;
 use crate::context::{Context, snapshot_at};
 use crate::exit::Failure;
 use crate::final_wait::Wait;
-use crate::output::Look;
+use crate::output::{self, Look};
+use crate::parse::parsed;
 use crate::shown::{AuthorJson, Names, clean};
 
 use super::print_written;
@@ -29,14 +32,22 @@ pub struct Args {
 #[derive(clap::Subcommand)]
 enum Command {
     /// Give an author a role: writer, admin or validator.
+    ///
+    /// A validator certifies from the checkpoint on that follows the one with its grant. More than two
+    /// thirds of the validators have to take part in each, so one that never runs `quipu serve` makes
+    /// the others fewer that may be away.
     Grant {
+        /// Who: a local name, a key, or its unique start.
         author: String,
+        /// `writer` may write, `admin` also grant, revoke and redact, `validator` certify.
+        #[arg(value_name = "writer|admin|validator", value_parser = parsed::<Role>)]
         role: Role,
         #[command(flatten)]
         wait: Wait,
     },
     /// Take every role away from an author.
     Revoke {
+        /// Who: a local name, a key, or its unique start.
         author: String,
         #[command(flatten)]
         wait: Wait,
@@ -59,6 +70,9 @@ pub fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
             wait.check(&ledger, context)?;
             let author = ledger.snapshot()?.find_author(&author)?;
             let committed = ledger.grant(author, role)?;
+            if role == Role::Validator {
+                tell_quorum(&ledger)?;
+            }
             print_written(&ledger, &committed, wait, context)
         }
         Command::Revoke { author, wait } => {
@@ -70,6 +84,23 @@ pub fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
         }
         Command::List(at) => list(&at, context),
     }
+}
+
+/// Tells how many validators there are to be, and how many of them have to take part.
+fn tell_quorum(ledger: &Ledger) -> Result<(), Failure> {
+    let snapshot = ledger.snapshot()?;
+    if snapshot.next_validators().is_empty() {
+        output::warning("the ledger was made without validators: nothing in it is ever certified");
+        return Ok(());
+    }
+    let roles = snapshot.roles()?;
+    let all = roles.values().filter(|roles| roles.contains(&Role::Validator.word())).count();
+    let needed = all * 2 / 3 + 1;
+    output::note(format_args!(
+        "{} once a checkpoint holds this grant: {needed} of them have to take part in each one after it",
+        count(all, "validator")
+    ));
+    Ok(())
 }
 
 fn list(at: &At, context: &mut Context) -> Result<(), Failure> {

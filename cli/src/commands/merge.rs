@@ -8,6 +8,7 @@ use quipu_store::{FillError, Ledger, MergeOptions, MergeReport, OpenError};
 use crate::context::{Context, is_same};
 use crate::daemon::fetch;
 use crate::exit::Failure;
+use crate::input;
 use crate::output::Progress;
 use crate::report::History;
 use crate::source::Source;
@@ -72,8 +73,7 @@ pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
         }
         Some(source) => merge_store(&ledger, &source, args, context)?,
         None => {
-            let source = context.path(source);
-            let file = File::open(&source).map_err(Failure::file(source))?;
+            let file = input::open(&context.path(source))?;
             let report = take_in(&ledger, file, args.dry_run, args.refill)?;
             (report, left(&ledger, NOT_BY_FILE, context))
         }

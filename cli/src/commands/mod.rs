@@ -55,16 +55,27 @@ use quipu_store::{Committed, Ledger};
 use crate::context::Context;
 use crate::exit::Failure;
 use crate::final_wait::Wait;
-use crate::output::Output;
+use crate::output::{self, Output};
 use crate::shown::EventJson;
 
-/// Prints an event that has been written, when it is certified where that is wanted.
+/// Prints an event that has been written, and waits until it is certified where that is wanted. The id
+/// comes first, so that whoever ends the waiting knows that it is written; of JSON, which tells the
+/// height too, it comes on stderr.
 fn print_written(
     ledger: &Ledger,
     committed: &Committed,
     wait: Wait,
     context: &mut Context,
 ) -> Result<(), Failure> {
+    let out = &mut context.out;
+    if !out.is_json() {
+        print_committed(ledger, committed, out)?;
+        out.flush()?;
+        return wait.until_final(committed.event, context);
+    }
+    if wait.is_wanted() {
+        output::note(format_args!("event {} is written", committed.event));
+    }
     let waited = wait.until_final(committed.event, context);
     print_committed(ledger, committed, &mut context.out)?;
     waited

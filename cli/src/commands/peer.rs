@@ -4,10 +4,12 @@ use std::str::FromStr;
 
 use quipu_merge::AuthorKey;
 use quipu_net::{PeerAddress, PeerBook};
+use quipu_store::{CutError, ReadError};
 
 use crate::context::Context;
 use crate::exit::Failure;
 use crate::output;
+use crate::parse::parsed;
 
 /// Add and remove peers of the address book.
 #[derive(clap::Args)]
@@ -52,7 +54,7 @@ impl FromStr for Named {
         if let Ok(key) = text.parse() {
             return Ok(Self::Key(key));
         }
-        text.parse().map(Self::At).map_err(|error: quipu_net::PeerAddressError| {
+        parsed(text).map(Self::At).map_err(|error| {
             format!("neither a key of 64 hexadecimal digits nor an address: {error}")
         })
     }
@@ -116,6 +118,11 @@ fn find(text: &str, context: &Context) -> Result<AuthorKey, Failure> {
         book.peers().map(|(key, _)| key).filter(|key| key.to_string().starts_with(text));
     match (found.next(), found.next()) {
         (Some(key), None) => Ok(key),
-        _ => Ok(context.open()?.snapshot()?.find_author(text)?),
+        _ => match context.open()?.snapshot()?.find_author(text) {
+            Err(ReadError::Cut(CutError::NoAuthor(_))) => Err(Failure::NotFound(format!(
+                "no peer is called {text:?}: no key of a peer begins so, and no author has this name"
+            ))),
+            found => Ok(found?),
+        },
     }
 }

@@ -1,9 +1,8 @@
 //! `quipu prove`
 
 use std::path::PathBuf;
-use std::str::FromStr;
 
-use quipu_merge::{Height, Key, Proof, ProvedKey};
+use quipu_merge::{Key, Proof, ProvedKey};
 use quipu_store::{CutError, ProveError, ProveFrom, ReadError, Snapshot};
 use serde::Serialize;
 
@@ -11,6 +10,7 @@ use crate::amount::size;
 use crate::context::Context;
 use crate::exit::{Failure, NotFinal};
 use crate::output;
+use crate::parse::{AtHeight, parsed};
 use crate::whole_file::write_whole;
 
 /// Make a proof that anybody can check who knows the ledger's id, with `quipu check`.
@@ -34,7 +34,7 @@ pub struct Args {
     output: Option<PathBuf>,
     /// Start from this checkpoint, which the reader trusts, instead of from genesis: a height, or
     /// checkpoint:N.
-    #[arg(long, value_name = "N", global = true)]
+    #[arg(long, value_name = "N", global = true, value_parser = parsed::<AtHeight>)]
     since: Option<AtHeight>,
 }
 
@@ -51,7 +51,7 @@ enum Command {
         key: String,
         /// In the state of this checkpoint instead of the last: a height, or checkpoint:N. The state of
         /// an earlier one is folded again.
-        #[arg(long, value_name = "N")]
+        #[arg(long, value_name = "N", value_parser = parsed::<AtHeight>)]
         at: Option<AtHeight>,
     },
     /// Which roles an author has in the certified state, or that it has none.
@@ -59,32 +59,18 @@ enum Command {
         /// A name, a key, or its unique start.
         author: String,
         /// In the state of this checkpoint instead of the last.
-        #[arg(long, value_name = "N")]
+        #[arg(long, value_name = "N", value_parser = parsed::<AtHeight>)]
         at: Option<AtHeight>,
     },
     /// That the certified log of one checkpoint continues that of an earlier one.
     Extends {
         /// The earlier one: a height, or checkpoint:N.
-        #[arg(value_name = "N")]
+        #[arg(value_name = "N", value_parser = parsed::<AtHeight>)]
         older: AtHeight,
         /// The later one.
-        #[arg(value_name = "M")]
+        #[arg(value_name = "M", value_parser = parsed::<AtHeight>)]
         newer: AtHeight,
     },
-}
-
-/// A checkpoint's height, as a number or as a cut is written.
-#[derive(Clone, Copy)]
-struct AtHeight(Height);
-
-impl FromStr for AtHeight {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let number = text.strip_prefix("checkpoint:").unwrap_or(text);
-        let height = number.parse().map(Height).ok().filter(|height| *height >= Height::FIRST);
-        height.map(Self).ok_or_else(|| "not a checkpoint's height: N, or checkpoint:N".to_owned())
-    }
 }
 
 #[derive(Serialize)]

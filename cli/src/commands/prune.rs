@@ -8,6 +8,7 @@ use crate::amount::{count, size};
 use crate::context::{Context, find_cut};
 use crate::exit::Failure;
 use crate::output::Progress;
+use crate::parse::parsed;
 
 /// Drop the values written up to a cut that the state at the cut, and every later one, no longer
 /// shows; and operations up to the last certified checkpoint within it that no later state needs.
@@ -26,8 +27,9 @@ Examples:
   quipu prune --before checkpoint:12
   quipu pin add dqvzo4m2              the values of this event are kept")]
 pub struct Args {
-    /// Up to where: a time, a clock, an event (see `quipu help`). What is written later stays.
-    #[arg(long, value_name = "CUT")]
+    /// Up to where: a checkpoint (checkpoint:N), a time, a clock, an event (see `quipu help`). What is
+    /// written later stays.
+    #[arg(long, value_name = "CUT", value_parser = parsed::<CutExpression>)]
     before: CutExpression,
     /// Only tell what would be dropped.
     #[arg(long)]

@@ -9,6 +9,7 @@ use crate::context::Context;
 use crate::exit::Failure;
 use crate::final_wait::Wait;
 use crate::input::ValueArgs;
+use crate::parse::number;
 
 use super::{batch, print_written, put_dir};
 
@@ -49,10 +50,17 @@ pub struct Args {
     dir: Option<PathBuf>,
     /// How many operations go into an event.
     #[arg(long, value_name = "N", default_value_t = 1000, requires = "batch",
-          value_parser = clap::value_parser!(u32).range(1..=MAX_OPERATIONS as i64))]
+          value_parser = group)]
     group: u32,
     #[command(flatten)]
     wait: Wait,
+}
+
+/// How many operations an event is to have.
+fn group(text: &str) -> Result<u32, String> {
+    let within = |number: &u32| (1..=MAX_OPERATIONS).contains(&(*number as usize));
+    let number = Some(number(text)?).filter(within);
+    number.ok_or_else(|| format!("not from 1 to {MAX_OPERATIONS}"))
 }
 
 pub fn run(args: Args, context: &mut Context) -> Result<(), Failure> {

@@ -11,6 +11,7 @@ use crate::amount::count;
 use crate::context::Context;
 use crate::exit::Failure;
 use crate::output::{self, Progress};
+use crate::parse::number;
 
 /// Make a new store from a backup, with a key of its own.
 ///
@@ -29,7 +30,7 @@ pub struct Args {
     #[arg(value_name = "NEWDIR")]
     to: PathBuf,
     /// Which backup; the latest unless given.
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = number::<u32>)]
     backup: Option<u32>,
     /// Go on with the key in this file, saved from the store that was backed up, which must be
     /// gone for good. First merge from every replica that may hold later events of that key.

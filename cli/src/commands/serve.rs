@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::daemon::{self, ApiPlace, Daemon, Forward, Socket};
 use crate::exit::Failure;
+use crate::parse::{address, parsed};
 use crate::remote::anywhere;
 
 /// Keep the store open and equal with those of its peers, and run on it the commands of others.
@@ -47,19 +48,19 @@ It prints `ready` when peers and commands are answered, and logs on stderr. syst
 where the unit has Type=notify.")]
 pub struct Args {
     /// Let other nodes dial this one at this UDP address.
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = address)]
     listen: Option<SocketAddr>,
     /// Be connected to this peer: quic://KEY@HOST:PORT. It is remembered.
-    #[arg(long, value_name = "PEER", num_args = 1..)]
+    #[arg(long, value_name = "PEER", num_args = 1.., value_parser = parsed::<PeerAddress>)]
     join: Vec<PeerAddress>,
     /// Tell other nodes that this one may be reached at HOST:PORT, where they cannot tell.
-    #[arg(long, value_name = "HOST:PORT", num_args = 1..)]
+    #[arg(long, value_name = "HOST:PORT", num_args = 1.., value_parser = parsed::<Place>)]
     announce: Vec<Place>,
     /// Fetch only long values below these keys, and others when they are read.
     #[arg(long, value_name = "PREFIX", num_args = 1..)]
     only: Option<Vec<String>>,
     /// Serve the HTTP API over TLS at this address; without it, only on the store's `api.socket`.
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = address)]
     api: Option<SocketAddr>,
     /// The certificate of the API, with its chain: a PEM file.
     #[arg(long, value_name = "FILE")]
@@ -71,7 +72,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// What to log: off, error, warn, info, debug or trace.
-    #[arg(long, value_name = "LEVEL", default_value = "info")]
+    #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = level)]
     log: LevelFilter,
     /// How to log.
     #[arg(long, value_name = "FORMAT", default_value = "text")]
@@ -85,6 +86,10 @@ enum LogFormat {
     Text,
     /// An object a line.
     Json,
+}
+
+fn level(text: &str) -> Result<LevelFilter, String> {
+    text.parse().map_err(|_| "not one of off, error, warn, info, debug, trace".to_owned())
 }
 
 #[derive(Serialize)]

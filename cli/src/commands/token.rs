@@ -1,5 +1,6 @@
 //! `quipu token`
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use serde::Serialize;
 use crate::context::Context;
 use crate::exit::Failure;
 use crate::output::{self, Look};
+use crate::parse::{from_one, not_empty};
 use crate::shown::clean;
 
 const DAY: u64 = 24 * 60 * 60;
@@ -34,13 +36,14 @@ enum Command {
     /// Make a token and print it.
     Add {
         /// What it is for.
+        #[arg(value_parser = not_empty)]
         name: String,
         /// What it allows: each role allows what those before it do.
         #[arg(long)]
         role: RoleArg,
         /// End it after so many days.
-        #[arg(long, value_name = "N")]
-        days: Option<u32>,
+        #[arg(long, value_name = "N", value_parser = from_one::<NonZeroU32>)]
+        days: Option<NonZeroU32>,
     },
     /// List the tokens, also those that have ended.
     List,
@@ -87,7 +90,7 @@ pub fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
     };
     match args.command {
         Command::Add { name, role, days } => {
-            let lifetime = days.map(|days| Duration::from_secs(u64::from(days) * DAY));
+            let lifetime = days.map(|days| Duration::from_secs(u64::from(days.get()) * DAY));
             let new = tokens.add(&name, role.into(), lifetime)?;
             if context.out.is_json() {
                 return Ok(context.out.json(&NewJson { token: new.text, info: new.info })?);

@@ -12,6 +12,7 @@ use tokio::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
+use tracing::field::display;
 use tracing::{debug, info, warn};
 
 use super::commands::{attend, log_panics};
@@ -99,8 +100,8 @@ impl Daemon {
         tell(READY);
         {
             let (store, key) = (services.served.ledger.dir().display(), services.served.node.key());
-            let address = accept.then(|| services.served.node.local_addr());
-            info!(%store, %key, ?address, "ready");
+            let address = accept.then(|| display(services.served.node.local_addr()));
+            info!(%store, %key, address, "ready");
         }
         let why = loop {
             let served = services.served.clone();

@@ -3,7 +3,7 @@
 use std::io;
 
 use quipu_merge::ProofError;
-use quipu_net::{FetchError, WatchError};
+use quipu_net::{FetchError, JoinError, WatchError};
 use quipu_store::{
     BackupError, CutError, IdentityError, MergeError, OpenError, PinError, ReadError, RepairError,
     StartError, StorageError, WriteError,
@@ -35,6 +35,8 @@ const FOLLOW: &str = "`quipu watch --from-checkpoint N` follows from that checkp
 
 const NO_START: &str =
     "validators certify while `quipu serve` runs; a clone of everything needs no checkpoint";
+
+const SHALLOW: &str = "a node that was started from a checkpoint does not have it before the history below has come: clone from another one";
 
 const NO_ROOM: &str = "nothing was written, and reading goes on: make room, and try again";
 const POISONED: &str = "look at the disk, and run the command again";
@@ -71,6 +73,7 @@ impl Failure {
                 Some(PRUNED)
             }
             Self::Read(ReadError::BelowStart(_)) => Some(BELOW_START),
+            Self::Join(error) if matches!(**error, JoinError::NoGenesis { .. }) => Some(SHALLOW),
             Self::NoStart(StartError::NothingCertified) => Some(NO_START),
             Self::NotFinal(why) => Some(why.hint()),
             Self::Proof(ProofError::NotFromGenesis) => Some(
