@@ -216,6 +216,22 @@ impl Write for Stdout {
     }
 }
 
+/// Something else than a file that a console's command writes to.
+pub struct Through {
+    pub console: Arc<Console>,
+    pub file: File,
+}
+
+impl Write for Through {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Stream { console: &self.console, file: &self.file }.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Writes as long as there is somebody who wants it.
 struct Stream<'c> {
     console: &'c Console,

@@ -8,6 +8,8 @@
 
 mod support;
 
+use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
+
 use serde_json::json;
 use support::{Scratch, fields, text};
 
@@ -238,4 +240,109 @@ fn checkpoints_after_a_gap_are_told_of() {
     }
     let told = s.on("first", &["import", "news.car"]).ok();
     assert!(told.contains("1 checkpoint passed over: those before are neither here"), "{told}");
+}
+
+/// A FIFO is no file to be replaced: whoever reads from it gets what is written.
+#[test]
+fn what_is_no_file_is_written_to() {
+    let s = diverged();
+    let made = std::process::Command::new("mkfifo").arg(s.path("pipe")).status().unwrap();
+    assert!(made.success());
+    let mut daemon = None;
+    for _ in 0..2 {
+        let pipe = s.path("pipe");
+        let reader = std::thread::spawn(move || std::fs::read(pipe).unwrap());
+        // Nobody may read yet: it is waited for.
+        let export = s.a(&["export", "pipe", "--json"]).json();
+        let came = reader.join().unwrap();
+        assert_eq!(export["bytes"], came.len());
+        s.write("piped.car", &came);
+        assert_eq!(s.on("b", &["import", "piped.car"]).code, 0);
+        assert!(std::fs::metadata(s.path("pipe")).unwrap().file_type().is_fifo());
+        // The same through a daemon.
+        daemon = daemon.or_else(|| Some(s.serve("a")));
+    }
+    let shown = s.a(&["export", "/dev/stdout"]);
+    assert_eq!((shown.code, shown.stdout), (0, s.a(&["export", "-"]).stdout));
+}
+
+#[test]
+fn links_lead_to_the_file_that_is_written() {
+    let s = diverged();
+    std::fs::create_dir(s.path("dir")).unwrap();
+    s.write("dir/old.car", b"old");
+    for (to, link) in [("dir/old.car", "old"), ("old", "twice"), ("dir/new.car", "new")] {
+        symlink(to, s.path(link)).unwrap();
+    }
+    for (link, file) in [("old", "dir/old.car"), ("twice", "dir/old.car"), ("new", "dir/new.car")] {
+        s.a(&["export", link]).ok();
+        assert!(s.path(link).is_symlink(), "{link}");
+        assert_eq!(s.on("b", &["import", file]).code, 0, "{file}");
+        s.write("dir/old.car", b"old");
+    }
+    symlink("round", s.path("round")).unwrap();
+    s.refused(1, &["export", "round"]);
+    assert_eq!(std::fs::read_dir(s.path("dir")).unwrap().count(), 2, "nothing is left over");
+}
+
+#[test]
+fn exports_are_for_those_that_the_mask_lets() {
+    let s = diverged();
+    let mode = |file: &str| std::fs::metadata(s.path(file)).unwrap().permissions().mode() & 0o777;
+    let export = |mask: &str, file: &str| {
+        let line = format!("umask {mask}; exec \"$0\" --store a export {file}");
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", &line, env!("CARGO_BIN_EXE_quipu")]).current_dir(s.path("."));
+        assert!(shell.output().unwrap().status.success());
+    };
+    export("022", "a.car");
+    assert_eq!(mode("a.car"), 0o644);
+    export("077", "b.car");
+    assert_eq!(mode("b.car"), 0o600);
+    // What somebody has closed stays closed, and what is open stays open.
+    export("022", "b.car");
+    export("077", "a.car");
+    assert_eq!((mode("a.car"), mode("b.car")), (0o644, 0o600));
+    let _daemon = s.serve("a");
+    export("027", "c.car");
+    assert_eq!(mode("c.car") & 0o027, 0);
+}
+
+#[test]
+fn what_is_wrong_is_named() {
+    let s = diverged();
+    s.write("file", b"");
+    let cases: [(i32, &[&str], &str); 11] = [
+        (1, &["import", "."], "error: .: it is a directory"),
+        (1, &["put", "k", "--file", "a"], "error: a: it is a directory"),
+        (1, &["put", "--batch", "a"], "error: a: it is a directory"),
+        (10, &["clone", "--from-checkpoint", "nowhere", "c"], "no ledger at nowhere"),
+        (1, &["clone", "a", "file"], "file exists already"),
+        (2, &["get", "k", "--at", "2026-13-01T00:00:00Z"], "there is no such time"),
+        (3, &["peer", "rm", "zz"], "no peer is called \"zz\""),
+        (2, &["token", "add", "", "--role", "read"], "it is empty"),
+        (2, &["token", "add", "x", "--role", "read", "--days", "0"], "at least 1"),
+        (2, &["log", "-n", "x"], "not a whole number"),
+        (2, &["show", ""], "an empty text names nothing"),
+    ];
+    for (code, args, words) in cases {
+        let ran = s.refused(code, args);
+        assert!(ran.stderr.contains(words), "{args:?}: {}", ran.stderr);
+    }
+    s.refused(2, &["put", "k", "v", "--if", ""]);
+    s.refused(2, &["redact", ""]);
+}
+
+#[test]
+fn a_bad_line_is_named_once() {
+    let s = Scratch::with_store();
+    for (line, words) in [
+        ("{\"op\":\"xx\"}", "line 2: no operation, at byte 10: unknown variant `xx`"),
+        ("{\"op\":", "line 2: not a whole object of JSON, at byte 6"),
+    ] {
+        let batch = format!("{{\"op\":\"del\",\"key\":\"k\"}}\n{line}\n");
+        let ran = s.feed(&["--store", "a", "put", "--batch", "-"], batch.as_bytes());
+        assert_eq!(ran.code, 20);
+        assert!(ran.stderr.contains(words) && !ran.stderr.contains("line 1"), "{}", ran.stderr);
+    }
 }
