@@ -41,11 +41,20 @@ pub fn clean(text: &str) -> String {
 
 /// Bytes on one line: text where they are text.
 pub fn bytes(bytes: &[u8]) -> String {
+    overview(bytes, clean)
+}
+
+/// Bytes on one line, text between quotes.
+pub fn quoted_bytes(bytes: &[u8]) -> String {
+    overview(bytes, quoted)
+}
+
+fn overview(bytes: &[u8], show: fn(&str) -> String) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) => {
             let cut: String = text.chars().take(MAX_SHOWN).collect();
             let more = if cut.len() < text.len() { "…" } else { "" };
-            format!("{}{more}", clean(&cut))
+            format!("{}{more}", show(&cut))
         }
         Err(_) => format!("<{} bytes>", bytes.len()),
     }
@@ -64,18 +73,6 @@ pub fn quoted(text: &str) -> String {
     }
     quoted.push('"');
     quoted
-}
-
-/// Bytes on one line, text between quotes.
-pub fn quoted_bytes(bytes: &[u8]) -> String {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => {
-            let cut: String = text.chars().take(MAX_SHOWN).collect();
-            let more = if cut.len() < text.len() { "…" } else { "" };
-            format!("{}{more}", quoted(&cut))
-        }
-        Err(_) => format!("<{} bytes>", bytes.len()),
-    }
 }
 
 /// A value on one line.
