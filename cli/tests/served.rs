@@ -321,7 +321,7 @@ fn writing_says_the_same() {
     drop(daemon);
     let (without_state, with_state) = (without.state("a"), with.state("a"));
     for part in ["events", "registers", "counters", "sets", "lists"] {
-        let text = |state: &serde_json::Value| plain(state[part].to_string().as_bytes());
+        let text = |state: &Value| plain(state[part].to_string().as_bytes());
         assert_eq!(text(&without_state), text(&with_state));
     }
     assert_eq!(

@@ -2,11 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use quipu_merge::{EventId, Key, LeafKind, ProvedKey, Shown, Trust};
+use quipu_merge::{EventId, Key, ProvedKey, Shown, Trust};
 use quipu_store::{Ledger, ProveFrom, ReadError, Snapshot};
 use serde_json::{Map, Value, json};
-
-const KINDS: [LeafKind; 4] = [LeafKind::Register, LeafKind::Counter, LeafKind::Set, LeafKind::List];
 
 /// What a store says.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,7 +27,7 @@ impl Reading {
         let snapshot = ledger.snapshot().expect("a snapshot");
         let folded = match snapshot.dump(&[]) {
             Ok(dump) => json!(dump),
-            Err(ReadError::Pruned(_)) => Value::Null,
+            Err(ReadError::BelowStart(_)) => Value::Null,
             Err(error) => panic!("the state cannot be folded: {error}"),
         };
         let tip = (snapshot.certified_tip(), snapshot.certified_len(), snapshot.next_validators());
@@ -133,7 +131,7 @@ fn object<K: ToString, V: Into<Value>>(map: Result<BTreeMap<K, V>, ReadError>) -
 
 fn proof(snapshot: &Snapshot<'_>, ledger: EventId, name: &str) -> Value {
     let name = ProvedKey::Key(Key::new(name).expect("a key"));
-    let proof = snapshot.prove_key(name, &KINDS, None, ProveFrom::Genesis).expect("a proof");
+    let proof = snapshot.prove_key(name, None, ProveFrom::Genesis).expect("a proof");
     let proven = proof.check(Trust::Genesis(ledger)).expect("a proof that holds");
     let mut shown = serde_json::to_value(&proven).expect("what is shown can be printed");
     // It shows those whose openings are at hand.

@@ -118,7 +118,7 @@ pub fn start(
     file: &[u8],
     ledger: EventId,
 ) -> Result<(Ledger, StartInfo), quipu_store::OpenError> {
-    let start = StartOptions { below: Below::Never, ledger: Some(ledger) };
+    let start = StartOptions { below: Below::Pruned, ledger: Some(ledger) };
     options().start_from(place, &mut &file[..], &start, &mut |_, _| {})
 }
 
