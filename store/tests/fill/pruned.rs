@@ -10,8 +10,11 @@ use quipu_store::{
 };
 use tempfile::TempDir;
 
+use super::support::certified::{certify, next, options};
+use super::support::dice::Dice;
+use super::support::values::put;
 use super::support::{assert_sound, merge};
-use super::world::{Dice, certify, create, next, options, put, world, write};
+use super::world::{create, world, write};
 use super::{POLICIES, SIGABRT, fill, hand_over, put_long, run_child, start};
 
 /// What replicas have in common that hold the same events, whatever they have dropped.
