@@ -1,5 +1,6 @@
 //! Waiting until what was written is certified.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -76,6 +77,10 @@ impl Wait {
                 tokio::time::sleep(LOOK_EVERY).await;
                 if let Err(gone) = context.console().check_gone() {
                     return gone;
+                }
+                if served.make_way.load(Ordering::Relaxed) {
+                    let why = "the daemon is stopping, or opens its store anew".to_owned();
+                    return NotFinal::Ended { event, why }.into();
                 }
             }
         };

@@ -9,10 +9,13 @@
 mod support;
 
 use std::fs;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
-use quipu_merge::{BlockId, CarReader, CarWriter, Certificate, Codec};
+use quipu_merge::{BlockId, CarReader, CarWriter, Certificate, Checkpoint, Codec, Height};
+use quipu_store::{Acceptance, CertifiedCheckpoint};
 use serde_json::{Value, json};
-use support::certify::{KEYS, validators};
+use support::certify::{KEYS, certificate, validators};
 use support::{Scratch, fields, text};
 
 /// A store with two checkpoints and an event after them; the ids of the checkpoints and events.
@@ -291,6 +294,53 @@ fn a_file_with_a_bad_certificate_changes_nothing() {
         assert!(!s.path("new").exists(), "{name}");
     }
     assert_eq!(s.on("other", &["status", "--json"]).json()["certification"]["height"], 1);
+}
+
+#[test]
+fn two_certificates_of_one_height_are_shown() {
+    let (s, ids, _) = history();
+    let shown = || s.a(&["checkpoint", "show", "2", "--json"]).json();
+    assert_eq!(shown()["other"], Value::Null);
+    let other = {
+        let ledger = quipu_store::Ledger::open(s.path("a")).unwrap();
+        let snapshot = ledger.snapshot().unwrap();
+        let kept = snapshot.checkpoint(Height(2)).unwrap().unwrap();
+        let by = snapshot.validators_of(Height(2)).unwrap().unwrap();
+        let checkpoint = Checkpoint { state: [9; 32], ..kept.checkpoint };
+        let certificate = certificate(&checkpoint, &by, usize::MAX);
+        let other = CertifiedCheckpoint { checkpoint, certificate, ..kept };
+        assert_eq!(ledger.accept(other.clone()).unwrap(), Acceptance::Diverged);
+        other.id().to_string()
+    };
+    let shown = shown();
+    assert_eq!(
+        (&shown["checkpoint"], &shown["other"]["checkpoint"]),
+        (&json!(ids[1]), &json!(other))
+    );
+    assert_eq!(shown["other"]["signed"], shown["signed"]);
+    let text = s.a(&["checkpoint", "show", "2"]).ok();
+    assert!(text.contains(&other) && text.contains("also by"), "{text}");
+    assert_eq!(s.a(&["checkpoint", "show", "1", "--json"]).json()["other"], Value::Null);
+    // What is written could never become final.
+    assert_eq!(s.a(&["put", "k", "v", "--wait", "final"]).code, 5);
+}
+
+#[test]
+fn who_waits_for_finality_is_told_when_the_daemon_ends() {
+    let s = Scratch::certified();
+    let mut daemon = s.serve("a");
+    let mut waiting = s.command(&["--store", "a", "put", "k", "v", "--wait", "final"]);
+    let waiting = waiting.stderr(Stdio::piped()).spawn().unwrap();
+    while s.a(&["get", "k"]).code != 0 {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let since = Instant::now();
+    assert!(daemon.stop().success(), "{}", daemon.log());
+    assert!(since.elapsed() < Duration::from_secs(5), "{:?}", since.elapsed());
+    let ended = waiting.wait_with_output().unwrap();
+    let told = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(ended.status.code(), Some(5), "{told}");
+    assert!(told.contains("is written, and is not certified yet"), "{told}");
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use quipu_merge::{AuthorKey, Checkpoint, CheckpointId, Height};
 use quipu_net::rfc3339;
 use quipu_store::{
-    CertifiedCheckpoint, CheckpointsReport, CutError, ReadError, Snapshot, StorageError,
+    CertifiedCheckpoint, CheckpointsReport, CutError, Divergence, Ledger, ReadError, Snapshot,
+    StorageError,
 };
 use serde::Serialize;
 
@@ -101,6 +102,15 @@ struct ShownJson {
     signed: Vec<AuthorJson>,
     unsigned: Vec<AuthorJson>,
     next_validators: Vec<AuthorJson>,
+    /// Another that is certified at this height, which must not be.
+    other: Option<OtherJson>,
+}
+
+#[derive(Serialize)]
+struct OtherJson {
+    checkpoint: String,
+    round: u32,
+    signed: Vec<AuthorJson>,
 }
 
 #[derive(Serialize)]
@@ -122,7 +132,7 @@ pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
     let snapshot = ledger.snapshot()?;
     match args.command {
         Command::List { limit } => list(&snapshot, limit, &mut context.out),
-        Command::Show { height } => show(&snapshot, height.0, &mut context.out),
+        Command::Show { height } => show(&ledger, &snapshot, height.0, &mut context.out),
         Command::Verify { height } => {
             let last = snapshot.certified_height();
             let height = height.map(|height| height.0).or(last);
@@ -251,13 +261,30 @@ fn id_of(checkpoint: &Checkpoint) -> Result<CheckpointId, StorageError> {
     sealed.map(|(id, _)| id).map_err(damaged)
 }
 
-fn show(snapshot: &Snapshot<'_>, height: Height, out: &mut Output) -> Result<(), Failure> {
+/// Another checkpoint of a height with a certificate of its own, where there is one.
+fn contradicting(ledger: &Ledger, height: Height) -> Option<CertifiedCheckpoint> {
+    ledger.certification().diverged.into_iter().find_map(|diverged| match diverged {
+        Divergence::Certificates { other, .. } if other.height() == height => Some(*other),
+        _ => None,
+    })
+}
+
+fn show(
+    ledger: &Ledger,
+    snapshot: &Snapshot<'_>,
+    height: Height,
+    out: &mut Output,
+) -> Result<(), Failure> {
     let certified = find(snapshot, height)?;
     let CertifiedCheckpoint { checkpoint, certificate, cut, validators } = &certified;
     let signed: Vec<_> = certificate.signatures.iter().map(|(key, _)| *key).collect();
     let mut unsigned = snapshot.validators_of(height)?.unwrap_or_default();
     unsigned.retain(|key| !signed.contains(key));
     let round = certificate.round.0;
+    let other = contradicting(ledger, height);
+    let signed_other = |other: &CertifiedCheckpoint| -> Vec<_> {
+        other.certificate.signatures.iter().map(|(key, _)| *key).collect()
+    };
     if out.is_json() {
         let authors = |keys: &[AuthorKey]| keys.iter().copied().map(AuthorJson).collect();
         return Ok(out.json(&ShownJson {
@@ -267,6 +294,11 @@ fn show(snapshot: &Snapshot<'_>, height: Height, out: &mut Output) -> Result<(),
             signed: authors(&signed),
             unsigned: authors(&unsigned),
             next_validators: authors(validators.keys()),
+            other: other.as_ref().map(|other| OtherJson {
+                checkpoint: other.id().to_string(),
+                round: other.certificate.round.0,
+                signed: authors(&signed_other(other)),
+            }),
         })?);
     }
     let id = out.paint(Look::Id, certified.id());
@@ -283,9 +315,15 @@ fn show(snapshot: &Snapshot<'_>, height: Height, out: &mut Output) -> Result<(),
     out.line(format_args!("state root  {}", shown::hex(&checkpoint.state)))?;
     out.line(format_args!("round       {round}"))?;
     let names = Names::of(snapshot)?;
+    let others = other.as_ref().map(signed_other).unwrap_or_default();
+    if let Some(other) = &other {
+        let (id, round) = (other.id(), other.certificate.round);
+        out.line(format_args!("also        {height} {id}, certified in round {}", round.0))?;
+    }
     for (what, keys) in [
         ("signed by ", &signed),
         ("unsigned  ", &unsigned),
+        ("also by   ", &others),
         ("next      ", &validators.keys().to_vec()),
     ] {
         for key in keys {

@@ -76,7 +76,7 @@ pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
         if context.served().is_some_and(|served| served.make_way.load(Ordering::Relaxed)) {
             let cursor = watch.cursor()?;
             output::note(format_args!(
-                "the daemon opens its store anew: go on with `quipu watch --after {cursor}`"
+                "the daemon is stopping, or opens its store anew: go on with `quipu watch --after {cursor}`"
             ));
             return Ok(());
         }

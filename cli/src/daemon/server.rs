@@ -3,6 +3,7 @@
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use quipu_net::NodeOptions;
@@ -123,6 +124,7 @@ impl Daemon {
         tell(STOPPING);
         drop(self.socket);
         let _ = stop.send(Stop::Soon);
+        services.served.make_way.store(true, Ordering::Relaxed);
         let ending = async {
             end(&mut parts, &stop).await;
             services.stop().await;
