@@ -5,8 +5,12 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use quipu_merge::{CheckpointId, Height};
-use quipu_proto::{AskPart, Channel, Message, Part, Start, StartFile, VERSION, Version};
+use quipu_merge::{AuthorKey, CheckpointId, EventId, Height};
+use quipu_proto::{
+    AskPart, AskProposal, CertifiedBytes, CertifyMessage, Channel, Claim, Cosigned, Id, Message,
+    NoteLines, Part, PartsBytes, Polka, Proposed, Report, RoundProof, RoundVote, Signed,
+    SignedProposal, SignedVote, Start, StartFile, TipOf, VERSION, Version,
+};
 
 use super::below;
 use super::network::Arrival;
@@ -74,6 +78,39 @@ fn start() -> Vec<Arrival> {
     asks.into_iter().map(said(0)).chain(gives.into_iter().map(said(1))).collect()
 }
 
+/// A validator says each thing that there is about a height. The fuzz target `consensus` goes on from there.
+fn certifying() -> Vec<Arrival> {
+    let (height, round, by, id) = (Height(5), 2, AuthorKey([6; 32]), CheckpointId([7; 32]));
+    let (value, signature) = (Some(Id(id)), [8; 64]);
+    let vote = SignedVote { height, round, precommit: true, value, by, signature };
+    let proposal = SignedProposal { height, round, pol_round: Some(1), value: id, by, signature };
+    let parts = PartsBytes { checkpoint: vec![1], cut: vec![2], validators: vec![3] };
+    let votes = vec![RoundVote { precommit: false, value: None, by, signature }];
+    let lines = vec![NoteLines { by, seconds: 9, log: signature, cosignature: signature }];
+    let said = [
+        CertifyMessage::Report(Report { heads: vec![EventId([9; 32])] }),
+        CertifyMessage::Tip(TipOf { height, id }),
+        CertifyMessage::AskClaim(1),
+        CertifyMessage::Claim(Claim { number: 1, height, yours: Some(vote.clone()) }),
+        CertifyMessage::Proposal(Proposed { proposal, parts: Some(parts.clone()) }),
+        CertifyMessage::Vote(vote),
+        CertifyMessage::Polka(Polka {
+            height,
+            round,
+            value: id,
+            signatures: vec![Signed { by, signature }],
+        }),
+        CertifyMessage::RoundProof(RoundProof { height, round, leave: true, votes }),
+        CertifyMessage::AskProposal(AskProposal { height, round, value: id }),
+        CertifyMessage::AskCheckpoints(height.0),
+        CertifyMessage::Checkpoints(vec![CertifiedBytes { parts, certificate: vec![4] }]),
+        CertifyMessage::Cosigned(Cosigned { height, lines }),
+        CertifyMessage::AskCosigned(height.0),
+    ];
+    let said = said.into_iter().map(Message::Certify);
+    said.map(|message| (0, 1, message.channel(), message.encode())).collect()
+}
+
 /// Both speak the version before marks.
 fn older(world: &mut World, load: impl Fn(&mut World)) {
     load(world);
@@ -96,6 +133,7 @@ fn seeds() -> Vec<(String, Vec<u8>)> {
         ("gossip", conversation(5, |_| {}, 6)),
         ("history", history()),
         ("start", start()),
+        ("certifying", certifying()),
     ];
     let mut seeds = Vec::new();
     let mut known = BTreeSet::new();
@@ -120,6 +158,7 @@ fn kinds(mut seed: &[u8]) -> BTreeSet<String> {
         let (message, rest) = rest.split_at(usize::from(u16::from_be_bytes([*high, *low])));
         let message = Message::decode(Channel::from_byte(*channel).unwrap(), message);
         let kind = format!("{:?}", message.unwrap().unwrap());
+        let kind = kind.strip_prefix("Certify(").unwrap_or(&kind);
         kinds.insert(kind.split('(').next().unwrap().to_owned());
         seed = rest;
     }
@@ -142,8 +181,9 @@ fn seeds_of_the_fuzzer_are_whole_conversations() {
     }
     let all: Vec<_> = all.iter().map(String::as_str).collect();
     // Every kind but the greeting.
-    let expected = "Announce Ask AskHistory AskLanes AskMarked AskPart AskPeers AskStart Batch Compare Credit End \
-                    Given Got Graft Have HistoryPart Lanes Marks Part Peers Ping Pong Prune Pull PullTold \
-                    Reconcile Start Sums";
+    let expected = "Announce Ask AskCheckpoints AskClaim AskCosigned AskHistory AskLanes AskMarked AskPart AskPeers \
+                    AskProposal AskStart Batch Checkpoints Claim Compare Cosigned Credit End Given Got Graft Have \
+                    HistoryPart Lanes Marks Part Peers Ping Polka Pong Proposal Prune Pull PullTold Reconcile Report \
+                    RoundProof Start Sums Tip Vote";
     assert_eq!(all.join(" "), expected);
 }
