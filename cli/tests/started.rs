@@ -134,7 +134,6 @@ fn a_merge_says_what_became_of_the_history_below() {
         assert!(ran.stderr.contains("it comes as an export"), "{}", ran.stderr);
         ran.ok();
     }
-    s.a(&["prune", "--before", "checkpoint:1"]).ok();
     s.ok(&["clone", "--from-checkpoint", "a", "c"]);
     let ran = s.on("b", &["merge", "c", "--json"]).json();
     assert!(text(&ran["history"], "why").contains("checkpoint 2"), "{ran}");

@@ -150,7 +150,7 @@ fn what_pruned_events_did_is_followed_from_the_checkpoint_on() {
         }
     }
     // All is derived but for the states that need what is gone.
-    for (height, events) in [(1, 7), (3, 15)] {
+    for (height, events) in [(1, 6), (3, 14)] {
         let report = whole.verify_checkpoints(Height(height)).unwrap();
         assert!(report.is_sound(), "{:?}", report.findings);
         assert_eq!((report.first, report.first_state), (Height(1), Height(2)));

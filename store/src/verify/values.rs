@@ -58,10 +58,11 @@ impl<'s> Values<'s> {
                 })
             });
             if !sound || page.is_none() {
+                let from =
+                    slot.map_or_else(|| hex(key), |slot| u16::from_be_bytes(slot).to_string());
                 check.find(format!(
-                    "{}: the openings from {} are not what the event names",
-                    at(dot),
-                    hex(key)
+                    "{}: its openings from {from} on are not what it names",
+                    at(dot)
                 ));
             }
             check.report.openings += page.as_ref().map_or(1, |page| page.len() as u64);
