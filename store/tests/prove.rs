@@ -279,8 +279,9 @@ fn two_histories_are_told_of_when_they_meet() {
         (kept, other.id())
     };
     assert_eq!(told(&one), (kept, other));
-    // Again, it is nothing new.
-    assert!(!one.import(file, &mut |_, _| {}).unwrap().diverged);
+    // Again, it brings nothing new, and it is said again.
+    assert!(one.import(file, &mut |_, _| {}).unwrap().diverged);
+    assert_eq!(told(&one), (kept, other));
     let file = export(&two, None, &path("two.car"));
     three.merge(&one, &mut |_, _| {}).unwrap();
     assert_eq!(three.certification().height, Some(Height(3)));

@@ -48,18 +48,22 @@ impl Ledger {
     /// are not at hand or have been erased are left out.
     ///
     /// # Errors
-    /// [`ReadError::Pruned`] where the store starts from a later checkpoint, or bodies from there on may
-    /// be gone; [`ReadError::Cut`] where the checkpoint does not count here.
+    /// [`ReadError::BelowStart`] where the store starts from a later checkpoint, [`ReadError::Pruned`] where
+    /// bodies from there on may be gone; [`ReadError::Cut`] where the checkpoint does not count here.
     pub fn history(&self, from: u64, up_to: Height, max_len: usize) -> Result<History, ReadError> {
         let snapshot = self.snapshot()?;
-        let begins = [self.shallow().map(|shallow| shallow.height), pruned_to(snapshot.reader())?];
+        let start = self.shallow().map(|shallow| ReadError::BelowStart(shallow.height));
+        let pruned = pruned_to(snapshot.reader())?.map(ReadError::Pruned);
         let size = |height| {
             let found = records::find(snapshot.reader(), height, Part::Header, Checkpoint::decode);
             found.map(|checkpoint| checkpoint.map(|checkpoint| checkpoint.size))
         };
-        for height in begins.into_iter().flatten() {
+        for error in [start, pruned].into_iter().flatten() {
+            let (ReadError::BelowStart(height) | ReadError::Pruned(height)) = error else {
+                continue;
+            };
             if size(height)?.is_none_or(|size| from < size) {
-                return Err(ReadError::Pruned(height));
+                return Err(error);
             }
         }
         let end = size(up_to)?.ok_or(CutError::NoCheckpoint(up_to.0))?;

@@ -22,7 +22,6 @@ mod place;
 mod prune;
 mod spilled;
 
-use crate::error::ReadError;
 use crate::ledger::Ledger;
 use crate::merge::{OtherReplica, Progress};
 
@@ -65,8 +64,6 @@ impl Ledger {
             Ok(Some(found)) if found.id() == id => {}
             Ok(Some(_)) => return Err(FillError::OtherCheckpoint(height)),
             Ok(None) => return Err(FillError::NoCheckpoint(height)),
-            // It starts from a later one.
-            Err(error @ ReadError::Pruned(_)) => return Err(error.into()),
             Err(error) => return Err(error.into()),
         }
         while !filling.is_whole() {
