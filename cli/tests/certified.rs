@@ -407,7 +407,7 @@ fn waiting_ends_when_a_certificate_comes() {
     let args = ["--store", "a", "put", "a", "2", "--wait", "final", "--timeout", "60s", "--json"];
     let waiting = s.command(&args).spawn().unwrap();
     while s.a(&["get", "a"]).ok() != "2" {
-        std::thread::sleep(std::time::Duration::from_millis(20));
+        std::thread::sleep(Duration::from_millis(20));
     }
     s.on("b", &["merge", "a"]).ok();
     s.certify("b");
