@@ -22,10 +22,7 @@ run --store bank put letter/4711 paid
 
 say "3. The insurer wants to know when the payment cannot be taken back: it waits until a quorum has certified."
 run --store insurer put policy/4711 "covered" --wait final --timeout 60s
-for _ in $(seq 100); do
-    "$quipu" --store insurer get letter/4711 --final >/dev/null 2>&1 && break
-    sleep 0.1
-done
+until_there insurer letter/4711 --final
 run --store insurer get letter/4711 --final; echo
 run --store insurer checkpoint list
 
@@ -44,6 +41,7 @@ cd ..
 say "6. Without a quorum nothing is certified, and writing goes on."
 for who in bank insurer; do stop "$who"; done
 run --store carrier put crate/21 "unloaded at berth 9"
+until_there port crate/21
 run --store port get crate/21; echo
 run --store port status
 

@@ -21,4 +21,12 @@ serve() {
     done
     fail "$who is not ready: $(tail -n 3 "$who.log")"
 }
+# until_there WHO KEY [OPTIONS…]: waits until it can be read there.
+until_there() {
+    for _ in $(seq 300); do
+        ! "$quipu" --store "$1" get "${@:2}" >/dev/null 2>&1 || return 0
+        sleep 0.1
+    done
+    fail "$2 has not come to $1"
+}
 free_port() { python3 -c 'import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
