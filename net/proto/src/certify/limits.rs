@@ -8,10 +8,9 @@ use crate::rate::Rate;
 pub const MAX_EARLY: usize = 64;
 /// Length of the same, in bytes.
 pub const MAX_EARLY_LEN: usize = 1 << 20;
-/// Checkpoints that are proposed in a height and looked at.
+/// Checkpoints that are proposed in a height and looked at. Of one round the core takes two, and more only
+/// where more than two thirds have voted for them.
 pub const MAX_VALUES: usize = 64;
-/// Those of one round: an honest validator proposes one, and the core takes no more than two.
-pub const MAX_VALUES_OF_ROUND: usize = 2;
 /// Proposals of a height that are handed on when somebody asks.
 pub const MAX_PROPOSALS: usize = 128;
 

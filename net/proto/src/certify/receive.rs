@@ -10,6 +10,7 @@ use super::log::{Judged, What};
 use super::message::{
     AskProposal, CertifyMessage, Claim, MAX_CHECKPOINTS, MAX_CHECKPOINTS_LEN, Proposed,
 };
+use super::parts::{Parts, PartsBytes};
 use super::signed::SignedVote;
 use super::status::{Divergence, Stopped};
 use super::task::{CertifyAnswer, CertifyTask, Derived};
@@ -17,9 +18,6 @@ use super::values::{Candidate, Verdict};
 use crate::score::Misbehaviour;
 use crate::task::Ticket;
 use crate::time::Moment;
-
-/// Rounds that a proposal may be ahead; the core looks at no more.
-const MAX_ROUNDS_AHEAD: u32 = 10;
 
 impl Certifier {
     pub(super) fn received(&mut self, from: AuthorKey, message: CertifyMessage, now: Moment) {
@@ -155,33 +153,59 @@ impl Certifier {
         if turn != Some(proposal.by) || !proposal.holds(self.config.ledger, &*self.keys) {
             return false;
         }
-        let parts = match parts.as_ref().map(super::parts::PartsBytes::decode) {
+        let parts = match parts.as_ref().map(PartsBytes::decode) {
             Some(Err(_)) => return false,
             Some(Ok(parts)) if parts.id() != proposal.value => return false,
             Some(Ok(parts)) => Some(parts),
             None => None,
         };
-        let round = self.engine.as_ref().map_or(0, |engine| engine.stand().round);
-        if proposal.round > round.saturating_add(MAX_ROUNDS_AHEAD) {
-            return true;
-        }
+        let is_known =
+            |certifier: &Self| certifier.values.proposal(proposal.round, proposal.value).is_some();
+        let was_known = is_known(self);
         self.run(now, |engine| engine.proposal(proposal));
-        let known = self.values.get(proposal.value).is_some();
-        let Some(parts) = parts.filter(|_| !known && self.engine.is_some()) else { return true };
-        let judged = Judged {
-            round: proposal.round,
-            pol_round: proposal.pol_round,
-            by: proposal.by,
-            value: proposal.value,
-            valid: false,
-        };
-        let follows = self.follows(&parts);
-        let favourite = self.engine.as_ref().and_then(Engine::favourite);
-        // What it asks of the store has to wait for its turn: one that lies may propose for many rounds.
-        if self.values.add(Candidate::new(parts, judged, Verdict::Ahead), favourite) && !follows {
-            self.judge(proposal.value, false, now);
+        // The core takes few of one round, and none that is far ahead: whatever it has not taken is not
+        // looked at.
+        if self.engine.is_some() && is_known(self) {
+            let judged = Judged {
+                round: proposal.round,
+                pol_round: proposal.pol_round,
+                by: proposal.by,
+                value: proposal.value,
+                valid: false,
+            };
+            self.candidate(judged, parts, !was_known, now);
         }
         true
+    }
+
+    /// A proposal has been taken, perhaps not for the first time.
+    fn candidate(&mut self, judged: Judged, parts: Option<Parts>, is_new: bool, now: Moment) {
+        match (self.values.get_mut(judged.value), parts) {
+            (Some(known), _) if known.is_settled() => {
+                // Proposed for one round more, it may be one that the core had no room for.
+                let judged = Judged { valid: known.judged.valid, ..judged };
+                if is_new {
+                    self.run(now, |engine| engine.judged(&judged));
+                }
+            }
+            (Some(known), _) => {
+                // Its round may have come.
+                if judged.round < known.judged.round {
+                    known.judged = judged;
+                }
+            }
+            (None, Some(parts)) => {
+                let (value, follows) = (judged.value, self.follows(&parts));
+                let favourite = self.engine.as_ref().and_then(Engine::favourite);
+                let candidate = Candidate::new(parts, judged, Verdict::Ahead);
+                // What it asks of the store has to wait for its turn: one that lies may propose for many
+                // rounds.
+                if self.values.add(candidate, favourite) && !follows {
+                    self.judge(value, false, now);
+                }
+            }
+            (None, None) => {}
+        }
     }
 
     /// The store has answered.

@@ -318,7 +318,8 @@ impl Certifier {
 
     /// A value has been judged.
     pub(super) fn judge(&mut self, value: CheckpointId, valid: bool, now: Moment) {
-        let Some(candidate) = self.values.get_mut(value) else { return };
+        let known = self.values.get_mut(value).filter(|candidate| !candidate.is_settled());
+        let Some(candidate) = known else { return };
         candidate.verdict = if valid { Verdict::Same } else { Verdict::Differs };
         candidate.judged.valid = valid;
         let (judged, parts) = (candidate.judged.clone(), candidate.parts.encode());
@@ -337,15 +338,17 @@ impl Certifier {
         if !self.follows(&parts) {
             return;
         }
-        let (id, me) = (parts.id(), self.config.me);
+        let id = parts.id();
         self.values.chosen = Some(id);
-        if self.values.get(id).is_none_or(|candidate| candidate.verdict != Verdict::Same) {
-            self.append(What::Parts(parts.encode()));
-            let (round, value) = (stand.round, id);
+        if self.values.get(id).is_none() {
+            let (round, by) = (stand.round, self.config.me);
+            let judged = Judged { round, pol_round: None, by, value: id, valid: false };
             let favourite = self.engine.as_ref().and_then(Engine::favourite);
-            let judged = Judged { round, pol_round: None, by: me, value, valid: true };
-            self.values.add(Candidate::new(parts, judged, Verdict::Same), favourite);
+            self.values.add(Candidate::new(parts, judged, Verdict::Ahead), favourite);
         }
+        // The core has to know of it, whether it is proposed here or not: others may propose the same, and
+        // a log in which it stands is replayed as if it had.
+        self.judge(id, true, now);
         self.propose(now);
     }
 

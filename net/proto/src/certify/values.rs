@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use quipu_merge::CheckpointId;
 
-use super::limits::{MAX_PROPOSALS, MAX_VALUES, MAX_VALUES_OF_ROUND};
+use super::limits::{MAX_PROPOSALS, MAX_VALUES};
 use super::log::Judged;
 use super::parts::Parts;
 use super::signed::SignedProposal;
@@ -23,7 +23,7 @@ pub struct Values {
 #[derive(Debug)]
 pub struct Candidate {
     pub parts: Parts,
-    /// How the core is told of it.
+    /// How the core is told of it: as the candidate of the first round that somebody proposes it for.
     pub judged: Judged,
     pub verdict: Verdict,
     /// Whether this validator has voted for it.
@@ -34,6 +34,11 @@ impl Candidate {
     /// One that nobody has voted for here.
     pub const fn new(parts: Parts, judged: Judged, verdict: Verdict) -> Self {
         Self { parts, judged, verdict, voted: false }
+    }
+
+    /// Whether the store has said what it is.
+    pub const fn is_settled(&self) -> bool {
+        matches!(self.verdict, Verdict::Same | Verdict::Differs)
     }
 }
 
@@ -53,15 +58,10 @@ pub enum Verdict {
 }
 
 impl Values {
-    /// Adds one that is not known, of its round the first or the second unless it is the own one. Where
-    /// there are too many in all, that of the lowest round goes, and first one for which this validator has
-    /// not voted.
+    /// Adds one that is not known. Where there are too many, that of the lowest round goes, and first one
+    /// for which this validator has not voted.
     pub fn add(&mut self, candidate: Candidate, favourite: Option<CheckpointId>) -> bool {
-        let (id, round) = (candidate.parts.id(), candidate.judged.round);
-        let of_round = self.all.values().filter(|other| other.judged.round == round).count();
-        if of_round >= MAX_VALUES_OF_ROUND && self.chosen != Some(id) {
-            return false;
-        }
+        let id = candidate.parts.id();
         if self.all.len() >= MAX_VALUES {
             let kept = |of: CheckpointId| Some(of) == favourite || Some(of) == self.chosen;
             let others = self.all.iter().filter(|(of, _)| !kept(**of));
@@ -158,21 +158,6 @@ mod tests {
         let (by, value) = (AuthorKey([1; 32]), parts.id());
         let judged = Judged { round, pol_round: None, by, value, valid: false };
         Candidate::new(parts, judged, Verdict::Ahead)
-    }
-
-    #[test]
-    fn a_crowd_takes_no_room_from_others() {
-        let mut values = Values::default();
-        for number in 0..100 {
-            assert_eq!(values.add(candidate(7, number), None), number < 2);
-        }
-        assert!(values.add(candidate(0, 0), None));
-        // The own one has room in any round.
-        let own = candidate(7, 200);
-        values.chosen = Some(own.parts.id());
-        assert!(values.add(own, None));
-        assert_eq!(values.take_due(0, true, Moment(0)).len(), 1);
-        assert_eq!(values.take_due(7, false, Moment(0)).len(), 3);
     }
 
     #[test]

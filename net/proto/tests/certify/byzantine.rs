@@ -30,11 +30,13 @@ pub enum Trick {
     Lies,
     /// A crowd of proposals for each of its next turns.
     Crowd,
+    /// What others propose, for each of its next turns.
+    Borrow,
     /// Nothing.
     Silence,
 }
 
-pub const TRICKS: [Trick; 9] = [
+pub const TRICKS: [Trick; 10] = [
     Trick::DoubleVote,
     Trick::DoubleProposal,
     Trick::Withhold,
@@ -43,6 +45,7 @@ pub const TRICKS: [Trick; 9] = [
     Trick::Stale,
     Trick::Lies,
     Trick::Crowd,
+    Trick::Borrow,
     Trick::Silence,
 ];
 
@@ -57,15 +60,27 @@ pub struct Byzantine {
     pub tricks: Vec<Trick>,
     pub random: Random,
     said: Vec<CertifyMessage>,
-    /// How many validators there were at first, and the turns for which it has sent a crowd.
+    /// What somebody else has proposed last.
+    heard: Option<Parts>,
+    /// How many validators there were at first, and the turns for which it has sent a crowd, or what it
+    /// had heard.
     validators: usize,
     crowded: BTreeSet<(u64, u32)>,
+    borrowed: BTreeSet<(u64, u32)>,
 }
 
 impl Byzantine {
     pub fn new(number: usize, validators: usize, tricks: Vec<Trick>, random: Random) -> Self {
-        let (said, crowded) = (Vec::new(), BTreeSet::new());
-        Self { number, tricks, random, said, validators, crowded }
+        let (said, heard) = (Vec::new(), None);
+        let (crowded, borrowed) = (BTreeSet::new(), BTreeSet::new());
+        Self { number, tricks, random, said, heard, validators, crowded, borrowed }
+    }
+
+    /// What somebody sends to it.
+    pub fn hears(&mut self, message: &CertifyMessage) {
+        if let CertifyMessage::Proposal(Proposed { parts: Some(parts), .. }) = message {
+            self.heard = parts.decode().ok();
+        }
     }
 
     /// What it sends to each.
@@ -95,14 +110,36 @@ impl Byzantine {
                 sent.push((*peer, self.said[usize::try_from(at).unwrap()].clone()));
             }
         }
-        let crowd = if trick == Trick::Crowd { self.crowd(ledger, message) } else { Vec::new() };
-        sent.extend(crowd.iter().flat_map(|one| to.iter().map(|peer| (*peer, one.clone()))));
+        let more = match (trick, message) {
+            (Trick::Crowd, CertifyMessage::Vote(vote)) => self.crowd(ledger, vote),
+            (Trick::Borrow, CertifyMessage::Vote(vote)) => self.borrow(ledger, vote),
+            _ => Vec::new(),
+        };
+        sent.extend(more.iter().flat_map(|one| to.iter().map(|peer| (*peer, one.clone()))));
         sent
     }
 
+    /// Whether it is its turn to propose.
+    fn is_turn(&self, height: u64, round: u32) -> bool {
+        (height - 1 + u64::from(round)) % self.validators as u64 == self.number as u64
+    }
+
+    /// What it has heard, for its next turns in the height of a vote of its own, each once.
+    fn borrow(&mut self, ledger: EventId, vote: &SignedVote) -> Vec<CertifyMessage> {
+        let heard = self.heard.clone().filter(|heard| heard.checkpoint().height == vote.height);
+        let Some(parts) = heard else { return Vec::new() };
+        let mut borrowed = Vec::new();
+        for round in vote.round..=vote.round + AHEAD {
+            let (height, of) = (vote.height, (vote.height.0, round));
+            if self.is_turn(height.0, round) && self.borrowed.insert(of) {
+                borrowed.push(self.proposes(ledger, (height, round), &parts));
+            }
+        }
+        borrowed
+    }
+
     /// Proposals for its next turns in the height of a vote of its own, and in the next, each once.
-    fn crowd(&mut self, ledger: EventId, message: &CertifyMessage) -> Vec<CertifyMessage> {
-        let CertifyMessage::Vote(vote) = message else { return Vec::new() };
+    fn crowd(&mut self, ledger: EventId, vote: &SignedVote) -> Vec<CertifyMessage> {
         let made = self.said.iter().find_map(|said| match said {
             CertifyMessage::Proposal(Proposed { parts, .. }) => parts.as_ref()?.decode().ok(),
             _ => None,
@@ -113,23 +150,31 @@ impl Byzantine {
         let turns = turns.chain((0..=AHEAD).map(|round| (height + 1, round)));
         let mut crowd = Vec::new();
         for (height, round) in turns.collect::<Vec<_>>() {
-            let turn = (height - 1 + u64::from(round)) % self.validators as u64;
-            if turn != self.number as u64 || !self.crowded.insert((height, round)) {
+            if !self.is_turn(height, round) || !self.crowded.insert((height, round)) {
                 continue;
             }
             for _ in 0..CROWD {
                 let (state, height) = (self.random.bytes32(), Height(height));
                 let checkpoint = Checkpoint { state, height, ..made.checkpoint().clone() };
                 let parts = Parts::new(checkpoint, made.cut().clone(), made.validators().clone());
-                let (Ok(parts), by) = (parts, keys::key(self.number)) else { continue };
-                let (pol_round, value, signature) = (None, parts.id(), [0; 64]);
-                let proposal = SignedProposal { height, round, pol_round, value, by, signature };
-                let proposal = self.proposal(ledger, proposal);
-                let parts = Some(parts.encode());
-                crowd.push(CertifyMessage::Proposal(Proposed { proposal, parts }));
+                let Ok(parts) = parts else { continue };
+                crowd.push(self.proposes(ledger, (height, round), &parts));
             }
         }
         crowd
+    }
+
+    fn proposes(
+        &self,
+        ledger: EventId,
+        (height, round): (Height, u32),
+        parts: &Parts,
+    ) -> CertifyMessage {
+        let (by, value) = (keys::key(self.number), parts.id());
+        let (pol_round, signature) = (None, [0; 64]);
+        let proposal = SignedProposal { height, round, pol_round, value, by, signature };
+        let proposal = self.proposal(ledger, proposal);
+        CertifyMessage::Proposal(Proposed { proposal, parts: Some(parts.encode()) })
     }
 
     fn other(

@@ -8,6 +8,7 @@
     reason = "a test that panics has done its work"
 )]
 
+mod alone;
 mod byzantine;
 mod checks;
 mod crowd;

@@ -299,6 +299,9 @@ impl World {
         match event {
             // What is under way when a connection ends is lost.
             Event::Arrives { from, to, lives, message } if self.lives_of(from, to) == lives => {
+                if let Some(byzantine) = &mut self.members[to].byzantine {
+                    byzantine.hears(&message);
+                }
                 let input = CertifyInput::Received(
                     keys::key(self.members[from].key),
                     (*message).clone().into(),
