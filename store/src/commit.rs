@@ -6,8 +6,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use rocksdb::WriteBatch;
 
 use crate::error::StorageError;
-use crate::ledger::{Durability, Ledger};
+use crate::ledger::Ledger;
 use crate::mark::Tip;
+use crate::options::Durability;
 use crate::writer::{Published, Writer};
 
 /// How far writing has come.

@@ -82,7 +82,8 @@ mod tests {
     use rocksdb::{DB, Options};
 
     use super::*;
-    use crate::ledger::{DATABASE, Ledger, NewLedger};
+    use crate::ledger::{DATABASE, Ledger};
+    use crate::options::NewLedger;
 
     /// A store that was written in another format, with families changed as `change` does.
     fn of_format(format: u32, change: impl FnOnce(&mut DB)) -> (tempfile::TempDir, DB) {

@@ -6,9 +6,10 @@ use quipu_merge::Role;
 
 use crate::error::OpenError;
 use crate::ingest::MergeReport;
-use crate::ledger::{Ledger, Options};
+use crate::ledger::Ledger;
 use crate::load;
 use crate::merge::Progress;
+use crate::options::Options;
 
 impl Options {
     /// Makes a replica of all of `source` in `dir`, with a key of its own that `source` has

@@ -19,12 +19,13 @@ use crate::blocks::{self, BlockSink};
 use crate::error::{MergeError, OpenError, StorageError};
 use crate::incoming::{Checked, Incoming, check_all};
 use crate::ingest::{BATCH, MergeOptions, MergeReport};
-use crate::ledger::{Ledger, Options};
+use crate::ledger::Ledger;
 use crate::load;
 use crate::lookup::{self, Known};
 use crate::merge::Progress;
 use crate::missing::ValueSource;
 use crate::opening;
+use crate::options::Options;
 use crate::schema::Family;
 
 /// How many new events are taken in from one file at most.

@@ -10,11 +10,12 @@ use crate::db::Walk;
 use crate::error::{MergeError, OpenError, ReadError, StorageError};
 use crate::incoming::{Checked, Incoming, check_all};
 use crate::ingest::{BATCH, MergeOptions, MergeReport};
-use crate::ledger::{Ledger, Options};
+use crate::ledger::Ledger;
 use crate::load;
 use crate::lookup::{self, Stored};
 use crate::missing::ValueSource;
 use crate::opening;
+use crate::options::Options;
 use crate::schema::{self, Family};
 use crate::snapshot::Snapshot;
 
@@ -183,8 +184,8 @@ impl Ledger {
 
     pub(crate) fn sync_if_durable(&self) -> Result<(), StorageError> {
         match self.durability {
-            crate::ledger::Durability::Immediate => self.sync(),
-            crate::ledger::Durability::Relaxed => Ok(()),
+            crate::options::Durability::Immediate => self.sync(),
+            crate::options::Durability::Relaxed => Ok(()),
         }
     }
 }

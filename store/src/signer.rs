@@ -174,7 +174,7 @@ mod tests {
     use rocksdb::WriteBatch;
 
     use super::*;
-    use crate::ledger::NewLedger;
+    use crate::options::NewLedger;
     use crate::schema::{Family, meta};
 
     fn set_record(dir: &Path, record: Option<&[u8]>) {

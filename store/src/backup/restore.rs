@@ -16,8 +16,9 @@ use crate::copied;
 use crate::error::StorageError;
 use crate::format;
 use crate::identity::Identity;
-use crate::ledger::{DATABASE, Ledger, Options};
+use crate::ledger::{DATABASE, Ledger};
 use crate::merge::Progress;
+use crate::options::Options;
 use crate::signer::Signer;
 
 /// What is to be restored, and for whom.

@@ -136,7 +136,7 @@ fn last_by(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ledger::NewLedger;
+    use crate::options::NewLedger;
 
     #[test]
     fn of_too_many_events_the_earliest_are_chosen() {

@@ -170,7 +170,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::ledger::NewLedger;
+    use crate::options::NewLedger;
 
     fn checkpoint(height: u64) -> CertifiedCheckpoint {
         let block = BlockId { codec: Codec::DagCbor, digest: [1; 32] };

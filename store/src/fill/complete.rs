@@ -14,10 +14,11 @@ use crate::error::{MergeError, OpenError, StorageError};
 use crate::exchange::{FILLING, Place};
 use crate::incoming::Checked;
 use crate::ingest::MergeReport;
-use crate::ledger::{DATABASE, Ledger, Options};
+use crate::ledger::{DATABASE, Ledger};
 use crate::lookup;
 use crate::mark::Loss;
 use crate::merge::OtherReplica;
+use crate::options::Options;
 use crate::waiting::WaitingReason;
 
 pub use super::place::is_whole;

@@ -15,9 +15,10 @@ use crate::db::{Db, Tuning};
 use crate::error::{OpenError, StorageError};
 use crate::exchange::FILLING;
 use crate::format;
-use crate::ledger::{DATABASE, Durability, Ledger, Options};
+use crate::ledger::{DATABASE, Ledger};
 use crate::load;
 use crate::lookup::Stored;
+use crate::options::{Durability, Options};
 use crate::shallow::{Below, Shallow};
 use crate::signer::Signer;
 

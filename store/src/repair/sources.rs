@@ -8,9 +8,10 @@ use quipu_merge::{ParsedEvent, SignedEvent};
 use super::error::RepairError;
 use crate::error::MergeError;
 use crate::import;
-use crate::ledger::{Ledger, Options, is_store};
+use crate::ledger::{Ledger, is_store};
 use crate::load;
 use crate::merge::Progress;
+use crate::options::Options;
 
 /// Memory for what is read once and in order.
 const CACHE: usize = 8 << 20;

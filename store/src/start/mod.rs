@@ -29,8 +29,9 @@ use std::path::Path;
 use quipu_merge::{CheckpointId, EventId, Height};
 
 use crate::error::OpenError;
-use crate::ledger::{Ledger, Options};
+use crate::ledger::Ledger;
 use crate::merge::Progress;
+use crate::options::Options;
 use crate::shallow::Below;
 
 pub use build::build;

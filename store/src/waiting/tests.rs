@@ -11,7 +11,7 @@ use quipu_merge::{
 
 use super::*;
 use crate::error::MergeError;
-use crate::ledger::{Durability, NewLedger, Options};
+use crate::options::{Durability, NewLedger, Options};
 use crate::pool::{MAX_WAITING, MAX_WAITING_BYTES};
 
 const NOWHERE: EventId = EventId([7; 32]);

@@ -61,7 +61,7 @@ impl Kept {
 impl Starts {
     /// None yet. They are written in the directory of the store for what passes.
     pub fn new(shared: Arc<Shared>) -> Self {
-        let dir = shared.ledger.dir().join("staging");
+        let dir = shared.ledger.staging();
         let now = Instant::now();
         let (kept, writing, failed) = (Vec::new(), None, false);
         Self { shared, dir, kept, writing, begun: now, rest_until: now, failed }

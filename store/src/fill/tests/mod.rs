@@ -14,7 +14,8 @@ use crate::certify::{CertifiedCheckpoint, Derivation};
 use crate::error::StorageError;
 use crate::exchange::FILLING;
 use crate::incoming::Incoming;
-use crate::ledger::{DATABASE, Durability, NewLedger, Options};
+use crate::ledger::DATABASE;
+use crate::options::{Durability, NewLedger, Options};
 use crate::shallow::Below;
 
 const ALL: usize = usize::MAX;

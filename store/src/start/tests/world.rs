@@ -13,7 +13,8 @@ use super::super::{StartError, StartInfo, StartOptions, build};
 use crate::certify::{Acceptance, CertifiedCheckpoint, Derivation};
 use crate::db::{Db, Tuning};
 use crate::incoming::Incoming;
-use crate::ledger::{Durability, Ledger, NewLedger, Options};
+use crate::ledger::Ledger;
+use crate::options::{Durability, NewLedger, Options};
 use crate::shallow::Below;
 
 pub const OPTIONS: StartOptions = StartOptions { below: Below::Pruned, ledger: None };
