@@ -132,16 +132,20 @@ pub enum ProofError {
     #[error("the proof does not tell of every kind that the key names")]
     Kinds,
     /// The state does not hold what is said about a key.
-    #[error("{kind}: not shown to be so in the state of height {height}")]
+    #[error("{kind} of {key}: not shown to be so in the state of height {height}")]
     NotInState {
+        /// The key.
+        key: Box<ProvedKey>,
         /// What kind of thing the key names.
         kind: LeafKind,
         /// The height of the checkpoint.
         height: Height,
     },
     /// What stands in the state cannot be read, or does not go with the blocks beside it.
-    #[error("{kind}: {fault}")]
+    #[error("{kind} of {key}: {fault}")]
     Value {
+        /// The key.
+        key: Box<ProvedKey>,
         /// What kind of thing the key names.
         kind: LeafKind,
         /// What is wrong.

@@ -1,5 +1,7 @@
 //! What a proof claims about a certified checkpoint, and whether it is so.
 
+use std::fmt;
+
 use super::chain::Walked;
 use super::leaf;
 use super::proven::{CheckpointFacts, Fact, KeyFacts, Proven};
@@ -49,6 +51,15 @@ pub enum ProvedKey {
     Key(Key),
     /// What an author holds.
     Author(AuthorKey),
+}
+
+impl fmt::Display for ProvedKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key(key) => write!(f, "{:?}", key.as_str()),
+            Self::Author(author) => author.fmt(f),
+        }
+    }
 }
 
 /// What a key names, of one kind.
@@ -147,8 +158,9 @@ fn check_key(
         entry
             .path
             .check(shown.last.state, key.key_hash(kind), value)
-            .map_err(|_| ProofError::NotInState { kind, height })?;
-        let fault = |fault: Malformed| ProofError::Value { kind, fault };
+            .map_err(|_| ProofError::NotInState { key: Box::new(key.clone()), kind, height })?;
+        let fault =
+            |fault: Malformed| ProofError::Value { key: Box::new(key.clone()), kind, fault };
         let Some(value) = value else { continue };
         facts.present.push(kind);
         match kind {
