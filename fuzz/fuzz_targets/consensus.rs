@@ -130,7 +130,11 @@ fn answer(validator: &mut Validator, dice: &mut Dice) {
             (ticket, CertifyAnswer::Read(some))
         }
     };
-    let answer = if how == 7 { CertifyAnswer::Failed } else { answer };
+    let answer = match how {
+        6 => CertifyAnswer::NotDue,
+        7 => CertifyAnswer::Failed,
+        _ => answer,
+    };
     validator.put(CertifyInput::Done(ticket, answer));
 }
 

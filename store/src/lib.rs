@@ -99,9 +99,9 @@ pub use backup::{
     purge_backups,
 };
 pub use certify::{
-    AcceptError, Acceptance, CertificationStatus, CertifiedCheckpoint, Derivation, DeriveError,
-    Divergence, KEPT_TREES, LogHashes, MAX_CHOSEN_EVENTS, MAX_PENDING_CHECKPOINT_BYTES,
-    MAX_PENDING_CHECKPOINTS, ProveError, ProveFrom, ProvenState,
+    AcceptError, Acceptance, CertificationStatus, CertifiedCheckpoint, Choice, Derivation,
+    DeriveError, Divergence, KEPT_TREES, LogHashes, MAX_CHOSEN_EVENTS,
+    MAX_PENDING_CHECKPOINT_BYTES, MAX_PENDING_CHECKPOINTS, ProveError, ProveFrom, ProvenState,
 };
 pub use collect::{GcOptions, GcReport};
 #[doc(hidden)]

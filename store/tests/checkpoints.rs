@@ -14,8 +14,8 @@ use quipu_merge::{
     ValidatorsBlock, event_leaf_hash,
 };
 use quipu_store::{
-    AcceptError, Acceptance, CertifiedCheckpoint, Derivation, DeriveError, Incoming, KEPT_TREES,
-    LogFilter, NewLedger, Outcome,
+    AcceptError, Acceptance, CertifiedCheckpoint, Choice, Derivation, DeriveError, Incoming,
+    KEPT_TREES, LogFilter, NewLedger, Outcome,
 };
 use support::certified::{author, certificate, certify, create, key, next, options};
 use support::values::put;
@@ -75,17 +75,17 @@ fn a_quorum_of_reports_chooses_the_cut() {
     let unknown = EventId([9; 32]);
     let reports = [vec![events[3]], vec![events[1], unknown], vec![events[0]], vec![unknown]];
     let choose = |quorum| ledger.choose(&reports, quorum).unwrap();
-    assert_eq!(choose(1), Some(vec![events[3]]));
-    assert_eq!(choose(2), Some(vec![events[1]]));
-    assert_eq!(choose(3), Some(vec![events[0]]));
-    assert_eq!(choose(4), None);
-    let heads = choose(2).unwrap();
+    assert_eq!(choose(1), Choice::Cut(vec![events[3]]));
+    assert_eq!(choose(2), Choice::Cut(vec![events[1]]));
+    assert_eq!(choose(3), Choice::Cut(vec![events[0]]));
+    assert_eq!(choose(4), Choice::Nothing);
+    let heads = [events[1]];
     let Derivation { checkpoint, cut, validators, .. } = ledger.derive(&heads).unwrap();
     let certificate = certificate(&checkpoint, &[author()]);
     ledger.accept(CertifiedCheckpoint { checkpoint, certificate, cut, validators }).unwrap();
-    assert_eq!(choose(1), Some(vec![events[3]]));
+    assert_eq!(choose(1), Choice::Cut(vec![events[3]]));
     // What is certified already is no cut to be certified.
-    assert_eq!((choose(2), choose(3)), (None, None));
+    assert_eq!((choose(2), choose(3)), (Choice::Nothing, Choice::Nothing));
 }
 
 /// An event of the test's key that follows another.
@@ -157,7 +157,7 @@ fn certified_events_need_not_wait_for_their_time() {
     let hour = 3_600_000_000;
     let genesis = quipu_merge::Genesis {
         name: String::new(),
-        policy: quipu_merge::Policy::Members,
+        policy: quipu_merge::Policy::Open,
         forks: quipu_merge::ForkPolicy::Keep,
         admins: Vec::new(),
         validators: vec![author()],
@@ -207,6 +207,11 @@ fn certified_events_need_not_wait_for_their_time() {
         let after = event(5, Some(events[2].0.id()), now + 2 * hour, &inc("n"));
         let outcomes = ledger.admit(vec![incoming(&after)]).unwrap().outcomes;
         assert!(matches!(outcomes[0], Ok(Outcome::Waits(_))));
+        // What follows a certified event is no earlier. It is held, and nobody votes for it yet.
+        let late = put(&ledger, "late", b"1");
+        let reports = [vec![late]];
+        assert_eq!(ledger.choose(&reports, 1).unwrap(), Choice::NotDue);
+        assert!(!ledger.derive(&reports[0]).unwrap().is_due());
     }
 }
 

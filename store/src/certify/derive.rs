@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use quipu_merge::{
-    CertifiedCuts, Chain, Checkpoint, Clock, CutBlock, EventId, Height, LogTree, StateNodes,
-    StateUpdate, ValidatorsBlock, event_leaf_hash, update_state,
+    CertifiedCuts, Chain, Checkpoint, Clock, CutBlock, EventId, Height, LogTree, Micros,
+    StateNodes, StateUpdate, ValidatorsBlock, event_leaf_hash, update_state,
 };
 
 use super::finality::number_of;
@@ -105,6 +105,7 @@ impl<N: StateNodes<Error: std::error::Error + 'static>> Base<'_, N> {
         let state = update_state(nodes, chain.height(), height, changes);
         let state = state.map_err(|error| StorageError::damaged(error.to_string()))?;
         let validators = validators(verdicts.validators(), chain.validators())?;
+        let newest = events.last().map_or(Micros(0), |event| event.time);
         let checkpoint = Checkpoint {
             ledger: chain.ledger(),
             height,
@@ -114,13 +115,13 @@ impl<N: StateNodes<Error: std::error::Error + 'static>> Base<'_, N> {
             root: log.root(),
             state: state.root,
             validators: validators.seal().0,
-            time: events.last().map_or(chain.time(), |event| event.time.max(chain.time())),
+            time: newest.max(chain.time()),
         };
         tree_ops(height, state, &mut ops);
         let malformed = |why| StorageError::damaged(format!("a derived checkpoint: {why}"));
         let (id, _) = checkpoint.seal().map_err(malformed)?;
         let new_events = events.len() as u64;
-        let derivation = Derivation { id, checkpoint, cut, validators, new_events };
+        let derivation = Derivation { id, checkpoint, cut, validators, new_events, newest };
         Ok(Staged { derivation, clock, ops })
     }
 }

@@ -24,9 +24,11 @@ mod staged;
 mod state;
 mod take;
 
-use quipu_merge::{Certificate, Checkpoint, CheckpointId, CutBlock, Height, ValidatorsBlock};
+use quipu_merge::{
+    Certificate, Checkpoint, CheckpointId, CutBlock, Height, MAX_AHEAD, Micros, ValidatorsBlock,
+};
 
-pub use self::choose::MAX_CHOSEN_EVENTS;
+pub use self::choose::{Choice, MAX_CHOSEN_EVENTS};
 pub use self::cosigned::{is_cosigned, readable_lines};
 pub use self::derive::{Base, TreeNodes};
 pub use self::error::{AcceptError, DeriveError};
@@ -40,6 +42,7 @@ pub use self::read::LogHashes;
 pub use self::records::{Part, unpack, unpack_divergence};
 pub use self::staged::{Staged, StagedDerivations};
 pub use self::state::{Cell, CertifiedPut};
+use crate::ledger::now;
 
 /// How many certified checkpoints wait at most for the events of their cuts.
 pub const MAX_PENDING_CHECKPOINTS: usize = 1_024;
@@ -87,6 +90,15 @@ pub struct Derivation {
     pub validators: ValidatorsBlock,
     /// How many events its cut holds that the one before does not.
     pub new_events: u64,
+    /// The largest time of those.
+    pub newest: Micros,
+}
+
+impl Derivation {
+    /// Whether all of its new events are due by the local clock. Validators do not vote for it before.
+    pub fn is_due(&self) -> bool {
+        self.newest.0 <= now().0.saturating_add(MAX_AHEAD)
+    }
 }
 
 /// What has become of a certified checkpoint that was offered.

@@ -225,8 +225,11 @@ impl Certifier {
                 self.looking = false;
                 match answer {
                     CertifyAnswer::Grows(true) => self.begin(now),
-                    CertifyAnswer::Failed => self.reports.changed = true,
-                    _ => {}
+                    CertifyAnswer::Grows(false) => {}
+                    _ => {
+                        self.reports.changed = true;
+                        self.not_before = now.after(RETRY_EVERY);
+                    }
                 }
             }
             (Some(Purpose::Choose(of)), answer) if of == height => {

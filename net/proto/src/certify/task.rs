@@ -70,6 +70,9 @@ pub enum CertifyAnswer {
     Grows(bool),
     /// To [`CertifyTask::Choose`]: nothing where the cut would not be larger.
     Chosen(Option<Box<Parts>>),
+    /// To [`CertifyTask::Grows`] and [`CertifyTask::Choose`]: what the cut would hold more is not due yet. It
+    /// is asked again.
+    NotDue,
     /// To [`CertifyTask::Derive`], and to [`CertifyTask::Keep`]: kept only where it is the same.
     Derived(Derived),
     /// To [`CertifyTask::Read`].

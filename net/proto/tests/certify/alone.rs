@@ -27,10 +27,16 @@ struct Alone {
     /// What the store is asked for and has not answered.
     choose: Option<Ticket>,
     derive: Option<Ticket>,
+    /// So many times the store has nothing that is due.
+    not_due: usize,
 }
 
 impl Alone {
     fn new(me: usize) -> Self {
+        Self::not_due(me, 0)
+    }
+
+    fn not_due(me: usize, not_due: usize) -> Self {
         let mut world = World::new(1, 4, 0, quick());
         world.run_until(3_000_000);
         let parts = world.members[0].disk.kept[0].parts.clone();
@@ -40,7 +46,7 @@ impl Alone {
         let (now, log, sent) = (Moment(0), Vec::new(), Vec::new());
         let (mark, choose, derive) = (None, None, None);
         let mut alone =
-            Self { now, config, certifier, chain, parts, log, mark, sent, choose, derive };
+            Self { now, config, certifier, chain, parts, log, mark, sent, choose, derive, not_due };
         alone.meets_all();
         alone
     }
@@ -60,7 +66,13 @@ impl Alone {
                     self.certifier.handle(CertifyInput::Durable(entry), self.now);
                 }
                 CertifyOutput::Do(CertifyTask::Grows { ticket, .. }) => {
-                    let answer = CertifyAnswer::Grows(true);
+                    let answer = match self.not_due.checked_sub(1) {
+                        Some(left) => {
+                            self.not_due = left;
+                            CertifyAnswer::NotDue
+                        }
+                        None => CertifyAnswer::Grows(true),
+                    };
                     self.certifier.handle(CertifyInput::Done(ticket, answer), self.now);
                 }
                 CertifyOutput::Do(CertifyTask::Choose { ticket, .. }) => self.choose = Some(ticket),
@@ -205,4 +217,19 @@ fn what_is_proposed_for_later_is_looked_at_when_it_is_proposed_now() {
     assert_eq!(alone.derive, None);
     alone.hears_proposal(0);
     assert!(alone.derive.is_some());
+}
+
+#[test]
+fn what_is_not_due_yet_is_looked_at_again() {
+    let mut alone = Alone::not_due(0, 3);
+    assert_eq!(alone.choose, None);
+    let mut asked = 0;
+    while alone.choose.is_none() {
+        // Not before it is time, and not for ever.
+        let next = alone.certifier.next().unwrap();
+        assert!(next > alone.now && asked < 20);
+        (alone.now, asked) = (next, asked + 1);
+        alone.input(CertifyInput::Tick);
+    }
+    assert!(alone.now >= Moment(0).after(std::time::Duration::from_secs(3)));
 }

@@ -3,11 +3,11 @@
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 
-use quipu_merge::{EventId, Height};
+use quipu_merge::Height;
 use quipu_proto::{
     Certified, CertifyAnswer, CertifyTask, Derived, Divergence, Evidence, Parts, Reports,
 };
-use quipu_store::{Acceptance, DeriveError, Ledger, ReadError};
+use quipu_store::{Acceptance, Choice, DeriveError, Ledger, ReadError};
 
 use super::convert;
 use super::work::{CertifyReport, Doing, Shared};
@@ -66,12 +66,16 @@ fn look(shared: &Shared, height: Height) -> Result<(), ReadError> {
 fn answer(ledger: &Ledger, task: CertifyTask) -> (quipu_proto::Ticket, CertifyAnswer) {
     match task {
         CertifyTask::Grows { ticket, reports, quorum } => {
-            let grows = choose(ledger, reports, quorum).map(|chosen| chosen.is_some());
-            (ticket, grows.map_or_else(failed, CertifyAnswer::Grows))
+            let grows = |chosen| match chosen {
+                Choice::Cut(_) => CertifyAnswer::Grows(true),
+                Choice::NotDue => CertifyAnswer::NotDue,
+                Choice::Nothing => CertifyAnswer::Grows(false),
+            };
+            (ticket, choose(ledger, reports, quorum).map_or_else(failed, grows))
         }
         CertifyTask::Choose { ticket, reports, quorum } => {
             let chosen = choose(ledger, reports, quorum);
-            (ticket, chosen.map_or_else(failed, |heads| propose(ledger, heads)))
+            (ticket, chosen.map_or_else(failed, |chosen| propose(ledger, chosen)))
         }
         CertifyTask::Derive { ticket, parts } => {
             (ticket, derive(ledger, &parts).map_or(CertifyAnswer::Failed, CertifyAnswer::Derived))
@@ -89,18 +93,18 @@ fn failed(error: ReadError) -> CertifyAnswer {
     CertifyAnswer::Failed
 }
 
-fn choose(
-    ledger: &Ledger,
-    reports: Reports,
-    quorum: usize,
-) -> Result<Option<Vec<EventId>>, ReadError> {
+fn choose(ledger: &Ledger, reports: Reports, quorum: usize) -> Result<Choice, ReadError> {
     let reports: Vec<_> = reports.into_iter().map(|(_, heads)| heads).collect();
     ledger.choose(&reports, quorum)
 }
 
 /// Derives the checkpoint over a cut that was chosen.
-fn propose(ledger: &Ledger, heads: Option<Vec<EventId>>) -> CertifyAnswer {
-    let Some(heads) = heads else { return CertifyAnswer::Chosen(None) };
+fn propose(ledger: &Ledger, chosen: Choice) -> CertifyAnswer {
+    let heads = match chosen {
+        Choice::Cut(heads) => heads,
+        Choice::NotDue => return CertifyAnswer::NotDue,
+        Choice::Nothing => return CertifyAnswer::Chosen(None),
+    };
     match ledger.derive(&heads) {
         Ok(derivation) => match convert::parts(derivation) {
             Ok(parts) => CertifyAnswer::Chosen(Some(Box::new(parts))),
@@ -125,6 +129,7 @@ fn derive(ledger: &Ledger, parts: &Parts) -> Option<Derived> {
         return Some(Derived::Lacks);
     }
     match ledger.derive(parts.cut().heads()) {
+        Ok(derivation) if !derivation.is_due() => Some(Derived::Lacks),
         Ok(derivation) if derivation.checkpoint == *proposed => Some(Derived::Same),
         Ok(derivation) => {
             let height = proposed.height;
