@@ -87,8 +87,8 @@ pub enum Failure {
     NotAdmitted { peer: PeerAddress, key: AuthorKey },
     /// A validator's old key is needed until its new one is certified.
     #[error(
-        "with another key here, {others} of the {needed} validators that must sign are left, and nothing \
-         could be certified any more"
+        "with another key here, {others} of the {needed} validators that must sign can be reached, and \
+         nothing could be certified any more"
     )]
     EndsCertification { others: usize, needed: usize },
     /// Nobody wants the command to be done any more.

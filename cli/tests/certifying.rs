@@ -213,6 +213,10 @@ fn two_are_stopped(validators: &mut Validators) {
     validators.serve(2);
     validators.certifies(0);
     assert_eq!(validators.on(0, &["get", "alone", "--final"]).ok(), "yes");
+    // Nothing could be certified without its key: the fourth is not there.
+    let ran = validators.on(0, &["identity", "rotate"]);
+    assert_eq!(ran.code, 5, "{}", ran.stderr);
+    assert!(ran.stderr.contains("2 of the 3 validators"), "{}", ran.stderr);
     validators.serve(3);
     validators.certifies(3);
 }

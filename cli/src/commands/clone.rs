@@ -160,7 +160,8 @@ fn print(
                 "a new replica in {place} from checkpoint {height}, with {events} after it"
             ));
             output::note(
-                "what precedes it comes while `quipu serve` runs, or with `quipu merge` of a store",
+                "what precedes it comes while `quipu serve` runs and reaches a peer that has it, or with \
+                 `quipu merge` of a store",
             );
         }
     }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use quipu_merge::{Role, quorum};
+use quipu_store::Ledger;
 use serde::Serialize;
 
 use crate::context::Context;
@@ -138,13 +139,12 @@ fn show(context: &mut Context) -> Result<(), Failure> {
 
 fn rotate(force: bool, context: &mut Context) -> Result<(), Failure> {
     let ledger = context.open()?;
-    let validators = ledger.snapshot()?.next_validators();
-    let (others, needed) = (validators.len().saturating_sub(1), quorum(validators.len()));
-    if validators.contains(&ledger.author()) && others < needed {
+    let validates = ledger.snapshot()?.next_validators().contains(&ledger.author());
+    if validates && let Some((others, needed)) = ends_certification(&ledger, context)? {
         if !force {
             return Err(Failure::EndsCertification { others, needed });
         }
-        output::warning("nothing can be certified in this ledger any more");
+        output::warning("nothing may be certified in this ledger any more");
     }
     context.unlock(&ledger)?;
     let passphrase = if ledger.has_passphrase()? {
@@ -169,5 +169,27 @@ fn rotate(force: bool, context: &mut Context) -> Result<(), Failure> {
     if rotation.granted.is_empty() {
         output::warning("the new key has no role; an admin gives it one with `quipu member grant`");
     }
+    if validates {
+        output::warning(format_args!(
+            "the old key counts as a validator until it is revoked, and signs nothing any more: \
+             `quipu member revoke {}`",
+            rotation.old
+        ));
+    }
     Ok(())
+}
+
+/// Whether too few validators would be left without this one's key, the new one being granted or not: how
+/// many there would be, and how many there must be. Whoever is known to be missing does not count.
+fn ends_certification(
+    ledger: &Ledger,
+    context: &Context,
+) -> Result<Option<(usize, usize)>, Failure> {
+    let (validators, me) = (ledger.snapshot()?.next_validators(), ledger.author());
+    let missing = context.served().map(|served| served.node.status().certification.missing);
+    let missing = missing.unwrap_or_default();
+    let others = validators.iter().filter(|key| **key != me && !missing.contains(key)).count();
+    let before = (others, quorum(validators.len()));
+    let after = (others + 1, quorum(validators.len() + 1));
+    Ok([before, after].into_iter().find(|(there, needed)| there < needed))
 }

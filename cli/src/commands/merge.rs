@@ -15,10 +15,10 @@ use crate::source::Source;
 use crate::{remote, report};
 
 /// Why the history below a checkpoint does not come.
-const NOT_BY_EXPORT: &str = "a daemon serves the source, so that it comes as an export: end the daemon, or run `quipu serve` here, which gets it from peers";
-pub const NOT_BY_FILE: &str =
-    "a file does not bring it: merge a whole store, or run `quipu serve`, which gets it from peers";
-const BY_DAEMON: &str = "the daemon is at it, and gets it from peers that have it";
+const NOT_BY_EXPORT: &str = "a daemon serves the source, so that it comes as an export: end that daemon, or run `quipu serve` here with that node as a peer (`quipu peer add`)";
+pub const NOT_BY_FILE: &str = "a file does not bring it: merge a whole store, or run `quipu serve`, which gets it from peers (`quipu peer add`)";
+const BY_DAEMON: &str =
+    "the daemon gets it from peers that have it (`quipu peers`, `quipu peer add`)";
 
 /// Take in the events of another replica, of a CAR file, or of a node.
 #[derive(clap::Args)]

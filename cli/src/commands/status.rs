@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use quipu_merge::AuthorKey;
-use quipu_net::{CertificationStatus, FillingStatus};
+use quipu_net::{CertificationStatus, FillingStatus, NodeStatus, PeerState};
 use quipu_store::Status;
 use serde::Serialize;
 
@@ -76,6 +76,8 @@ struct Place {
     left_out: Option<u64>,
     /// How far the events below the checkpoint of the start have come.
     filling: Option<FillingStatus>,
+    /// Whether no peer is connected.
+    is_alone: bool,
     /// Who certifies the next height.
     validators: Vec<AuthorKey>,
     /// How the daemon's node takes part.
@@ -93,6 +95,7 @@ pub fn run(_: &Args, context: &mut Context) -> Result<(), Failure> {
         // It was counted a moment ago.
         left_out: left_out.map(|left_out| left_out.min(status.missing_values)),
         filling: node.as_ref().and_then(|node| node.filling),
+        is_alone: node.as_ref().is_some_and(is_alone),
         validators: ledger.snapshot()?.next_validators(),
         certification: node.map(|node| node.certification),
     };
@@ -100,6 +103,10 @@ pub fn run(_: &Args, context: &mut Context) -> Result<(), Failure> {
         return Ok(context.out.json(&json(&place, &status))?);
     }
     print(&place, &status, &mut context.out)
+}
+
+fn is_alone(node: &NodeStatus) -> bool {
+    !node.peers.iter().any(|peer| matches!(peer.state, PeerState::Connected { .. }))
 }
 
 fn json(place: &Place, status: &Status) -> StatusJson {
@@ -162,7 +169,8 @@ fn print(place: &Place, status: &Status, out: &mut Output) -> Result<(), Failure
         let start = format_args!("starts     from checkpoint {}; ", shallow.height);
         match place.filling {
             Some(FillingStatus { events, total, .. }) => {
-                out.line(format_args!("{start}{events} of {total} events below have come"))?;
+                let alone = if place.is_alone { ", and no peer is connected" } else { "" };
+                out.line(format_args!("{start}{events} of {total} events below have come{alone}"))?;
             }
             None => out.line(format_args!("{start}what lies below is not here yet"))?,
         }

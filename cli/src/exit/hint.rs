@@ -14,7 +14,7 @@ use super::{Absent, Failure};
 const GRANT: &str = "an admin gives this replica's key a role with `quipu member grant KEY writer`";
 const NOT_ADMITTED: &str = "have an admin of the ledger run `quipu member grant KEY writer` with that key, or the node's operator `quipu peer add KEY` to let it read; then run the same command again";
 
-const FEW_VALIDATORS: &str = "make another replica a validator first with `quipu member grant KEY validator`; `--force` rotates all the same";
+const FEW_VALIDATORS: &str = "see `quipu status` for those that are missing, revoke keys that nobody has any more, or make another replica a validator first with `quipu member grant KEY validator`; `--force` rotates all the same";
 
 const NO_KEY: &str = "put the key file back that belongs there; without it the store can be read, and `quipu clone` makes a replica of it with a key of its own";
 const DAMAGED: &str = "`quipu verify --repair` derives everything anew from the events and keeps the damaged database; with `--from SOURCE`, another replica or a CAR file, it fetches what is lost";
@@ -29,8 +29,7 @@ const NOBODY_HAS: &str = "no peer that is connected has it: connect one that doe
 const OTHER_SOURCE: &str = "take another replica, which has all of it";
 
 const PRUNED: &str = "`quipu merge --refill` from a replica that still has it brings it back";
-const BELOW_START: &str =
-    "it comes while `quipu serve` runs, or with `quipu merge` of a whole replica";
+const BELOW_START: &str = "it comes while `quipu serve` runs and reaches a peer that has it (`quipu peers`), or with `quipu merge` of a whole replica";
 const FOLLOW: &str = "`quipu watch --from-checkpoint N` follows from that checkpoint on";
 
 const NO_START: &str =

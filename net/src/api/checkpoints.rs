@@ -246,7 +246,7 @@ pub struct ValidatorsOut {
 /// Where certification stands at this node.
 #[derive(Serialize, ToSchema)]
 pub struct CertificationOut {
-    /// `none`, `follows`, `idle`, `asking`, `votes`, `keeps`, `lacks`, `no-quorum`, `abstains`, `stopped`
+    /// `none`, `follows`, `idle`, `waits`, `asking`, `votes`, `keeps`, `lacks`, `no-quorum`, `abstains`, `stopped`
     /// or `broken`.
     state: &'static str,
     /// What somebody is to know or do.

@@ -38,6 +38,11 @@ impl Allowed {
             || (lists.open && !lists.revoked.contains(&key))
     }
 
+    /// Whether all roles of a key were taken away.
+    pub fn has_revoked(&self, key: AuthorKey) -> bool {
+        self.read().revoked.contains(&key)
+    }
+
     /// Whom an endpoint lets in: not itself, and nobody where the node accepts no connections.
     pub fn admission(self: &Arc<Self>, me: AuthorKey, accept: bool) -> crate::Admission {
         let allowed = self.clone();

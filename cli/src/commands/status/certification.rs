@@ -159,6 +159,7 @@ fn print_node(node: &CertificationStatus, out: &mut Output) -> Result<(), Failur
     let what = match node.word() {
         "follows" => "follows what the validators certify",
         "idle" => "has nothing new to certify",
+        "waits" => "waits until what is new is due, and with enough validators",
         "asking" => "asks the other validators what they hold",
         "votes" => "votes",
         "keeps" => "keeps what was certified",

@@ -28,8 +28,10 @@ pub enum CertifyState {
     NoValidators,
     /// This node is not a validator of this height, and follows.
     Follows,
-    /// There is nothing new that enough validators hold.
+    /// All that is held here is certified.
     Idle,
+    /// What is new is not known to be held by enough validators, or not due yet.
+    Waits,
     /// Validators are being asked where they stand: so many have answered, so many must.
     Asking(usize, usize),
     /// A checkpoint is being voted on.
@@ -124,8 +126,16 @@ impl Certifier {
             CertifyState::Asking(self.recall.answers(self.config.me, validators), needed)
         } else if self.engine.is_some() {
             CertifyState::Votes
+        } else if self.holds_more() {
+            CertifyState::Waits
         } else {
             CertifyState::Idle
         }
+    }
+
+    /// Whether events are held here that the last checkpoint does not hold.
+    fn holds_more(&self) -> bool {
+        let certified = self.tip.as_ref().map_or(&[][..], |tip| tip.parts.cut().heads());
+        self.reports.own().iter().any(|head| certified.binary_search(head).is_err())
     }
 }

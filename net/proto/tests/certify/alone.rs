@@ -223,6 +223,7 @@ fn what_is_proposed_for_later_is_looked_at_when_it_is_proposed_now() {
 fn what_is_not_due_yet_is_looked_at_again() {
     let mut alone = Alone::not_due(0, 3);
     assert_eq!(alone.choose, None);
+    assert_eq!(alone.certifier.status().state, CertifyState::Waits);
     let mut asked = 0;
     while alone.choose.is_none() {
         // Not before it is time, and not for ever.

@@ -85,6 +85,7 @@ fn an_idle_ledger_makes_no_checkpoints() {
     let (heights, messages) = (world.certified.len(), world.messages);
     world.run_until(120_000_000);
     assert_eq!((heights, world.certified.len()), (2, 2));
+    assert_eq!(world.statuses().matches("Idle").count(), 4, "{}", world.statuses());
     // Each tells the three others of its tip and its heads, every ten seconds.
     assert!(world.messages - messages <= 11 * 4 * 3 * 2, "{}", world.messages - messages);
 }

@@ -216,6 +216,7 @@ impl Driver {
             missing: status.missing,
             quorum: quipu_merge::quorum(validators.len()),
             is_validator: validators.binary_search(&self.me).is_ok(),
+            is_revoked: false,
             validators,
             checkpoints: self.checkpoints,
             times: self.times,

@@ -100,7 +100,8 @@ impl Core {
     /// Where certification stands.
     pub(in crate::node) fn certification_status(&self) -> CertificationStatus {
         let driver = self.certification.as_ref();
-        driver.map_or_else(CertificationStatus::none, super::Driver::status)
+        let status = driver.map_or_else(CertificationStatus::none, super::Driver::status);
+        CertificationStatus { is_revoked: self.allowed.has_revoked(self.endpoint.key()), ..status }
     }
 
     fn grant_wishes(&mut self) {

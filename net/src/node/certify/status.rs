@@ -32,6 +32,8 @@ pub struct CertificationStatus {
     pub quorum: usize,
     /// Whether this node is one of them.
     pub is_validator: bool,
+    /// Whether its key has lost all its roles, as far as is known here.
+    pub is_revoked: bool,
     /// Checkpoints that came to count here.
     pub checkpoints: u64,
     /// How long they took, from the beginning of their heights here.
@@ -56,6 +58,7 @@ impl CertificationStatus {
             missing: Vec::new(),
             quorum: 0,
             is_validator: false,
+            is_revoked: false,
             checkpoints: 0,
             times: Times::none(),
             evidence: 0,
@@ -74,7 +77,7 @@ impl CertificationStatus {
         }
     }
 
-    /// The state as a word: `none`, `follows`, `idle`, `asking`, `votes`, `keeps`, `lacks`, `no-quorum`,
+    /// The state as a word: `none`, `follows`, `idle`, `waits`, `asking`, `votes`, `keeps`, `lacks`, `no-quorum`,
     /// `abstains`, `stopped` or `broken`.
     pub const fn word(&self) -> &'static str {
         if self.broken.is_some() {
@@ -84,6 +87,7 @@ impl CertificationStatus {
             CertifyState::NoValidators => "none",
             CertifyState::Follows => "follows",
             CertifyState::Idle => "idle",
+            CertifyState::Waits => "waits",
             CertifyState::Asking(..) => "asking",
             CertifyState::Votes => "votes",
             CertifyState::Keeps => "keeps",
@@ -103,11 +107,22 @@ impl CertificationStatus {
         }
         match &self.state {
             CertifyState::Stopped(stopped) => Some(stopped.to_string()),
+            CertifyState::NoQuorum(..) if self.is_revoked => Some(
+                "this replica's key has been revoked, so that others turn it away: an admin may grant it \
+                 a role again"
+                    .to_owned(),
+            ),
             CertifyState::NoQuorum(there, needed) => Some(format!(
                 "{there} of {} validators can be reached, and {needed} are needed: start the others, \
                  and see that nodes can reach each other",
                 self.validators.len()
             )),
+            CertifyState::Abstains if self.validators.len() <= self.quorum => Some(
+                "this validator does not know all that was signed with its key, and nothing can be \
+                 certified without it: where it is known that the key has signed nothing else, \
+                 `quipu identity vouch` has it sign again"
+                    .to_owned(),
+            ),
             CertifyState::Abstains => Some(
                 "this validator does not know all that was signed with its key, and signs nothing until \
                  the others have certified two more heights"
