@@ -153,7 +153,7 @@ impl Alone {
     }
 }
 
-fn start(config: &CertifyConfig, chain: &Chain, log: Log, mark: Option<Mark>) -> Certifier {
+pub fn start(config: &CertifyConfig, chain: &Chain, log: Log, mark: Option<Mark>) -> Certifier {
     let number = keys::number(config.me);
     let node_keys = Arc::new(NodeKeys { number, memory: keys::Memory::default() });
     let (chain, heads) = (chain.clone(), vec![config.ledger]);
