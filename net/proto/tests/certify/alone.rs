@@ -5,9 +5,9 @@ use std::sync::Arc;
 use ed25519_dalek::Signer;
 use quipu_merge::{Chain, Checkpoint, EventId, Height};
 use quipu_proto::{
-    Certifier, CertifyAnswer, CertifyConfig, CertifyInput, CertifyMessage, CertifyOutput,
-    CertifyStart, CertifyState, CertifyTask, Claim, Id, Log, Mark, Moment, Parts, Proposed,
-    SignedProposal, SignedVote, Ticket,
+    AskProposal, Certifier, CertifyAnswer, CertifyConfig, CertifyInput, CertifyMessage,
+    CertifyOutput, CertifyStart, CertifyState, CertifyTask, Claim, Id, Log, Mark, Moment, Parts,
+    Proposed, SignedProposal, SignedVote, Ticket,
 };
 
 use super::keys::{self, NodeKeys};
@@ -27,6 +27,8 @@ struct Alone {
     /// What the store is asked for and has not answered.
     choose: Option<Ticket>,
     derive: Option<Ticket>,
+    /// Whether the log does not become durable by itself.
+    durable_late: bool,
 }
 
 impl Alone {
@@ -39,8 +41,19 @@ impl Alone {
         let certifier = start(&config, &chain, Log::New, None);
         let (now, log, sent) = (Moment(0), Vec::new(), Vec::new());
         let (mark, choose, derive) = (None, None, None);
-        let mut alone =
-            Self { now, config, certifier, chain, parts, log, mark, sent, choose, derive };
+        let mut alone = Self {
+            now,
+            config,
+            certifier,
+            chain,
+            parts,
+            log,
+            mark,
+            sent,
+            choose,
+            derive,
+            durable_late: false,
+        };
         alone.meets_all();
         alone
     }
@@ -57,7 +70,9 @@ impl Alone {
                 CertifyOutput::Append { entry, bytes, mark, .. } => {
                     self.log.push(bytes);
                     self.mark = mark.or(self.mark);
-                    self.certifier.handle(CertifyInput::Durable(entry), self.now);
+                    if !self.durable_late {
+                        self.certifier.handle(CertifyInput::Durable(entry), self.now);
+                    }
                 }
                 CertifyOutput::Do(CertifyTask::Grows { ticket, .. }) => {
                     let answer = CertifyAnswer::Grows(true);
@@ -107,20 +122,21 @@ impl Alone {
         self.hears(from, CertifyMessage::Proposal(Proposed { proposal, parts }));
     }
 
+    fn others_vote(&mut self, round: u32, precommit: bool, value: Option<Id>) {
+        let others = (0..4).filter(|other| keys::key(*other) != self.config.me);
+        for other in others.collect::<Vec<_>>() {
+            let (height, by, signature) = (Height(1), keys::key(other), [0; 64]);
+            let unsigned = SignedVote { height, round, precommit, value, by, signature };
+            let message = unsigned.vote(self.ledger()).signing_bytes().unwrap();
+            let signature = keys::secret(other).sign(&message).to_bytes();
+            self.hears(other, CertifyMessage::Vote(SignedVote { signature, ..unsigned }));
+        }
+    }
+
     /// The others vote for nothing, and that is waited for.
     fn round_fails(&mut self, round: u32) {
-        let others = (0..4).filter(|other| keys::key(*other) != self.config.me);
-        let others: Vec<_> = others.collect();
-        for precommit in [false, true] {
-            for other in &others {
-                let (height, by, value) = (Height(1), keys::key(*other), None);
-                let signature = [0; 64];
-                let unsigned = SignedVote { height, round, precommit, value, by, signature };
-                let message = unsigned.vote(self.ledger()).signing_bytes().unwrap();
-                let signature = keys::secret(*other).sign(&message).to_bytes();
-                self.hears(*other, CertifyMessage::Vote(SignedVote { signature, ..unsigned }));
-            }
-        }
+        self.others_vote(round, false, None);
+        self.others_vote(round, true, None);
         let patience = self.config.patience;
         self.now = self.now.after(patience.vote + patience.more * round);
         self.input(CertifyInput::Tick);
@@ -205,4 +221,25 @@ fn what_is_proposed_for_later_is_looked_at_when_it_is_proposed_now() {
     assert_eq!(alone.derive, None);
     alone.hears_proposal(0);
     assert!(alone.derive.is_some());
+}
+
+/// A disk that is full or slow, and one that asks as often as it may.
+#[test]
+fn what_waits_for_the_log_is_bounded() {
+    let mut alone = Alone::new(0);
+    alone.chooses();
+    alone.durable_late = true;
+    alone.round_fails(0);
+    alone.hears_another(1, [1; 32]);
+    let (height, round, value) = (Height(1), 0, alone.parts.id());
+    for _ in 0..2_000 {
+        alone.now = alone.now.after(std::time::Duration::from_millis(10));
+        let ask = AskProposal { height, round, value };
+        alone.hears(2, CertifyMessage::AskProposal(ask));
+        alone.hears(2, CertifyMessage::AskClaim(7));
+    }
+    alone.sent.clear();
+    let entry = alone.log.len() as u64;
+    alone.input(CertifyInput::Durable(entry));
+    assert!(alone.sent.len() < 100, "{} messages have waited", alone.sent.len());
 }
