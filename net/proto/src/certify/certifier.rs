@@ -62,6 +62,8 @@ pub struct Certifier {
     pub(super) engine: Option<Engine>,
     /// What the log holds of the height, until it begins.
     pub(super) replay: Vec<What>,
+    /// What the log holds of the height from when this validator signed in it, while it abstains.
+    pub(super) abandoned: Vec<What>,
     /// What this validator has signed of the height.
     pub(super) own: Vec<What>,
     pub(super) values: Values,
@@ -115,6 +117,7 @@ impl Certifier {
             recall: Recall::default(),
             engine: None,
             replay: Vec::new(),
+            abandoned: Vec::new(),
             own: Vec::new(),
             values: Values::default(),
             timers: BTreeMap::new(),

@@ -6,8 +6,8 @@ use ed25519_dalek::Signer;
 use quipu_merge::{Chain, Checkpoint, EventId, Height};
 use quipu_proto::{
     AskProposal, Certifier, CertifyAnswer, CertifyConfig, CertifyInput, CertifyMessage,
-    CertifyOutput, CertifyStart, CertifyState, CertifyTask, Claim, Id, Log, Mark, Moment, Parts,
-    Proposed, SignedProposal, SignedVote, Ticket,
+    CertifyOutput, CertifyStart, CertifyState, CertifyTask, Claim, Derived, Id, Log, Mark, Moment,
+    Parts, Proposed, SignedProposal, SignedVote, Ticket,
 };
 
 use super::keys::{self, NodeKeys};
@@ -80,7 +80,7 @@ impl Alone {
                 }
                 CertifyOutput::Do(CertifyTask::Choose { ticket, .. }) => self.choose = Some(ticket),
                 CertifyOutput::Do(CertifyTask::Derive { ticket, .. }) => self.derive = Some(ticket),
-                CertifyOutput::Evidence(_) => {}
+                CertifyOutput::Evidence(_) | CertifyOutput::Do(CertifyTask::Keep { .. }) => {}
                 other => panic!("{other:?}"),
             }
         }
@@ -223,6 +223,30 @@ fn what_is_proposed_for_later_is_looked_at_when_it_is_proposed_now() {
     assert!(alone.derive.is_some());
 }
 
+/// It has lost its mark and nothing else, and somebody knows that nothing else was signed.
+#[test]
+fn whoever_is_vouched_for_goes_on_where_its_log_ends() {
+    let mut alone = Alone::new(1);
+    let value = Some(Some(Id(alone.parts.id())));
+    alone.hears_proposal(0);
+    let ticket = alone.derive.take().unwrap();
+    alone.input(CertifyInput::Done(ticket, CertifyAnswer::Derived(Derived::Same)));
+    assert_eq!(alone.prevote(0), value);
+    alone.mark = None;
+    alone.starts_again();
+    assert_eq!(alone.certifier.status().state, CertifyState::Abstains);
+    alone.input(CertifyInput::Vouched);
+    for _ in 0..3 {
+        alone.now = alone.now.after(alone.config.patience.propose);
+        alone.input(CertifyInput::Tick);
+        let state = alone.certifier.status().state;
+        assert_eq!((state, alone.prevote(0)), (CertifyState::Votes, value));
+    }
+    // And so it does after the next start.
+    alone.starts_again();
+    assert_eq!((alone.certifier.status().state, alone.prevote(0)), (CertifyState::Votes, value));
+}
+
 /// A disk that is full or slow, and one that asks as often as it may.
 #[test]
 fn what_waits_for_the_log_is_bounded() {
@@ -242,4 +266,31 @@ fn what_waits_for_the_log_is_bounded() {
     let entry = alone.log.len() as u64;
     alone.input(CertifyInput::Durable(entry));
     assert!(alone.sent.len() < 100, "{} messages have waited", alone.sent.len());
+}
+
+/// A crowd comes after the start, and then the others have voted for what it had voted for.
+#[test]
+fn what_it_has_voted_for_stays_longest_after_a_start_too() {
+    for starts in [false, true] {
+        let mut alone = Alone::new(1);
+        let value = Some(Id(alone.parts.id()));
+        alone.hears_proposal(0);
+        let ticket = alone.derive.take().unwrap();
+        alone.input(CertifyInput::Done(ticket, CertifyAnswer::Derived(Derived::Same)));
+        assert_eq!(alone.prevote(0), Some(value));
+        if starts {
+            alone.starts_again();
+        }
+        for round in 1..50 {
+            alone.round_fails(round);
+            if round % 4 != 0 {
+                alone.hears_another(round + 1, [u8::try_from(round).unwrap(); 32]);
+                alone.hears_another(round + 1, [u8::try_from(round + 100).unwrap(); 32]);
+            }
+            alone.now = alone.now.after(std::time::Duration::from_secs(1));
+        }
+        assert_eq!(alone.certifier.status().round.map(|(round, _)| round), Some(50));
+        alone.others_vote(0, true, value);
+        assert_eq!(alone.certifier.status().state, CertifyState::Keeps, "starts: {starts}");
+    }
 }
