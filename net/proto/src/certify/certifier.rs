@@ -62,6 +62,8 @@ pub struct Certifier {
     pub(super) engine: Option<Engine>,
     /// What the log holds of the height, until it begins.
     pub(super) replay: Vec<What>,
+    /// What the log holds of the height from when this validator signed in it, while it abstains.
+    pub(super) abandoned: Vec<What>,
     /// What this validator has signed of the height.
     pub(super) own: Vec<What>,
     pub(super) values: Values,
@@ -115,6 +117,7 @@ impl Certifier {
             recall: Recall::default(),
             engine: None,
             replay: Vec::new(),
+            abandoned: Vec::new(),
             own: Vec::new(),
             values: Values::default(),
             timers: BTreeMap::new(),
@@ -292,15 +295,20 @@ impl Certifier {
         self.out(CertifyOutput::Append { entry: number, height, bytes, mark });
     }
 
-    /// Whatever follows from what has been logged waits until it is durable.
+    /// Whatever follows from what has been logged waits until it is durable; what others have signed, and
+    /// what nobody has, does not.
     pub(super) fn out(&mut self, output: CertifyOutput) {
         let waits = match &output {
             CertifyOutput::Append { .. } | CertifyOutput::Misbehaved(..) => false,
             CertifyOutput::Do(task) => matches!(task, CertifyTask::Keep { .. }),
+            CertifyOutput::Send(_, message) => message.is_signed_by(&self.config.me),
             _ => true,
         };
         if waits && self.appended > self.durable && !self.config.sabotage.hasty {
-            self.held.push_back((self.appended, output));
+            // What is said again while it waits is said once.
+            if !self.held.iter().any(|(_, held)| *held == output) {
+                self.held.push_back((self.appended, output));
+            }
         } else {
             self.ready.push_back(output);
         }

@@ -243,6 +243,16 @@ impl Engine {
         all.filter(|evidence| self.shown.insert(evidence.key())).collect()
     }
 
+    /// Evidence that somebody has proposed one checkpoint twice for a round, referring to different rounds
+    /// before, if it has not been told. Both signatures hold.
+    pub fn twice(&mut self, one: SignedProposal, other: &SignedProposal) -> Option<Evidence> {
+        if one.pol_round == other.pol_round {
+            return None;
+        }
+        let evidence = Evidence::proposals(self.shell.ledger, one, other.clone());
+        self.shown.insert(evidence.key()).then_some(evidence)
+    }
+
     fn feed(&mut self, input: Input<Ctx>) -> Result<Vec<Act>, Fault> {
         let (state, shell) = (&mut self.state, &mut self.shell);
         let result: Result<(), Error<Ctx>> = process!(

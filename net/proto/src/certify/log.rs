@@ -79,6 +79,20 @@ impl Entry {
     }
 }
 
+/// Of the log of a height, what was logged when this validator last signed in it.
+pub fn last_signing(log: impl Iterator<Item = What>) -> Vec<What> {
+    let (mut last, mut signs) = (Vec::new(), false);
+    for what in log {
+        match what {
+            What::Begun(true) => (last, signs) = (vec![what], true),
+            What::Begun(false) | What::Opened(false) => signs = false,
+            what if signs => last.push(what),
+            _ => {}
+        }
+    }
+    last
+}
+
 /// The last that a validator has signed. It is kept outside of the log, to notice when the log is
 /// not the latest. Orders as signing goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]

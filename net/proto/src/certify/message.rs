@@ -1,7 +1,7 @@
 //! What nodes say to each other about certification.
 
 use minicbor::{Decode, Encode};
-use quipu_merge::{CheckpointId, EventId, Height, MAX_ROUND, MAX_VALIDATORS};
+use quipu_merge::{AuthorKey, CheckpointId, EventId, Height, MAX_ROUND, MAX_VALIDATORS};
 
 use super::cosign::Cosigned;
 use super::parts::{CertifiedBytes, PartsBytes};
@@ -131,6 +131,17 @@ impl CertifyMessage {
         }
     }
 
+    /// Whether something in it is signed with this key, for a vote or a proposal.
+    pub(crate) fn is_signed_by(&self, key: &AuthorKey) -> bool {
+        match self {
+            Self::Vote(vote) => vote.by == *key,
+            Self::Proposal(proposed) => proposed.proposal.by == *key,
+            Self::Polka(polka) => polka.signatures.iter().any(|signed| signed.by == *key),
+            Self::RoundProof(proof) => proof.votes.iter().any(|vote| vote.by == *key),
+            _ => false,
+        }
+    }
+
     /// What breaks a limit, where something does.
     pub(crate) fn check(&self) -> Result<(), &'static str> {
         let at_most =
@@ -180,7 +191,7 @@ mod tests {
         };
         assert!(read(report(MAX_REPORTED_HEADS)) && !read(report(MAX_REPORTED_HEADS + 1)));
         let polka = |count, round| {
-            let (by, signature) = (quipu_merge::AuthorKey([1; 32]), [2; 64]);
+            let (by, signature) = (AuthorKey([1; 32]), [2; 64]);
             let signatures = vec![super::super::signed::Signed { by, signature }; count];
             let (height, value) = (Height(1), CheckpointId([3; 32]));
             CertifyMessage::Polka(Polka { height, round, value, signatures })

@@ -159,13 +159,19 @@ impl Certifier {
             Some(Ok(parts)) => Some(parts),
             None => None,
         };
-        let is_known =
-            |certifier: &Self| certifier.values.proposal(proposal.round, proposal.value).is_some();
-        let was_known = is_known(self);
-        self.run(now, |engine| engine.proposal(proposal));
+        let known = self.values.proposal(proposal.round, proposal.value).cloned();
+        let was_known = known.is_some();
+        if let Some(known) = known {
+            // The core would apply it once more, without a trace in the log.
+            let evidence = self.engine.as_mut().and_then(|engine| engine.twice(known, proposal));
+            self.tell_evidence(evidence.into_iter().collect());
+        } else {
+            self.run(now, |engine| engine.proposal(proposal));
+        }
         // The core takes few of one round, and none that is far ahead: whatever it has not taken is not
         // looked at.
-        if self.engine.is_some() && is_known(self) {
+        let is_known = self.values.proposal(proposal.round, proposal.value).is_some();
+        if self.engine.is_some() && is_known {
             let judged = Judged {
                 round: proposal.round,
                 pol_round: proposal.pol_round,

@@ -9,7 +9,7 @@ use super::engine::{Act, Engine, Fault, Step};
 use super::evidence::Evidence;
 use super::interface::{CertifyOutput, Log};
 use super::limits::MAX_RECENT;
-use super::log::{Entry, Judged, Mark, What};
+use super::log::{Entry, Judged, Mark, What, last_signing};
 use super::message::{AskProposal, CertifyMessage, Proposed};
 use super::parts::{Certified, Parts};
 use super::signed::{SignedProposal, SignedVote};
@@ -54,6 +54,8 @@ impl Certifier {
         let behind = mark.is_none_or(|mark| mark.height >= height && Some(mark) > last);
         if signs != Some(true) || ahead || behind {
             self.recall.lost = true;
+            let of_height = entries.into_iter().filter(|entry| entry.height == height);
+            self.abandoned = last_signing(of_height.map(|entry| entry.what));
             if signs != Some(false) {
                 self.append(What::Opened(false));
             }
@@ -100,6 +102,11 @@ impl Certifier {
     pub(super) fn begin_anew(&mut self, now: Moment) {
         self.append(What::Opened(!self.recall.lost));
         self.replay.clear();
+        if !self.recall.lost {
+            // It goes on from what it has signed, or it would sign otherwise.
+            self.replay = std::mem::take(&mut self.abandoned);
+            self.replay.clone().into_iter().for_each(|what| self.append(what));
+        }
         (self.turn, self.choosing, self.retry) = (None, false, None);
         (self.values, self.reports.changed) = (Values::default(), true);
         self.timers.clear();
@@ -161,6 +168,7 @@ impl Certifier {
             match what {
                 What::Parts(bytes) => parts.extend(bytes.decode()),
                 What::Proposal(proposal) => self.values.proposed(proposal.clone()),
+                What::Vote(vote) => self.mark_voted(vote),
                 What::Value(judged) => {
                     let known = parts.iter().find(|parts: &&Parts| parts.id() == judged.value);
                     let Some(parts) = known.filter(|_| judged.valid) else { continue };
@@ -207,9 +215,7 @@ impl Certifier {
                 self.keep_own(&entry.what);
                 match entry.what {
                     What::Vote(vote) => {
-                        if let Some(value) = vote.value.filter(|_| vote.by == self.config.me) {
-                            self.values.voted(value.0);
-                        }
+                        self.mark_voted(&vote);
                         self.saw(&vote);
                     }
                     What::Proposal(proposal) => self.values.proposed(proposal),
@@ -231,6 +237,13 @@ impl Certifier {
             Act::CancelAll if !self.config.sabotage.stale_timers => self.timers.clear(),
             Act::Cancel(_) | Act::CancelAll => {}
             Act::Decide(certificate) => self.decide(&certificate),
+        }
+    }
+
+    /// A checkpoint that this validator has voted for stays longest.
+    fn mark_voted(&mut self, vote: &SignedVote) {
+        if let Some(value) = vote.value.filter(|_| vote.by == self.config.me) {
+            self.values.voted(value.0);
         }
     }
 
@@ -418,6 +431,7 @@ impl Certifier {
         self.chain = chain;
         (self.engine, self.decided) = (None, false);
         self.replay.clear();
+        self.abandoned.clear();
         self.own.clear();
         self.values = Values::default();
         if !self.config.sabotage.stale_timers {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use ed25519_dalek::Signer;
 use quipu_merge::{Chain, Checkpoint, EventId, Height};
 use quipu_proto::{
-    Certifier, CertifyAnswer, CertifyConfig, CertifyInput, CertifyMessage, CertifyOutput,
-    CertifyStart, CertifyState, CertifyTask, Claim, Id, Log, Mark, Moment, Parts, Proposed,
-    SignedProposal, SignedVote, Ticket,
+    AskProposal, Certifier, CertifyAnswer, CertifyConfig, CertifyInput, CertifyMessage,
+    CertifyOutput, CertifyStart, CertifyState, CertifyTask, Claim, Derived, Id, Log, Mark, Moment,
+    Parts, Proposed, SignedProposal, SignedVote, Ticket,
 };
 
 use super::keys::{self, NodeKeys};
@@ -29,6 +29,8 @@ struct Alone {
     derive: Option<Ticket>,
     /// So many times the store has nothing that is due.
     not_due: usize,
+    /// Whether the log does not become durable by itself.
+    durable_late: bool,
 }
 
 impl Alone {
@@ -45,8 +47,20 @@ impl Alone {
         let certifier = start(&config, &chain, Log::New, None);
         let (now, log, sent) = (Moment(0), Vec::new(), Vec::new());
         let (mark, choose, derive) = (None, None, None);
-        let mut alone =
-            Self { now, config, certifier, chain, parts, log, mark, sent, choose, derive, not_due };
+        let mut alone = Self {
+            now,
+            config,
+            certifier,
+            chain,
+            parts,
+            log,
+            mark,
+            sent,
+            choose,
+            derive,
+            not_due,
+            durable_late: false,
+        };
         alone.meets_all();
         alone
     }
@@ -63,7 +77,9 @@ impl Alone {
                 CertifyOutput::Append { entry, bytes, mark, .. } => {
                     self.log.push(bytes);
                     self.mark = mark.or(self.mark);
-                    self.certifier.handle(CertifyInput::Durable(entry), self.now);
+                    if !self.durable_late {
+                        self.certifier.handle(CertifyInput::Durable(entry), self.now);
+                    }
                 }
                 CertifyOutput::Do(CertifyTask::Grows { ticket, .. }) => {
                     let answer = match self.not_due.checked_sub(1) {
@@ -77,7 +93,7 @@ impl Alone {
                 }
                 CertifyOutput::Do(CertifyTask::Choose { ticket, .. }) => self.choose = Some(ticket),
                 CertifyOutput::Do(CertifyTask::Derive { ticket, .. }) => self.derive = Some(ticket),
-                CertifyOutput::Evidence(_) => {}
+                CertifyOutput::Evidence(_) | CertifyOutput::Do(CertifyTask::Keep { .. }) => {}
                 other => panic!("{other:?}"),
             }
         }
@@ -119,20 +135,21 @@ impl Alone {
         self.hears(from, CertifyMessage::Proposal(Proposed { proposal, parts }));
     }
 
+    fn others_vote(&mut self, round: u32, precommit: bool, value: Option<Id>) {
+        let others = (0..4).filter(|other| keys::key(*other) != self.config.me);
+        for other in others.collect::<Vec<_>>() {
+            let (height, by, signature) = (Height(1), keys::key(other), [0; 64]);
+            let unsigned = SignedVote { height, round, precommit, value, by, signature };
+            let message = unsigned.vote(self.ledger()).signing_bytes().unwrap();
+            let signature = keys::secret(other).sign(&message).to_bytes();
+            self.hears(other, CertifyMessage::Vote(SignedVote { signature, ..unsigned }));
+        }
+    }
+
     /// The others vote for nothing, and that is waited for.
     fn round_fails(&mut self, round: u32) {
-        let others = (0..4).filter(|other| keys::key(*other) != self.config.me);
-        let others: Vec<_> = others.collect();
-        for precommit in [false, true] {
-            for other in &others {
-                let (height, by, value) = (Height(1), keys::key(*other), None);
-                let signature = [0; 64];
-                let unsigned = SignedVote { height, round, precommit, value, by, signature };
-                let message = unsigned.vote(self.ledger()).signing_bytes().unwrap();
-                let signature = keys::secret(*other).sign(&message).to_bytes();
-                self.hears(*other, CertifyMessage::Vote(SignedVote { signature, ..unsigned }));
-            }
-        }
+        self.others_vote(round, false, None);
+        self.others_vote(round, true, None);
         let patience = self.config.patience;
         self.now = self.now.after(patience.vote + patience.more * round);
         self.input(CertifyInput::Tick);
@@ -165,7 +182,7 @@ impl Alone {
     }
 }
 
-fn start(config: &CertifyConfig, chain: &Chain, log: Log, mark: Option<Mark>) -> Certifier {
+pub fn start(config: &CertifyConfig, chain: &Chain, log: Log, mark: Option<Mark>) -> Certifier {
     let number = keys::number(config.me);
     let node_keys = Arc::new(NodeKeys { number, memory: keys::Memory::default() });
     let (chain, heads) = (chain.clone(), vec![config.ledger]);
@@ -233,4 +250,76 @@ fn what_is_not_due_yet_is_looked_at_again() {
         alone.input(CertifyInput::Tick);
     }
     assert!(alone.now >= Moment(0).after(std::time::Duration::from_secs(3)));
+}
+
+/// It has lost its mark and nothing else, and somebody knows that nothing else was signed.
+#[test]
+fn whoever_is_vouched_for_goes_on_where_its_log_ends() {
+    let mut alone = Alone::new(1);
+    let value = Some(Some(Id(alone.parts.id())));
+    alone.hears_proposal(0);
+    let ticket = alone.derive.take().unwrap();
+    alone.input(CertifyInput::Done(ticket, CertifyAnswer::Derived(Derived::Same)));
+    assert_eq!(alone.prevote(0), value);
+    alone.mark = None;
+    alone.starts_again();
+    assert_eq!(alone.certifier.status().state, CertifyState::Abstains);
+    alone.input(CertifyInput::Vouched);
+    for _ in 0..3 {
+        alone.now = alone.now.after(alone.config.patience.propose);
+        alone.input(CertifyInput::Tick);
+        let state = alone.certifier.status().state;
+        assert_eq!((state, alone.prevote(0)), (CertifyState::Votes, value));
+    }
+    // And so it does after the next start.
+    alone.starts_again();
+    assert_eq!((alone.certifier.status().state, alone.prevote(0)), (CertifyState::Votes, value));
+}
+
+/// A disk that is full or slow, and one that asks as often as it may.
+#[test]
+fn what_waits_for_the_log_is_bounded() {
+    let mut alone = Alone::new(0);
+    alone.chooses();
+    alone.durable_late = true;
+    alone.round_fails(0);
+    alone.hears_another(1, [1; 32]);
+    let (height, round, value) = (Height(1), 0, alone.parts.id());
+    for _ in 0..2_000 {
+        alone.now = alone.now.after(std::time::Duration::from_millis(10));
+        let ask = AskProposal { height, round, value };
+        alone.hears(2, CertifyMessage::AskProposal(ask));
+        alone.hears(2, CertifyMessage::AskClaim(7));
+    }
+    alone.sent.clear();
+    let entry = alone.log.len() as u64;
+    alone.input(CertifyInput::Durable(entry));
+    assert!(alone.sent.len() < 100, "{} messages have waited", alone.sent.len());
+}
+
+/// A crowd comes after the start, and then the others have voted for what it had voted for.
+#[test]
+fn what_it_has_voted_for_stays_longest_after_a_start_too() {
+    for starts in [false, true] {
+        let mut alone = Alone::new(1);
+        let value = Some(Id(alone.parts.id()));
+        alone.hears_proposal(0);
+        let ticket = alone.derive.take().unwrap();
+        alone.input(CertifyInput::Done(ticket, CertifyAnswer::Derived(Derived::Same)));
+        assert_eq!(alone.prevote(0), Some(value));
+        if starts {
+            alone.starts_again();
+        }
+        for round in 1..50 {
+            alone.round_fails(round);
+            if round % 4 != 0 {
+                alone.hears_another(round + 1, [u8::try_from(round).unwrap(); 32]);
+                alone.hears_another(round + 1, [u8::try_from(round + 100).unwrap(); 32]);
+            }
+            alone.now = alone.now.after(std::time::Duration::from_secs(1));
+        }
+        assert_eq!(alone.certifier.status().round.map(|(round, _)| round), Some(50));
+        alone.others_vote(0, true, value);
+        assert_eq!(alone.certifier.status().state, CertifyState::Keeps, "starts: {starts}");
+    }
 }

@@ -20,6 +20,7 @@ mod member;
 mod planted;
 #[path = "../sim/random.rs"]
 mod random;
+mod replay;
 mod scenario;
 mod store;
 mod twins;
