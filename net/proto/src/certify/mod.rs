@@ -19,11 +19,14 @@ mod log;
 mod message;
 mod parts;
 mod peers;
+mod proposing;
 mod quorum;
 mod recall;
 mod receive;
 mod reports;
+mod restart;
 mod running;
+mod shell;
 mod signed;
 mod status;
 mod task;
@@ -32,7 +35,7 @@ mod values;
 pub use certifier::Certifier;
 pub use chain_sync::CatchingUp;
 pub use cosign::{CosignOutput, Cosigned, Cosigning, Lines};
-pub use engine::{Fault, Step};
+pub use engine::Step;
 pub use evidence::{Evidence, EvidenceError, MAX_EVIDENCE_LEN};
 #[doc(hidden)]
 pub use interface::Sabotage;
@@ -44,6 +47,7 @@ pub use message::{
     Proposed, Report, TipOf,
 };
 pub use parts::{Certified, CertifiedBytes, MAX_PARTS_LEN, Parts, PartsBytes};
+pub use shell::Fault;
 pub use signed::{Id, Polka, RoundProof, RoundVote, Signed, SignedProposal, SignedVote};
 pub use status::{CertifyState, CertifyStatus, Divergence, Stopped};
 pub use task::{CertifyAnswer, CertifyTask, Derived, Reports};

@@ -1,129 +1,24 @@
 //! A height from its beginning to its end.
 
 use arc_malachitebft_core_types::{CommitCertificate, Timeout, TimeoutKind};
-use quipu_merge::{AuthorKey, Certificate, Chain, CheckpointId, Height, Round, quorum};
+use quipu_merge::{AuthorKey, Certificate, Chain, CheckpointId, Height, Round};
 
 use super::certifier::{Certifier, Keeping, Purpose};
 use super::context::Ctx;
-use super::engine::{Act, Engine, Fault, Step};
+use super::engine::Engine;
 use super::evidence::Evidence;
-use super::interface::{CertifyOutput, Log};
+use super::interface::CertifyOutput;
 use super::limits::MAX_RECENT;
-use super::log::{Entry, Judged, Mark, What, last_signing};
-use super::message::{AskProposal, CertifyMessage, Proposed};
-use super::parts::{Certified, Parts};
-use super::signed::{SignedProposal, SignedVote};
+use super::log::What;
+use super::message::{AskProposal, CertifyMessage};
+use super::parts::Certified;
+use super::shell::{Act, Fault};
 use super::status::Stopped;
 use super::task::CertifyTask;
-use super::values::{Candidate, Values, Verdict};
+use super::values::Values;
 use crate::time::Moment;
 
 impl Certifier {
-    /// Takes up the log.
-    pub(super) fn read_log(&mut self, log: Log, mark: Option<Mark>) {
-        let height = self.height();
-        let entries: Option<Vec<Entry>> = match log {
-            Log::New => {
-                self.append(What::Opened(true));
-                return;
-            }
-            Log::Kept(entries) => entries.iter().map(|bytes| Entry::decode(bytes)).collect(),
-            Log::Lost => None,
-        };
-        let entries = entries.unwrap_or_default();
-        if entries.iter().any(|entry| entry.what == What::Faulty) {
-            self.stopped = Some(Stopped::Fault(Fault::Before));
-            return;
-        }
-        for Entry { height: of, what } in &entries {
-            // Others may have to be told of what they have signed.
-            if let What::Vote(vote) = what {
-                self.saw(vote);
-            }
-            if *of == height {
-                self.keep_own(what);
-            }
-        }
-        let signs = entries.iter().rev().find_map(|entry| match entry.what {
-            What::Opened(signs) | What::Begun(signs) => Some(signs),
-            _ => None,
-        });
-        let last = entries.iter().filter_map(|entry| Mark::of(entry, self.config.me)).max();
-        let ahead = entries.iter().any(|entry| entry.height > height);
-        // Without a mark nobody knows whether this is an old log.
-        let behind = mark.is_none_or(|mark| mark.height >= height && Some(mark) > last);
-        if signs != Some(true) || ahead || behind {
-            self.recall.lost = true;
-            let of_height = entries.into_iter().filter(|entry| entry.height == height);
-            self.abandoned = last_signing(of_height.map(|entry| entry.what));
-            if signs != Some(false) {
-                self.append(What::Opened(false));
-            }
-            return;
-        }
-        if last > mark {
-            // It was appended just before the end, and may be sent again: the mark has to come first.
-            self.unmarked = last;
-            self.append(What::Opened(true));
-        }
-        let of_height = entries.into_iter().filter(|entry| entry.height == height);
-        self.replay = of_height.map(|entry| entry.what).collect();
-    }
-
-    /// Whether the log says that the height has begun, as it would begin now.
-    pub(super) fn has_begun(&self) -> bool {
-        self.begun_at().is_some()
-    }
-
-    /// Where in the log the height has begun. Where that was without signing and now is with it, or the
-    /// other way round, it begins anew.
-    fn begun_at(&self) -> Option<usize> {
-        let begun = |(at, what): (usize, &What)| match what {
-            What::Begun(signs) => Some((at, *signs)),
-            _ => None,
-        };
-        let last = self.replay.iter().enumerate().rev().find_map(begun);
-        last.filter(|(_, signs)| *signs != self.recall.lost).map(|(at, _)| at)
-    }
-
-    /// Something has been logged: if it is signed by this validator, it must not sign anything else.
-    pub(super) fn keep_own(&mut self, what: &What) {
-        let is_own = match what {
-            What::Vote(vote) => vote.by == self.config.me,
-            What::Proposal(proposal) => proposal.by == self.config.me,
-            _ => false,
-        };
-        if is_own {
-            self.own.push(what.clone());
-        }
-    }
-
-    /// The height has to begin anew: this validator signs from now on, or no longer.
-    pub(super) fn begin_anew(&mut self, now: Moment) {
-        self.append(What::Opened(!self.recall.lost));
-        self.replay.clear();
-        if !self.recall.lost {
-            // It goes on from what it has signed, or it would sign otherwise.
-            self.replay = std::mem::take(&mut self.abandoned);
-            self.replay.clone().into_iter().for_each(|what| self.append(what));
-        }
-        (self.turn, self.choosing, self.retry) = (None, false, None);
-        (self.values, self.reports.changed) = (Values::default(), true);
-        self.timers.clear();
-        if self.engine.take().is_some() {
-            self.begin(now);
-        }
-    }
-
-    /// A vote has been logged.
-    fn saw(&mut self, vote: &SignedVote) {
-        let place = |vote: &SignedVote| (vote.height, vote.round, vote.precommit);
-        let seen = self.seen.entry(vote.by).or_insert_with(|| vote.clone());
-        if place(vote) > place(seen) {
-            *seen = vote.clone();
-        }
-    }
-
     /// Begins the height, if this node is a validator of it and knows what it needs to know of itself.
     pub(super) fn begin(&mut self, now: Moment) {
         let (me, height) = (self.config.me, self.height());
@@ -158,28 +53,6 @@ impl Certifier {
         self.run(now, |engine| engine.start(&own, &log));
         for (from, message) in self.peers.take(height) {
             self.consensus_message(from, message, now);
-        }
-    }
-
-    /// Takes up what the log knows of proposals.
-    fn take_values(&mut self, log: &[What]) {
-        let mut parts = Vec::new();
-        for what in log {
-            match what {
-                What::Parts(bytes) => parts.extend(bytes.decode()),
-                What::Proposal(proposal) => self.values.proposed(proposal.clone()),
-                What::Vote(vote) => self.mark_voted(vote),
-                What::Value(judged) => {
-                    let known = parts.iter().find(|parts: &&Parts| parts.id() == judged.value);
-                    let Some(parts) = known.filter(|_| judged.valid) else { continue };
-                    if judged.by == self.config.me {
-                        self.values.chosen = Some(judged.value);
-                    }
-                    let (parts, judged) = (parts.clone(), judged.clone());
-                    self.values.add(Candidate::new(parts, judged, Verdict::Same), None);
-                }
-                _ => {}
-            }
         }
     }
 
@@ -240,13 +113,6 @@ impl Certifier {
         }
     }
 
-    /// A checkpoint that this validator has voted for stays longest.
-    fn mark_voted(&mut self, vote: &SignedVote) {
-        if let Some(value) = vote.value.filter(|_| vote.by == self.config.me) {
-            self.values.voted(value.0);
-        }
-    }
-
     fn patience(&self, timeout: Timeout) -> std::time::Duration {
         let patience = self.config.patience;
         let round = timeout.round.as_u32().unwrap_or(0);
@@ -256,39 +122,6 @@ impl Certifier {
             _ => patience.vote,
         };
         base.saturating_add(patience.more.saturating_mul(round)).min(patience.most)
-    }
-
-    /// Proposes, if it is this validator's turn.
-    pub(super) fn propose(&mut self, now: Moment) {
-        let Some(turn) = self.turn else { return };
-        let Some(stand) = self.engine.as_ref().map(Engine::stand) else { return };
-        if stand.round != turn || stand.step != Step::Propose {
-            self.turn = None;
-        } else if let Some(chosen) = self.values.chosen {
-            self.turn = None;
-            self.run(now, |engine| engine.propose(turn, chosen));
-        } else if !self.choosing && self.retry.is_none_or(|at| at <= now) {
-            self.choosing = true;
-            self.retry = None;
-            let (reports, quorum) = self.reports_and_quorum();
-            let purpose = Purpose::Choose(self.height());
-            self.task(purpose, |ticket| CertifyTask::Choose { ticket, reports, quorum });
-        }
-    }
-
-    pub(super) fn reports_and_quorum(&self) -> (super::task::Reports, usize) {
-        let validators = self.chain.validators();
-        (self.reports.all(self.config.me, validators), quorum(validators.len()))
-    }
-
-    fn tell_proposal(&mut self, proposal: SignedProposal) {
-        let message = self.proposed(proposal);
-        self.tell_validators(message);
-    }
-
-    pub(super) fn proposed(&self, proposal: SignedProposal) -> CertifyMessage {
-        let parts = self.values.get(proposal.value).map(|candidate| candidate.parts.encode());
-        CertifyMessage::Proposal(Proposed { proposal, parts })
     }
 
     /// A timer of the core has run out.
@@ -327,52 +160,6 @@ impl Certifier {
         for (value, from) in asks {
             self.send(from, CertifyMessage::AskProposal(AskProposal { height, round, value }));
         }
-    }
-
-    /// A value has been judged.
-    pub(super) fn judge(&mut self, value: CheckpointId, valid: bool, now: Moment) {
-        let known = self.values.get_mut(value).filter(|candidate| !candidate.is_settled());
-        let Some(candidate) = known else { return };
-        candidate.verdict = if valid { Verdict::Same } else { Verdict::Differs };
-        candidate.judged.valid = valid;
-        let (judged, parts) = (candidate.judged.clone(), candidate.parts.encode());
-        if self.engine.is_none() {
-            return;
-        }
-        if valid {
-            self.append(What::Parts(parts));
-        }
-        self.run(now, |engine| engine.judged(&judged));
-    }
-
-    /// What has been chosen is proposed, now and whenever it is this validator's turn in this height.
-    pub(super) fn chosen(&mut self, parts: Parts, now: Moment) {
-        let Some(stand) = self.engine.as_ref().map(Engine::stand) else { return };
-        if !self.follows(&parts) {
-            return;
-        }
-        let id = parts.id();
-        self.values.chosen = Some(id);
-        if self.values.get(id).is_none() {
-            let (round, by) = (stand.round, self.config.me);
-            let judged = Judged { round, pol_round: None, by, value: id, valid: false };
-            let favourite = self.engine.as_ref().and_then(Engine::favourite);
-            self.values.add(Candidate::new(parts, judged, Verdict::Ahead), favourite);
-        }
-        // The core has to know of it, whether it is proposed here or not: others may propose the same, and
-        // a log in which it stands is replayed as if it had.
-        self.judge(id, true, now);
-        self.propose(now);
-    }
-
-    /// Whether a checkpoint can be the next at all.
-    pub(super) fn follows(&self, parts: &Parts) -> bool {
-        let checkpoint = parts.checkpoint();
-        let tip = self.tip.as_ref().map(|tip| tip.parts.checkpoint());
-        checkpoint.ledger == self.config.ledger
-            && checkpoint.height == self.height()
-            && checkpoint.prev == self.chain.tip()
-            && tip.is_none_or(|tip| checkpoint.size > tip.size && checkpoint.time >= tip.time)
     }
 
     fn decide(&mut self, certificate: &CommitCertificate<Ctx>) {

@@ -3,8 +3,9 @@
 use quipu_merge::{AuthorKey, Checkpoint, Height, quorum};
 
 use super::certifier::Certifier;
-use super::engine::{Engine, Fault, Step};
+use super::engine::{Engine, Step};
 use super::parts::Certified;
+use super::shell::Fault;
 
 /// Where certification stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
