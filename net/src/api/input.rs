@@ -4,6 +4,7 @@ use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use quipu_merge::{AuthorKey, EventId};
 use serde::de::DeserializeOwned;
+use std::error::Error;
 use std::sync::Arc;
 
 use super::app::App;
@@ -18,7 +19,7 @@ impl<T: DeserializeOwned> FromRequestParts<Arc<App>> for Params<T> {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Answer<Self> {
         let query = Query::<T>::from_request_parts(parts, app).await;
-        query.map(|Query(query)| Self(query)).map_err(|error| Problem::bad(error.body_text()))
+        query.map(|Query(query)| Self(query)).map_err(|error| misread("query", &error))
     }
 }
 
@@ -30,8 +31,14 @@ impl<T: DeserializeOwned + Send> FromRequestParts<Arc<App>> for Part<T> {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Answer<Self> {
         let part = Path::<T>::from_request_parts(parts, app).await;
-        part.map(|Path(part)| Self(part)).map_err(|error| Problem::bad(error.body_text()))
+        part.map(|Path(part)| Self(part)).map_err(|error| misread("path", &error))
     }
+}
+
+/// What is wrong with a part of the request, without what the library says around it.
+fn misread(part: &str, error: &dyn Error) -> Problem {
+    let why = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+    Problem::bad(format!("the {part}: {why}"))
 }
 
 /// A body in JSON, with its bytes.
