@@ -3,8 +3,9 @@
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
-use quipu_merge::{Clock, Dot, EventId, Lane, Micros, Seq};
+use quipu_merge::{Clock, Dot, EventId, Lane, MAX_CUT_HEADS, Micros, Seq};
 
+use super::narrow::heads_that_fit;
 use crate::error::ReadError;
 use crate::ledger::Ledger;
 use crate::lookup::Stored;
@@ -19,7 +20,7 @@ impl Ledger {
     /// everything is held here, by what each of them says that it holds: its heads. Heads that are
     /// not held here are ignored. Returns the heads of the cut; none where it does not strictly contain
     /// the last certified one. With more than [`MAX_CHOSEN_EVENTS`] new events the earliest are
-    /// chosen.
+    /// chosen; where there are more heads than a checkpoint may name, branches are left out.
     ///
     /// # Errors
     /// The disk, the database or its content.
@@ -62,7 +63,7 @@ impl Ledger {
         if new(&chosen) > limit {
             chosen = earliest(&snapshot, &chosen, &last, &|cut| new(cut).cmp(&limit))?;
         }
-        Ok(Some(snapshot.heads_within(&chosen)?))
+        heads_that_fit(&snapshot, &chosen, &last, MAX_CUT_HEADS)
     }
 }
 

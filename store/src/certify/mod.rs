@@ -13,6 +13,7 @@ mod error;
 mod finality;
 mod fold;
 mod leaves;
+mod narrow;
 mod order;
 mod pending;
 mod proof;
