@@ -20,6 +20,7 @@ mod proof;
 mod prove;
 mod read;
 pub mod records;
+mod report;
 mod source;
 mod staged;
 mod state;
