@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use quipu_merge::{Height, Role};
+use ed25519_dalek::SigningKey;
+use quipu_merge::{AuthorKey, Control, Height, MAX_VALIDATORS, Role};
 use quipu_store::{GcOptions, Ledger, Value};
 
 use super::support::{Stores, agree, all_ready, is_final, put, start, start_all, until};
 
-fn validators(ledger: &Ledger, height: Height) -> Vec<quipu_merge::AuthorKey> {
+fn validators(ledger: &Ledger, height: Height) -> Vec<AuthorKey> {
     ledger.snapshot().unwrap().validators_of(height).unwrap().unwrap()
 }
 
@@ -36,6 +37,31 @@ async fn validators_change_with_the_next_height() {
     is_final(&nodes[0], put(&ledgers[2], "k", b"w")).await;
     ledgers.remove(1);
     agree(&ledgers);
+}
+
+/// With more validators than a checkpoint may name, there is none until some lose the role.
+#[tokio::test(flavor = "multi_thread")]
+async fn too_many_validators_hinder_until_some_are_revoked() {
+    let stores = Stores::new();
+    let ledger = stores.validators(1).remove(0);
+    let many: Vec<_> = (1..=MAX_VALIDATORS as u64).map(a_key).collect();
+    let grant = |author: &AuthorKey| Control::Grant { author: *author, role: Role::Validator };
+    ledger.control(many.iter().map(grant).collect()).unwrap();
+    let node = start(&ledger, &[]).await;
+    let told = || node.status().certification.advice().unwrap_or_default();
+    until(|| told().contains("1025 validators are granted")).await;
+    let revoke = |author: &AuthorKey| Control::Revoke { author: *author };
+    let revoked = ledger.control(many.iter().map(revoke).collect()).unwrap().event;
+    is_final(&node, revoked).await;
+    assert_eq!(told(), "");
+    node.stop().await;
+}
+
+/// A key that can sign.
+fn a_key(number: u64) -> AuthorKey {
+    let mut secret = [0; 32];
+    secret[..8].copy_from_slice(&number.to_be_bytes());
+    AuthorKey(SigningKey::from_bytes(&secret).verifying_key().to_bytes())
 }
 
 fn has_whole(ledger: &Ledger, key: &str) -> bool {

@@ -3,8 +3,9 @@
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
-use quipu_merge::{Clock, Dot, EventId, Lane, MAX_AHEAD, Micros, Seq};
+use quipu_merge::{Clock, Dot, EventId, Lane, MAX_AHEAD, MAX_CUT_HEADS, Micros, Seq};
 
+use super::narrow::heads_that_fit;
 use crate::error::ReadError;
 use crate::ledger::{Ledger, now};
 use crate::lookup::Stored;
@@ -29,7 +30,8 @@ impl Ledger {
     /// Chooses a cut that `quorum` of the reporters hold, of all such cuts the largest of which
     /// everything is held here and due by the local clock, by what each of them says that it holds: its
     /// heads. Heads that are not held here are ignored. The cut strictly contains the last certified one.
-    /// With more than [`MAX_CHOSEN_EVENTS`] new events the earliest are chosen.
+    /// With more than [`MAX_CHOSEN_EVENTS`] new events the earliest are chosen; where there
+    /// are more heads than a checkpoint may name, branches are left out.
     ///
     /// # Errors
     /// The disk, the database or its content.
@@ -75,7 +77,8 @@ impl Ledger {
         if new(&chosen) > limit {
             chosen = earliest(&snapshot, &chosen, &last, &|cut| new(cut).cmp(&limit))?;
         }
-        Ok(Choice::Cut(snapshot.heads_within(&chosen)?))
+        let heads = heads_that_fit(&snapshot, &chosen, &last, MAX_CUT_HEADS)?;
+        Ok(heads.map_or(Choice::Nothing, Choice::Cut))
     }
 }
 

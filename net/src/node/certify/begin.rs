@@ -36,7 +36,7 @@ impl Begin {
             Some(tip) => ledger.snapshot()?.cosignatures(tip.parts.checkpoint().height)?,
             None => Vec::new(),
         };
-        let heads = ledger.heads(MAX_REPORTED_HEADS);
+        let heads = ledger.heads_to_certify(MAX_REPORTED_HEADS);
         let start = CertifyStart { chain, tip, certifiers, log, mark, heads };
         let diverged = ledger.certification().diverged.first().map(quipu_store::Divergence::height);
         let evidence = ledger.evidence().map_err(ReadError::from)?.len();

@@ -46,6 +46,7 @@ pub struct Driver {
     times: Times,
     evidence: usize,
     broken: Option<String>,
+    hindered: Option<String>,
     /// Whether the store's divergence has been taken up.
     diverged: bool,
     /// Whether it was told that validators are missing.
@@ -90,6 +91,7 @@ impl Driver {
             times: Times::none(),
             evidence,
             broken: None,
+            hindered: None,
             diverged: false,
             lacks_quorum: false,
         };
@@ -135,6 +137,7 @@ impl Driver {
             }
             CertifyReport::Durable(entry) => self.handle(CertifyInput::Durable(entry), now),
             CertifyReport::Broken(why) => self.broken = Some(why),
+            CertifyReport::Hindered(why) => self.hindered = why,
             CertifyReport::Evidence(count) => self.evidence = count,
             CertifyReport::Diverged(height, certificates) => {
                 if !std::mem::replace(&mut self.diverged, true) {
@@ -209,6 +212,7 @@ impl Driver {
         let validators = self.certifier.validators().to_vec();
         CertificationStatus {
             broken: self.broken.clone(),
+            hindered: self.hindered.clone(),
             certified: tip.map(|tip| tip.height),
             events: tip.map_or(0, |tip| tip.size),
             height: status.height,
@@ -272,6 +276,7 @@ impl Driver {
                     let checkpoint = certified.parts.checkpoint();
                     let (height, events) = (checkpoint.height, checkpoint.size);
                     self.checkpoints += 1;
+                    self.hindered = None;
                     let took = self.begun.take().map(|begun| now.0.saturating_sub(begun.0));
                     if let Some(took) = took {
                         self.times.add(Duration::from_micros(took));

@@ -80,7 +80,7 @@ impl Core {
         }
         if self.held.changed && now.duration_since(self.held.looked) >= HEADS_EVERY {
             self.held = Held { looked: now, changed: false, ..self.held };
-            self.certify(CertifyInput::Heads(self.ledger.heads(MAX_REPORTED_HEADS)));
+            self.certify(CertifyInput::Heads(self.ledger.heads_to_certify(MAX_REPORTED_HEADS)));
         }
     }
 
@@ -117,6 +117,8 @@ impl Core {
                 Wish::Misbehaved(peer, what) => self.input(Input::Misbehaved(peer, what)),
                 Wish::Certified(height) => {
                     self.read_roles_anew();
+                    // With many heads, others are told now.
+                    self.held.changed = true;
                     self.heights.send_replace(Some(height));
                 }
             }

@@ -16,6 +16,8 @@ pub struct CertificationStatus {
     pub state: CertifyState,
     /// What has gone wrong here, so that nothing is signed until the node is started anew.
     pub broken: Option<String>,
+    /// Why this node cannot propose a checkpoint, as long as it cannot.
+    pub hindered: Option<String>,
     /// The last checkpoint that counts here.
     pub certified: Option<Height>,
     /// How many events it holds.
@@ -50,6 +52,7 @@ impl CertificationStatus {
         Self {
             state: CertifyState::NoValidators,
             broken: None,
+            hindered: None,
             certified: None,
             events: 0,
             height: Height::FIRST,
@@ -128,7 +131,7 @@ impl CertificationStatus {
                  the others have certified two more heights"
                     .to_owned(),
             ),
-            _ => None,
+            _ => self.hindered.clone(),
         }
     }
 }

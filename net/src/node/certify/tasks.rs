@@ -20,7 +20,7 @@ pub fn run(shared: &Shared, doing: &Receiver<Doing>, mut evidence: usize) {
         }
         match doing {
             Doing::Task(task) => {
-                let (ticket, answer) = answer(&shared.ledger, task);
+                let (ticket, answer) = answer(shared, task);
                 shared.report(CertifyReport::Done(ticket, answer));
             }
             Doing::Look(height) => {
@@ -63,7 +63,8 @@ fn look(shared: &Shared, height: Height) -> Result<(), ReadError> {
     Ok(())
 }
 
-fn answer(ledger: &Ledger, task: CertifyTask) -> (quipu_proto::Ticket, CertifyAnswer) {
+fn answer(shared: &Shared, task: CertifyTask) -> (quipu_proto::Ticket, CertifyAnswer) {
+    let ledger = &*shared.ledger;
     match task {
         CertifyTask::Grows { ticket, reports, quorum } => {
             let grows = |chosen| match chosen {
@@ -75,7 +76,7 @@ fn answer(ledger: &Ledger, task: CertifyTask) -> (quipu_proto::Ticket, CertifyAn
         }
         CertifyTask::Choose { ticket, reports, quorum } => {
             let chosen = choose(ledger, reports, quorum);
-            (ticket, chosen.map_or_else(failed, |chosen| propose(ledger, chosen)))
+            (ticket, chosen.map_or_else(failed, |chosen| propose(shared, chosen)))
         }
         CertifyTask::Derive { ticket, parts } => {
             (ticket, derive(ledger, &parts).map_or(CertifyAnswer::Failed, CertifyAnswer::Derived))
@@ -99,13 +100,21 @@ fn choose(ledger: &Ledger, reports: Reports, quorum: usize) -> Result<Choice, Re
 }
 
 /// Derives the checkpoint over a cut that was chosen.
-fn propose(ledger: &Ledger, chosen: Choice) -> CertifyAnswer {
+fn propose(shared: &Shared, chosen: Choice) -> CertifyAnswer {
     let heads = match chosen {
         Choice::Cut(heads) => heads,
         Choice::NotDue => return CertifyAnswer::NotDue,
         Choice::Nothing => return CertifyAnswer::Chosen(None),
     };
-    match ledger.derive(&heads) {
+    let derived = shared.ledger.derive(&heads);
+    let hindered = match &derived {
+        Err(error @ DeriveError::TooManyValidators(_)) => Some(format!(
+            "no checkpoint can be proposed ({error}): an admin has to revoke some of them"
+        )),
+        _ => None,
+    };
+    shared.report(CertifyReport::Hindered(hindered));
+    match derived {
         Ok(derivation) => match convert::parts(derivation) {
             Ok(parts) => CertifyAnswer::Chosen(Some(Box::new(parts))),
             Err(error) => {

@@ -23,6 +23,8 @@ pub enum CertifyReport {
     Broken(String),
     /// A checkpoint counts, whoever has brought it.
     Counted(Box<Certified>),
+    /// No checkpoint can be proposed, and why; or one can again.
+    Hindered(Option<String>),
     /// So many pieces of evidence are kept.
     Evidence(usize),
     /// The store has learnt that the ledger has two histories from this height on, and by which
