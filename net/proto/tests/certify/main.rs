@@ -12,6 +12,7 @@ mod alone;
 mod byzantine;
 mod checks;
 mod crowd;
+mod faults;
 mod keys;
 mod ledger;
 mod lost;

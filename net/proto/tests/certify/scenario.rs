@@ -14,6 +14,8 @@ use super::world::World;
 const FAULTS: u64 = 20_000_000;
 /// Until all honest nodes must have certified what was held before, after the faults have stopped.
 const BOUND: u64 = 60_000_000;
+/// By how much a clock may be wrong: more than events may be dated ahead, in microseconds.
+const MOST_SKEW: u64 = 90_000_000;
 /// Entries of one height's log.
 const MAX_LOG: usize = 4_000;
 
@@ -68,8 +70,9 @@ impl Scenario {
             world.members[*at].byzantine = Some(Byzantine::new(*at, validators, tricks, own));
         }
         for at in 0..=validators {
-            let skew = i64::try_from(random.below(40_000_000)).unwrap() - 20_000_000;
-            world.members[at].skew = if random.once_in(3) { skew } else { 0 };
+            let most = random.pick(&[0, 0, 0, 0, 20_000_000, 20_000_000, 20_000_000, MOST_SKEW]);
+            let skew = i64::try_from(random.below(2 * most + 1)).unwrap();
+            world.members[at].skew = skew - i64::try_from(most).unwrap();
         }
         let frail = places[byzantine..tolerated].to_vec();
         Self { world, random, validators, frail }
@@ -147,6 +150,7 @@ impl Scenario {
     fn heal(&mut self) {
         self.world.cut.clear();
         self.world.lost_of = 0;
+        self.world.heal_clocks();
         self.world.delay.1 = self.world.delay.1.min(50_000);
         // Everybody is up again after the longest pause.
         self.world.run_until(self.world.now + 7_000_000);
