@@ -7,6 +7,7 @@ use quipu_proto::{CertifyConfig, Patience};
 
 use super::byzantine::{Byzantine, TRICKS};
 use super::ledger::{self, Set};
+use super::liars::Common;
 use super::random::Random;
 use super::world::World;
 
@@ -63,11 +64,15 @@ impl Scenario {
             let other = usize::try_from(random.below(at as u64 + 1)).unwrap();
             places.swap(at, other);
         }
+        let common = Common::default();
+        common.lock().unwrap().liars.extend(&places[..byzantine]);
         for at in &places[..byzantine] {
             let count = random.between(1, 3);
             let tricks = (0..count).map(|_| random.pick(&TRICKS)).collect();
             let own = Random::new(random.next());
-            world.members[*at].byzantine = Some(Byzantine::new(*at, validators, tricks, own));
+            let mut liar = Byzantine::new(*at, validators, tricks, own);
+            liar.common = common.clone();
+            world.members[*at].byzantine = Some(liar);
         }
         for at in 0..=validators {
             let most = random.pick(&[0, 0, 0, 0, 20_000_000, 20_000_000, 20_000_000, MOST_SKEW]);
