@@ -70,6 +70,8 @@ impl World {
         if self.is_honest(who) {
             self.fail(format!("{at} proves that {who} has signed twice: {evidence:?}"));
         }
-        self.evidence.insert(evidence);
+        if self.is_honest(at) {
+            self.evidence.insert(evidence);
+        }
     }
 }

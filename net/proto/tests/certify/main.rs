@@ -12,6 +12,7 @@ mod alone;
 mod byzantine;
 mod checks;
 mod crowd;
+mod evidence;
 mod faults;
 mod forged;
 mod keys;
