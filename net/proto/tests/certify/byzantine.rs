@@ -3,26 +3,28 @@
 use std::collections::BTreeSet;
 
 use ed25519_dalek::Signer;
-use quipu_merge::{AuthorKey, Checkpoint, CheckpointId, CutBlock, EventId, Height};
+use quipu_merge::{AuthorKey, Checkpoint, CheckpointId, EventId, Height};
 use quipu_proto::{
     CertifyMessage, Id, Parts, PartsBytes, Proposed, Report, SignedProposal, SignedVote,
 };
 
+use super::forged;
 use super::keys;
+use super::liars::{self, Common};
 use super::random::Random;
 
 /// What it does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trick {
-    /// Other votes to some.
+    /// Other votes to the other half, or both to all.
     DoubleVote,
-    /// Other proposals to some.
+    /// Other proposals to the other half, or both to all.
     DoubleProposal,
     /// Proposals without their parts.
     Withhold,
-    /// Proposals of other roots.
+    /// Proposals in which a field is wrong.
     WrongRoots,
-    /// Proposals of cuts that nobody holds.
+    /// Proposals of cuts that are none, or not the next.
     WrongCut,
     /// Messages of other heights and rounds, and what was said long ago.
     Stale,
@@ -59,6 +61,10 @@ pub struct Byzantine {
     pub number: usize,
     pub tricks: Vec<Trick>,
     pub random: Random,
+    /// What it knows together with others.
+    pub common: Common,
+    /// Once in so many times it says both to everybody, where otherwise each half hears one thing.
+    pub openly: u64,
     said: Vec<CertifyMessage>,
     /// What somebody else has proposed last.
     heard: Option<Parts>,
@@ -73,13 +79,20 @@ impl Byzantine {
     pub fn new(number: usize, validators: usize, tricks: Vec<Trick>, random: Random) -> Self {
         let (said, heard) = (Vec::new(), None);
         let (crowded, borrowed) = (BTreeSet::new(), BTreeSet::new());
-        Self { number, tricks, random, said, heard, validators, crowded, borrowed }
+        let (common, openly) = (Common::default(), 8);
+        Self { number, tricks, random, common, openly, said, heard, validators, crowded, borrowed }
     }
 
     /// What somebody sends to it.
     pub fn hears(&mut self, message: &CertifyMessage) {
-        if let CertifyMessage::Proposal(Proposed { parts: Some(parts), .. }) = message {
+        if let CertifyMessage::Proposal(Proposed { parts: Some(parts), proposal }) = message {
             self.heard = parts.decode().ok();
+            let mut common = self.common.lock().unwrap();
+            if let Some(heard) = &self.heard
+                && !common.liars.contains(&keys::number(proposal.by))
+            {
+                common.learn(heard);
+            }
         }
     }
 
@@ -94,6 +107,12 @@ impl Byzantine {
         let trick = self.random.pick(&tricks);
         if self.said.len() < 64 {
             self.said.push(message.clone());
+        }
+        if let CertifyMessage::Proposal(Proposed { parts: Some(parts), .. }) = message {
+            self.common.lock().unwrap().learn(&parts.decode().unwrap());
+        }
+        if let Some(sent) = self.forks(ledger, to, trick, message) {
+            return sent;
         }
         let mut sent = Vec::new();
         let other = self.other(ledger, trick, message);
@@ -117,6 +136,47 @@ impl Byzantine {
         };
         sent.extend(more.iter().flat_map(|one| to.iter().map(|peer| (*peer, one.clone()))));
         sent
+    }
+
+    /// One thing to one half and another to the other, or both to all.
+    fn forks(
+        &mut self,
+        ledger: EventId,
+        to: &[AuthorKey],
+        trick: Trick,
+        message: &CertifyMessage,
+    ) -> Option<Vec<(AuthorKey, CertifyMessage)>> {
+        let (round, pair) = match (trick, message) {
+            (Trick::DoubleVote, CertifyMessage::Vote(vote)) => {
+                (vote.round, self.votes(ledger, vote))
+            }
+            (Trick::DoubleProposal, CertifyMessage::Proposal(proposed)) => {
+                let other = self.other(ledger, trick, message)?;
+                (proposed.proposal.round, [message.clone(), other])
+            }
+            _ => return None,
+        };
+        let [one, other] = pair;
+        if self.random.once_in(self.openly) {
+            let both = |peer: &AuthorKey| [(*peer, one.clone()), (*peer, other.clone())];
+            return Some(to.iter().flat_map(both).collect());
+        }
+        let part = |peer: &AuthorKey| match liars::half(*peer, round, self.validators) {
+            0 => (*peer, one.clone()),
+            _ => (*peer, other.clone()),
+        };
+        Some(to.iter().map(part).collect())
+    }
+
+    /// Two votes instead of one: for what is proposed, as far as something is.
+    fn votes(&mut self, ledger: EventId, vote: &SignedVote) -> [CertifyMessage; 2] {
+        let mut pair = self.common.lock().unwrap().votes(vote.height.0);
+        if pair[0].is_none() {
+            pair[0] = vote.value.or(Some(Id(CheckpointId(self.random.bytes32()))));
+        }
+        pair.map(|value| {
+            CertifyMessage::Vote(self.vote(ledger, SignedVote { value, ..vote.clone() }))
+        })
     }
 
     /// Whether it is its turn to propose.
@@ -184,13 +244,6 @@ impl Byzantine {
         message: &CertifyMessage,
     ) -> Option<CertifyMessage> {
         match (trick, message) {
-            (Trick::DoubleVote, CertifyMessage::Vote(vote)) => {
-                let value = match vote.value {
-                    Some(_) => None,
-                    None => Some(Id(CheckpointId(self.random.bytes32()))),
-                };
-                Some(CertifyMessage::Vote(self.vote(ledger, SignedVote { value, ..vote.clone() })))
-            }
             (Trick::Stale, CertifyMessage::Vote(vote)) => {
                 let mut vote = vote.clone();
                 vote.height.0 = (vote.height.0 + self.random.below(4)).saturating_sub(1).max(1);
@@ -225,15 +278,19 @@ impl Byzantine {
 
     fn wrong(&mut self, trick: Trick, parts: &PartsBytes) -> Option<Parts> {
         let parts = parts.decode().unwrap();
-        let (checkpoint, mut cut) = (parts.checkpoint().clone(), parts.cut().clone());
-        let checkpoint = if trick == Trick::WrongCut {
-            let unknown = EventId(self.random.bytes32());
-            cut = CutBlock::new(vec![unknown]).unwrap();
-            Checkpoint { cut: cut.seal().0, ..checkpoint }
-        } else {
-            Checkpoint { state: self.random.bytes32(), ..checkpoint }
-        };
-        Parts::new(checkpoint, cut, parts.validators().clone()).ok()
+        let common = self.common.lock().unwrap();
+        let random = &mut self.random;
+        match trick {
+            Trick::DoubleProposal => {
+                let another = common.another(&parts).cloned();
+                another.or_else(|| forged::of_another_field(random, &parts))
+            }
+            Trick::WrongCut => {
+                let before = parts.checkpoint().prev.and_then(|id| common.get(id));
+                forged::of_another_cut(random, &parts, before)
+            }
+            _ => forged::of_another_field(random, &parts),
+        }
     }
 
     fn vote(&self, ledger: EventId, vote: SignedVote) -> SignedVote {

@@ -1,10 +1,11 @@
 //! What must hold of all that honest nodes do.
 
-use quipu_merge::{Certificate, Height};
-use quipu_proto::{Certified, CertifyMessage, Evidence, Mark};
+use quipu_merge::{Certificate, CheckpointId, Height};
+use quipu_proto::{Certified, CertifyMessage, Evidence, Mark, SignedVote};
 
 use super::keys;
 use super::member::signed;
+use super::store::AHEAD;
 use super::world::World;
 
 impl World {
@@ -21,6 +22,22 @@ impl World {
         let mark = Mark { height: Height(height), round, step: step + 1 };
         if self.members[at].disk.mark < Some(mark) {
             self.fail(format!("{at} sends {mark:?} before it is durable"));
+        }
+        if let CertifyMessage::Vote(SignedVote { value: Some(value), .. }) = message {
+            self.check_due(at, value.0);
+        }
+    }
+
+    /// Nobody honest votes for what it cannot derive, or what is not due.
+    fn check_due(&mut self, at: usize, value: CheckpointId) {
+        let wall = self.wall(at).max(self.members[at].shown);
+        match self.ledger.newest(value) {
+            Some(newest) if newest.0 <= wall + AHEAD => {}
+            Some(newest) => {
+                let early = newest.0 - wall - AHEAD;
+                self.fail(format!("{at} votes for what is not due for {early} microseconds"));
+            }
+            None => self.fail(format!("{at} votes for {value:?}, which nobody has derived")),
         }
     }
 
@@ -53,6 +70,8 @@ impl World {
         if self.is_honest(who) {
             self.fail(format!("{at} proves that {who} has signed twice: {evidence:?}"));
         }
-        self.evidence.insert(evidence);
+        if self.is_honest(at) {
+            self.evidence.insert(evidence);
+        }
     }
 }

@@ -52,6 +52,8 @@ struct Known {
 struct Derivation {
     parts: Parts,
     set: Set,
+    /// The largest time of the events that the one before does not hold.
+    newest: Micros,
     log: LogTree,
     cuts: Vec<Cut>,
 }
@@ -186,6 +188,20 @@ impl Ledger {
         self.by_id.get(&id).map(|derivation| &derivation.set)
     }
 
+    /// The largest time of the events of a checkpoint that the one before it does not hold.
+    pub fn newest(&self, id: CheckpointId) -> Option<Micros> {
+        self.by_id.get(&id).map(|derivation| derivation.newest)
+    }
+
+    /// The events of a set that are dated no later.
+    pub fn until(&self, set: &Set, time: Micros) -> Set {
+        let mut until = vec![0; set.len()];
+        for event in bits(set).filter(|event| self.events[*event].time <= time) {
+            until[event / 64] |= 1 << (event % 64);
+        }
+        until
+    }
+
     /// A cut that a quorum reports, of what is held: more than the last checkpoint's, or nothing.
     pub fn choose(
         &self,
@@ -248,6 +264,7 @@ impl Ledger {
         let new = bits(&set).filter(|event| !has(&old, *event));
         let mut new: Vec<_> = new.map(|event| &self.events[event]).collect();
         new.sort_by_key(|known| (known.time, known.id));
+        let newest = new.last().map_or(Micros(0), |known| known.time);
         for known in new {
             log.append(event_leaf_hash(known.id));
         }
@@ -279,7 +296,7 @@ impl Ledger {
             time: self.time(&set),
         };
         let parts = Parts::new(checkpoint, cut, validators).unwrap();
-        Some(Derivation { parts, set, log, cuts })
+        Some(Derivation { parts, set, newest, log, cuts })
     }
 }
 

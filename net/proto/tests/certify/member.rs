@@ -20,6 +20,8 @@ pub struct Member {
     pub byzantine: Option<Byzantine>,
     /// By how much its wall clock is ahead.
     pub skew: i64,
+    /// The most that its wall clock has shown before it was set right.
+    pub shown: u64,
     pub wake: Option<u64>,
 }
 
@@ -27,6 +29,8 @@ pub struct Member {
 #[derive(Clone)]
 pub struct Disk {
     pub held: Set,
+    /// What has come, whether it is due or not.
+    pub come: Set,
     pub kept: Vec<Certified>,
     pub log: Vec<Logged>,
     /// So many entries are durable.
@@ -56,6 +60,7 @@ pub enum LogState {
 impl Disk {
     pub fn new(genesis: Set) -> Self {
         Self {
+            come: genesis.clone(),
             held: genesis,
             kept: Vec::new(),
             log: Vec::new(),
@@ -105,6 +110,21 @@ impl Disk {
 }
 
 impl Member {
+    pub const fn new(key: usize, disk: Disk) -> Self {
+        Self {
+            key,
+            certifier: None,
+            life: 0,
+            started: 0,
+            disk,
+            copy: None,
+            byzantine: None,
+            skew: 0,
+            shown: 0,
+            wake: None,
+        }
+    }
+
     pub fn height(&self) -> u64 {
         self.disk.kept.len() as u64
     }

@@ -23,6 +23,16 @@ fn a_vote_that_is_sent_before_its_log_is_noticed() {
 }
 
 #[test]
+fn a_store_that_does_not_wait_until_events_are_due_is_noticed() {
+    let wrong = (1..=40).find_map(|seed| {
+        let mut scenario = Scenario::new(seed);
+        scenario.world.careless = true;
+        scenario.run().err()
+    });
+    assert!(wrong.is_some_and(|wrong| wrong.contains("votes for what is not due")));
+}
+
+#[test]
 fn a_skipped_check_of_roots_is_noticed() {
     let run = |blind: bool| {
         let mut config = quick();

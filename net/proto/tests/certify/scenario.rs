@@ -7,6 +7,7 @@ use quipu_proto::{CertifyConfig, Patience};
 
 use super::byzantine::{Byzantine, TRICKS};
 use super::ledger::{self, Set};
+use super::liars::Common;
 use super::random::Random;
 use super::world::World;
 
@@ -14,6 +15,8 @@ use super::world::World;
 const FAULTS: u64 = 20_000_000;
 /// Until all honest nodes must have certified what was held before, after the faults have stopped.
 const BOUND: u64 = 60_000_000;
+/// By how much a clock may be wrong: more than events may be dated ahead, in microseconds.
+const MOST_SKEW: u64 = 90_000_000;
 /// Entries of one height's log.
 const MAX_LOG: usize = 4_000;
 
@@ -61,15 +64,20 @@ impl Scenario {
             let other = usize::try_from(random.below(at as u64 + 1)).unwrap();
             places.swap(at, other);
         }
+        let common = Common::default();
+        common.lock().unwrap().liars.extend(&places[..byzantine]);
         for at in &places[..byzantine] {
             let count = random.between(1, 3);
             let tricks = (0..count).map(|_| random.pick(&TRICKS)).collect();
             let own = Random::new(random.next());
-            world.members[*at].byzantine = Some(Byzantine::new(*at, validators, tricks, own));
+            let mut liar = Byzantine::new(*at, validators, tricks, own);
+            liar.common = common.clone();
+            world.members[*at].byzantine = Some(liar);
         }
         for at in 0..=validators {
-            let skew = i64::try_from(random.below(40_000_000)).unwrap() - 20_000_000;
-            world.members[at].skew = if random.once_in(3) { skew } else { 0 };
+            let most = random.pick(&[0, 0, 0, 0, 20_000_000, 20_000_000, 20_000_000, MOST_SKEW]);
+            let skew = i64::try_from(random.below(2 * most + 1)).unwrap();
+            world.members[at].skew = skew - i64::try_from(most).unwrap();
         }
         let frail = places[byzantine..tolerated].to_vec();
         Self { world, random, validators, frail }
@@ -147,6 +155,7 @@ impl Scenario {
     fn heal(&mut self) {
         self.world.cut.clear();
         self.world.lost_of = 0;
+        self.world.heal_clocks();
         self.world.delay.1 = self.world.delay.1.min(50_000);
         // Everybody is up again after the longest pause.
         self.world.run_until(self.world.now + 7_000_000);

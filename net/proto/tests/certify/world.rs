@@ -11,7 +11,7 @@ use quipu_proto::{
 
 use super::keys::{self, NodeKeys};
 use super::ledger::{self, ADMIN, Ledger};
-use super::member::{Disk, LogState, Logged, Member, SignedThings};
+use super::member::{Disk, Logged, Member, SignedThings};
 use super::random::Random;
 
 /// What the wall clocks show when virtual time starts, in microseconds.
@@ -43,14 +43,16 @@ pub struct World {
     pub longest_log: usize,
     /// The first thing that must not be.
     pub wrong: Option<String>,
+    /// Stores take and certify what is not due: a fault that tests must notice.
+    pub careless: bool,
     /// Keys that two nodes have.
-    twins: BTreeSet<usize>,
+    pub twins: BTreeSet<usize>,
     memory: keys::Memory,
     events: BTreeMap<(u64, u64), Event>,
     number: u64,
 }
 
-enum Event {
+pub enum Event {
     Arrives { from: usize, to: usize, lives: (u64, u64), message: Arc<CertifyMessage> },
     Does { at: usize, life: u64, task: Box<CertifyTask> },
     Synced { at: usize, life: u64, entry: u64 },
@@ -65,17 +67,7 @@ impl World {
         let ledger = Ledger::new(validators);
         let genesis = ledger.past(ledger.id()).unwrap().clone();
         let chain = Chain::new(ledger.id(), &ledger.genesis);
-        let member = |key| Member {
-            key,
-            certifier: None,
-            life: 0,
-            started: 0,
-            disk: Disk::new(genesis.clone()),
-            copy: None,
-            byzantine: None,
-            skew: 0,
-            wake: None,
-        };
+        let member = |key| Member::new(key, Disk::new(genesis.clone()));
         let mut world = Self {
             now: 0,
             random: Random::new(seed),
@@ -95,6 +87,7 @@ impl World {
             diverged: BTreeSet::new(),
             longest_log: 0,
             wrong: None,
+            careless: false,
             twins: BTreeSet::new(),
             memory: keys::Memory::default(),
             events: BTreeMap::new(),
@@ -125,6 +118,14 @@ impl World {
 
     pub fn wall(&self, at: usize) -> u64 {
         (EPOCH + self.now).saturating_add_signed(self.members[at].skew)
+    }
+
+    /// All wall clocks are right from now on.
+    pub fn heal_clocks(&mut self) {
+        for at in 0..self.members.len() {
+            self.members[at].shown = self.wall(at);
+            self.members[at].skew = 0;
+        }
     }
 
     pub fn statuses(&self) -> String {
@@ -167,82 +168,15 @@ impl World {
             return;
         }
         let past = self.ledger.write(author, &held, time, grant);
-        ledger::add(&mut self.members[at].disk.held, &past);
+        let disk = &mut self.members[at].disk;
+        ledger::add(&mut disk.held, &past);
+        ledger::add(&mut disk.come, &past);
         self.heads_changed(at);
     }
 
-    fn heads_changed(&mut self, at: usize) {
+    pub fn heads_changed(&mut self, at: usize) {
         let heads = self.ledger.heads(&self.members[at].disk.held);
         self.input(at, CertifyInput::Heads(heads));
-    }
-
-    /// A node stops, loses what was not durable, and starts again after a while.
-    pub fn crash(&mut self, at: usize, pause: u64) {
-        if self.members[at].certifier.take().is_none() {
-            return;
-        }
-        let survive = usize::try_from(self.random.below(4)).unwrap();
-        self.members[at].disk.crash(survive);
-        self.members[at].life += 1;
-        for other in 0..self.members.len() {
-            self.input(other, CertifyInput::Disconnected(keys::key(self.members[at].key)));
-        }
-        self.later(pause, Event::Starts { at });
-    }
-
-    /// Crashes, and comes back with an empty disk and its key.
-    pub fn lose_disk(&mut self, at: usize, pause: u64) {
-        self.crash(at, pause);
-        let genesis = self.ledger.past(self.ledger.id()).unwrap().clone();
-        self.members[at].disk = Disk { state: LogState::Lost, ..Disk::new(genesis) };
-    }
-
-    /// Remembers the disk as it is.
-    pub fn copy_disk(&mut self, at: usize) {
-        let mut copy = self.members[at].disk.clone();
-        copy.crash(0);
-        self.members[at].copy = Some(copy);
-    }
-
-    /// Crashes, and comes back with the copy, and with the mark that is kept elsewhere.
-    pub fn restore_copy(&mut self, at: usize, pause: u64) {
-        self.crash(at, pause);
-        if let Some(copy) = self.members[at].copy.clone() {
-            let mark = self.members[at].disk.mark;
-            self.members[at].disk = Disk { mark, ..copy };
-        }
-    }
-
-    /// Crashes, and comes back with the copy and the mark that was in it: a machine was set back as a whole.
-    pub fn set_back(&mut self, at: usize, pause: u64) {
-        self.crash(at, pause);
-        if let Some(copy) = self.members[at].copy.clone() {
-            self.members[at].disk = copy;
-        }
-    }
-
-    /// Somebody says that a validator has signed nothing but what its log holds.
-    pub fn vouch(&mut self, at: usize) {
-        self.input(at, CertifyInput::Vouched);
-    }
-
-    /// A second node with the key of another: a validator with two lives, both of them dishonest.
-    pub fn add_twin(&mut self, of: usize) {
-        let key = self.members[of].key;
-        let disk = self.members[of].disk.clone();
-        self.members.push(Member {
-            key,
-            certifier: None,
-            life: 0,
-            started: 0,
-            disk,
-            copy: None,
-            byzantine: None,
-            skew: 0,
-            wake: None,
-        });
-        self.twins.insert(key);
-        self.start(self.members.len() - 1);
     }
 
     /// The nodes with these keys, other than one.
@@ -255,7 +189,7 @@ impl World {
         all.filter(meant).collect()
     }
 
-    fn start(&mut self, at: usize) {
+    pub fn start(&mut self, at: usize) {
         let member = &mut self.members[at];
         member.life += 1;
         member.started = self.now;
@@ -290,7 +224,7 @@ impl World {
         }
     }
 
-    fn later(&mut self, delay: u64, event: Event) {
+    pub fn later(&mut self, delay: u64, event: Event) {
         self.number += 1;
         self.events.insert((self.now + delay, self.number), event);
     }
@@ -323,6 +257,7 @@ impl World {
             Event::Starts { at } => self.start(at),
             Event::Gossips => {
                 for at in 0..self.members.len() {
+                    self.admit(at);
                     let from = self.random.below(self.members.len() as u64);
                     self.exchange(usize::try_from(from).unwrap(), at);
                 }
@@ -336,20 +271,7 @@ impl World {
         (self.members[from].life, self.members[to].life)
     }
 
-    /// One node gets the events of another.
-    fn exchange(&mut self, from: usize, to: usize) {
-        let up = |at: usize| self.members[at].certifier.is_some();
-        if from == to || self.cut.contains(&(from, to)) || !up(from) || !up(to) {
-            return;
-        }
-        let theirs = self.members[from].disk.held.clone();
-        if !ledger::covers(&self.members[to].disk.held, &theirs) {
-            ledger::add(&mut self.members[to].disk.held, &theirs);
-            self.heads_changed(to);
-        }
-    }
-
-    fn input(&mut self, at: usize, input: CertifyInput) {
+    pub fn input(&mut self, at: usize, input: CertifyInput) {
         let now = self.members[at].now(self.now);
         let Some(certifier) = self.members[at].certifier.as_mut() else { return };
         certifier.handle(input, now);
