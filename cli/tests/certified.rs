@@ -176,8 +176,17 @@ fn validators_follow_their_roles_a_checkpoint_later() {
     assert_eq!(certifying(&["--final"]), certifying(&[]));
     assert_eq!(certifying(&["--at", "checkpoint:1"]), (sorted(&keys[..4]), sorted(&keys[..4])));
     let line = &s.a(&["validators", "--json"]).lines()[0];
-    let names =
-        ["author", "certifies", "cosigner_vkey", "evidence", "holds", "name", "own", "vkey"];
+    let names = [
+        "author",
+        "certifies",
+        "cosigner_vkey",
+        "evidence",
+        "evidence_full",
+        "holds",
+        "name",
+        "own",
+        "vkey",
+    ];
     assert_eq!(fields(line), names);
     assert!(text(line, "vkey").starts_with("quipu/ledger/bafyr4i"), "{line}");
     s.refused(3, &["validators", "--at", "checkpoint:9"]);

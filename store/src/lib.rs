@@ -141,7 +141,7 @@ pub use status::Status;
 pub use transaction::{Committed, Expected, Transaction};
 pub use verify::{CheckpointsReport, Finding, MAX_FINDINGS, VerifyReport};
 pub use votes::{
-    MAX_EVIDENCE_NAME, MAX_KEPT_EVIDENCE, MAX_KEPT_EVIDENCE_LEN, MAX_VOTE_MARK, VoteEntry, VoteLog,
-    Votes, VotingKey,
+    KeptEvidence, MAX_ACCUSED, MAX_EVIDENCE_AGAINST, MAX_EVIDENCE_NAME, MAX_KEPT_EVIDENCE_LEN,
+    MAX_VOTE_MARK, VoteEntry, VoteLog, Votes, VotingKey,
 };
 pub use waiting::{WaitingInfo, WaitingReason};

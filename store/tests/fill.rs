@@ -26,8 +26,8 @@ use quipu_merge::{
     VoteType,
 };
 use quipu_store::{
-    Acceptance, Below, FillError, Ledger, LogFilter, OpenError, Outcome, Pin, PruneOptions,
-    StartOptions, VoteEntry, VoteLog, Votes, WaitingReason, WriteError,
+    Acceptance, Below, FillError, KeptEvidence, Ledger, LogFilter, OpenError, Outcome, Pin,
+    PruneOptions, StartOptions, VoteEntry, VoteLog, Votes, WaitingReason, WriteError,
 };
 use support::certified::{author_of, certify, keys, next, options};
 use support::dice::Dice;
@@ -132,7 +132,8 @@ fn use_it(front: &Arc<Ledger>, source: &Ledger) {
     // What is pinned stays when nothing refers to it.
     front.redact(put(front, "other", b"of this author")).unwrap();
     front.pin(&[Pin::Event(event), Pin::Event(front.id()), Pin::Block(pinned.block)]).unwrap();
-    assert!(front.keep_evidence(b"evidence", b"proof").unwrap());
+    let kept = front.keep_evidence(source.author(), b"evidence", b"proof");
+    assert_eq!(kept.unwrap(), KeptEvidence::New);
     let validator = front.author();
     let line = CheckpointSignature { validator, seconds: 7, log: [1; 64], cosignature: [2; 64] };
     let last = front.certification().height.unwrap();

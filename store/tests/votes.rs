@@ -14,10 +14,10 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use quipu_merge::Height;
+use quipu_merge::{AuthorKey, Height};
 use quipu_store::{
-    Ledger, MAX_KEPT_EVIDENCE, MAX_KEPT_EVIDENCE_LEN, NewLedger, Options, RepairOptions, VoteEntry,
-    VoteLog, Votes,
+    KeptEvidence, Ledger, MAX_ACCUSED, MAX_EVIDENCE_AGAINST, MAX_EVIDENCE_NAME,
+    MAX_KEPT_EVIDENCE_LEN, NewLedger, Options, RepairOptions, VoteEntry, VoteLog, Votes,
 };
 use support::copy;
 
@@ -119,15 +119,38 @@ fn an_older_database_is_behind_its_mark() {
 }
 
 #[test]
-fn evidence_is_kept_once_and_within_bounds() {
+fn evidence_is_kept_once() {
     let place = tempfile::tempdir().unwrap();
     let ledger = create(&place.path().join("ledger"));
-    assert!(ledger.keep_evidence(b"one", b"proof").unwrap());
-    assert!(!ledger.keep_evidence(b"one", b"another").unwrap());
-    assert!(!ledger.keep_evidence(b"long", &[0; MAX_KEPT_EVIDENCE_LEN + 1]).unwrap());
+    let keep =
+        |name: &[u8], proof: &[u8]| ledger.keep_evidence(AuthorKey([1; 32]), name, proof).unwrap();
+    assert_eq!(keep(b"one", b"proof"), KeptEvidence::New);
+    assert_eq!(keep(b"one", b"another"), KeptEvidence::Known);
+    assert_eq!(keep(b"long", &[0; MAX_KEPT_EVIDENCE_LEN + 1]), KeptEvidence::NoRoom);
+    assert_eq!(keep(&[0; MAX_EVIDENCE_NAME + 1], b"proof"), KeptEvidence::NoRoom);
     assert_eq!(ledger.evidence().unwrap(), [b"proof"]);
-    for at in 1..MAX_KEPT_EVIDENCE + 5 {
-        let kept = ledger.keep_evidence(format!("n{at}").as_bytes(), b"p").unwrap();
-        assert_eq!(kept, at < MAX_KEPT_EVIDENCE);
+}
+
+/// Nobody can lie so often that nothing is kept against others.
+#[test]
+fn evidence_against_each_key_has_room_of_its_own() {
+    let place = tempfile::tempdir().unwrap();
+    let ledger = create(&place.path().join("ledger"));
+    let key = |number: usize| {
+        let mut key = [0; 32];
+        key[..8].copy_from_slice(&number.to_be_bytes());
+        AuthorKey(key)
+    };
+    let keep =
+        |of: usize, name: usize| ledger.keep_evidence(key(of), &name.to_be_bytes(), b"p").unwrap();
+    for name in 0..MAX_EVIDENCE_AGAINST {
+        assert_eq!(keep(0, name), KeptEvidence::New);
     }
+    assert_eq!(keep(0, MAX_EVIDENCE_AGAINST), KeptEvidence::NoRoom);
+    for of in 1..MAX_ACCUSED {
+        assert_eq!(keep(of, 0), KeptEvidence::New);
+    }
+    assert_eq!(keep(MAX_ACCUSED, 0), KeptEvidence::NoRoom);
+    assert_eq!(keep(MAX_ACCUSED - 1, 1), KeptEvidence::New);
+    assert_eq!(ledger.evidence().unwrap().len(), MAX_EVIDENCE_AGAINST + MAX_ACCUSED);
 }

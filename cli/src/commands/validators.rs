@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use quipu_merge::{AuthorKey, NoteKey};
 use quipu_net::{EvidenceInfo, evidence};
+use quipu_store::MAX_EVIDENCE_AGAINST;
 use serde::Serialize;
 
 use crate::args::At;
@@ -43,6 +44,8 @@ struct ValidatorJson<'n> {
     cosigner_vkey: String,
     /// What it has signed twice, as far as this replica has proof of it.
     evidence: Vec<EvidenceJson>,
+    /// Whether no more of that is kept, so that there may be more.
+    evidence_full: bool,
 }
 
 #[derive(Serialize)]
@@ -79,6 +82,7 @@ pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
     for key in listed {
         let (name, own) = (names.name(key), key == ledger.author());
         let (holds, certifies) = (holding.contains(&key), certifying.contains(&key));
+        let evidence_full = against(key).count() >= MAX_EVIDENCE_AGAINST;
         if out.is_json() {
             let author = AuthorJson(key);
             let vkey = NoteKey::log(ledger.id(), key).to_string();
@@ -93,6 +97,7 @@ pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
                 vkey,
                 cosigner_vkey,
                 evidence,
+                evidence_full,
             })?;
             continue;
         }
@@ -111,6 +116,11 @@ pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
         for piece in against(key) {
             let EvidenceInfo { height, round, kind, .. } = piece;
             let text = format!("has signed two {kind}s in round {round} of height {height}");
+            let warning = out.paint(Look::Warn, text);
+            out.line(format_args!("    {warning}"))?;
+        }
+        if evidence_full {
+            let text = "and maybe more: no more is kept of one validator";
             let warning = out.paint(Look::Warn, text);
             out.line(format_args!("    {warning}"))?;
         }

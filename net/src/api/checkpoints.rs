@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use data_encoding::{BASE64_NOPAD, HEXLOWER};
 use quipu_merge::{AuthorKey, Checkpoint, CheckpointId, Height};
-use quipu_store::{CertifiedCheckpoint, Snapshot, StorageError};
+use quipu_store::{CertifiedCheckpoint, MAX_EVIDENCE_AGAINST, Snapshot, StorageError};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -214,6 +214,8 @@ struct ValidatorOut {
     signed: bool,
     /// Pieces of evidence against it that are kept here.
     evidence: usize,
+    /// Whether no more of it is kept, so that there may be more.
+    evidence_full: bool,
 }
 
 /// What somebody has signed and must not.
@@ -310,6 +312,7 @@ pub async fn validators(State(app): State<Arc<App>>) -> Answer<Json<ValidatorsOu
             missing: is_missing(key),
             signed: signers.contains(key),
             evidence: against(key),
+            evidence_full: against(key) >= MAX_EVIDENCE_AGAINST,
         });
         Ok(Json(ValidatorsOut {
             validators: validators.collect(),

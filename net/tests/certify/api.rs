@@ -6,9 +6,12 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::Request;
 use hyper_util::rt::TokioIo;
-use quipu_merge::{CheckpointNote, EventId, LogTree, NoteKey, SignedNote, event_leaf_hash};
+use quipu_merge::{
+    CheckpointId, CheckpointNote, EventId, Height, LogTree, NoteKey, SignedNote, event_leaf_hash,
+};
 use quipu_net::{Api, ApiLimits, Listen, RunningApi, Tokens};
-use quipu_store::{Ledger, NewLedger};
+use quipu_proto::{Evidence, Id, SignedVote};
+use quipu_store::{KeptEvidence, Ledger, MAX_EVIDENCE_AGAINST, NewLedger};
 use serde_json::{Value as Json, json};
 
 use super::support::{Stores, all_ready, is_final, put, start, start_all, until};
@@ -106,6 +109,51 @@ async fn what_is_certified_is_shown_and_waited_for() {
         (&json!(1), &json!(true))
     );
     served.stop().await;
+}
+
+/// Two votes of a validator for one round.
+fn double_vote(ledger: &Ledger, height: Height) -> Evidence {
+    let key = ledger.voting_key().unwrap();
+    let [one, other] = [None, Some(Id(CheckpointId([7; 32])))].map(|value| {
+        let (round, by) = (2, key.author());
+        let vote = SignedVote { height, round, precommit: true, value, by, signature: [0; 64] };
+        let signature = key.sign(&vote.vote(ledger.id()).signing_bytes().unwrap()).unwrap();
+        SignedVote { signature, ..vote }
+    });
+    Evidence::votes(ledger.id(), one, other)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn evidence_is_shown_and_counted() {
+    let stores = Stores::new();
+    let ledger = Arc::new(Ledger::create(stores.dir("0"), &NewLedger::default()).unwrap());
+    let keep = |height: u64| {
+        let evidence = double_vote(&ledger, Height(height)).encode();
+        ledger.keep_evidence(ledger.author(), &height.to_be_bytes(), &evidence).unwrap()
+    };
+    assert_eq!(keep(9), KeptEvidence::New);
+    let node = start(&ledger, &[]).await;
+    let served = Served::start(&stores, &ledger, Some(&node));
+    let shown = served.get("/v1/validators").await;
+    let me = ledger.author().to_string();
+    let piece = json!({"validator": me, "height": 9, "round": 2, "kind": "precommit"});
+    assert_eq!(shown["evidence"], json!([piece]));
+    let validator = &shown["validators"][0];
+    assert_eq!((&validator["evidence"], &validator["evidence_full"]), (&json!(1), &json!(false)));
+    assert_eq!(node.status().certification.evidence, 1);
+    let (_, metrics) = served.ask("GET", "/metrics", "").await;
+    let metrics = String::from_utf8(metrics.to_vec()).unwrap();
+    assert!(metrics.contains("\nquipu_certify_evidence 1\n"), "{metrics}");
+
+    for height in 10..9 + MAX_EVIDENCE_AGAINST as u64 {
+        assert_eq!(keep(height), KeptEvidence::New);
+    }
+    assert_eq!(keep(1000), KeptEvidence::NoRoom);
+    let shown = served.get("/v1/validators").await;
+    assert_eq!(shown["evidence"].as_array().unwrap().len(), MAX_EVIDENCE_AGAINST);
+    assert_eq!(shown["validators"][0]["evidence_full"], true);
+    served.stop().await;
+    node.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

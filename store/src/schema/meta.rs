@@ -142,9 +142,14 @@ pub fn parse_vote(key: &[u8]) -> Option<u64> {
 /// What evidence against validators begins with.
 pub const EVIDENCE: &[u8] = b"Y";
 
-/// A piece of evidence, by its name.
-pub fn evidence(name: &[u8]) -> Vec<u8> {
-    [EVIDENCE, name].concat()
+/// A piece of evidence, by whom it is against and its name.
+pub fn evidence(against: [u8; 32], name: &[u8]) -> Vec<u8> {
+    [EVIDENCE, against.as_slice(), name].concat()
+}
+
+/// Reads whom a piece of evidence is against.
+pub fn parse_accused(key: &[u8]) -> Option<[u8; 32]> {
+    key.strip_prefix(EVIDENCE)?.first_chunk().copied()
 }
 
 /// A register with more than one value.

@@ -7,7 +7,9 @@ mod log;
 mod mark;
 mod record;
 
-pub use evidence::{MAX_EVIDENCE_NAME, MAX_KEPT_EVIDENCE, MAX_KEPT_EVIDENCE_LEN};
+pub use evidence::{
+    KeptEvidence, MAX_ACCUSED, MAX_EVIDENCE_AGAINST, MAX_EVIDENCE_NAME, MAX_KEPT_EVIDENCE_LEN,
+};
 pub use key::VotingKey;
 pub use log::{VoteEntry, VoteLog, Votes};
 pub use mark::MAX_VOTE_MARK;

@@ -43,14 +43,15 @@ pub enum EvidenceError {
 }
 
 impl Evidence {
-    /// Two votes, the lesser first, so that it is written in one way.
-    pub(super) fn votes(ledger: EventId, one: SignedVote, other: SignedVote) -> Self {
+    /// Two votes, the lesser first, so that it is written in one way. Whether they prove anything,
+    /// [`check`](Self::check) tells.
+    pub fn votes(ledger: EventId, one: SignedVote, other: SignedVote) -> Self {
         let (one, other) = if one <= other { (one, other) } else { (other, one) };
         Self { ledger, pair: Pair::Votes(one, other) }
     }
 
-    /// Two proposals.
-    pub(super) fn proposals(ledger: EventId, one: SignedProposal, other: SignedProposal) -> Self {
+    /// Two proposals, in the same way.
+    pub fn proposals(ledger: EventId, one: SignedProposal, other: SignedProposal) -> Self {
         let (one, other) = if one <= other { (one, other) } else { (other, one) };
         Self { ledger, pair: Pair::Proposals(one, other) }
     }

@@ -40,7 +40,8 @@ pub struct CertificationStatus {
     pub checkpoints: u64,
     /// How long they took, from the beginning of their heights here.
     pub times: Times,
-    /// Pieces of evidence against validators that are kept: see [`evidence`].
+    /// Pieces of evidence against validators: those that were kept when it started, and all that came
+    /// since, whether there was room for them or not. See [`evidence`].
     pub evidence: usize,
     /// Length of the log of what is signed, in bytes.
     pub log_bytes: u64,
@@ -177,7 +178,8 @@ pub struct EvidenceInfo {
     pub proof: Vec<u8>,
 }
 
-/// The evidence against validators that a store keeps.
+/// The evidence against validators that a store keeps, ascending by validator, height and round: of
+/// each at most [`quipu_store::MAX_EVIDENCE_AGAINST`] pieces.
 ///
 /// # Errors
 /// The disk, the database or its content.

@@ -7,12 +7,13 @@ use quipu_merge::Height;
 use quipu_proto::{
     Certified, CertifyAnswer, CertifyTask, Derived, Divergence, Evidence, Parts, Reports,
 };
-use quipu_store::{Acceptance, Choice, DeriveError, Ledger, ReadError};
+use quipu_store::{Acceptance, Choice, DeriveError, KeptEvidence, Ledger, ReadError};
 
 use super::convert;
 use super::work::{CertifyReport, Doing, Shared};
 
-/// Does what is asked for until nothing more is. So many pieces of evidence are kept.
+/// Does what is asked for until nothing more is. So many pieces of evidence are kept; those for which there
+/// is no room are counted all the same.
 pub fn run(shared: &Shared, doing: &Receiver<Doing>, mut evidence: usize) {
     while let Ok(doing) = doing.recv() {
         if shared.stopping.load(Ordering::Relaxed) {
@@ -213,20 +214,21 @@ fn read(
     Ok(some)
 }
 
-/// Keeps evidence; tells whether it is new.
+/// Keeps evidence; tells whether it is new, as far as that is known where there is no room for it.
 fn keep_evidence(ledger: &Ledger, evidence: &Evidence) -> bool {
     let name = [
-        evidence.validator().0.as_slice(),
-        &evidence.height().0.to_be_bytes(),
+        evidence.height().0.to_be_bytes().as_slice(),
         &evidence.round().to_be_bytes(),
         evidence.kind().as_bytes(),
     ]
     .concat();
-    let kept = ledger.keep_evidence(&name, &evidence.encode());
-    kept.unwrap_or_else(|error| {
-        tracing::error!(%error, "evidence against a validator cannot be kept");
-        false
-    })
+    match ledger.keep_evidence(evidence.validator(), &name, &evidence.encode()) {
+        Ok(kept) => kept != KeptEvidence::Known,
+        Err(error) => {
+            tracing::error!(%error, "evidence against a validator cannot be kept");
+            false
+        }
+    }
 }
 
 /// Keeps two checkpoints of one height. What was derived otherwise the store has kept itself.

@@ -25,7 +25,7 @@ pub enum CertifyReport {
     Counted(Box<Certified>),
     /// No checkpoint can be proposed, and why; or one can again.
     Hindered(Option<String>),
-    /// So many pieces of evidence are kept.
+    /// So many pieces of evidence are known.
     Evidence(usize),
     /// The store has learnt that the ledger has two histories from this height on, and by which
     /// certificates, where it was by two.
