@@ -18,7 +18,7 @@ use quipu_store::{
 };
 use serde::Serialize;
 
-pub use absent::{Absent, NOT_HERE};
+pub use absent::{Absent, NOT_COSIGNED, NOT_HERE};
 pub use not_final::NotFinal;
 
 use self::refused::{backup_refused, fill_refused, join_refused, merge_refused, start_refused};

@@ -1,5 +1,7 @@
 //! `quipu checkpoint`
 
+mod note;
+
 use quipu_merge::{AuthorKey, Checkpoint, CheckpointId, Height};
 use quipu_net::rfc3339;
 use quipu_store::{
@@ -24,6 +26,7 @@ const PORTION: u64 = 256;
 Examples:
   quipu checkpoint list -n 10
   quipu checkpoint show 7 --json
+  quipu checkpoint show 7 --note     for clients of transparency logs
   quipu checkpoint verify            all of them, from the events up
 
 `--at checkpoint:N` reads the ledger as of one, `--final` as of the last.")]
@@ -45,6 +48,11 @@ enum Command {
         /// Its height: N, or checkpoint:N.
         #[arg(value_name = "N", value_parser = parsed::<AtHeight>)]
         height: AtHeight,
+        /// Print it as a C2SP signed note, with the lines of the validators that have come.
+        ///
+        /// The exit code is 4 where none have.
+        #[arg(long)]
+        note: bool,
     },
     /// Check them again, up to one or all: the chain, its certificates, the logs and states.
     ///
@@ -132,7 +140,10 @@ pub fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
     let snapshot = ledger.snapshot()?;
     match args.command {
         Command::List { limit } => list(&snapshot, limit, &mut context.out),
-        Command::Show { height } => show(&ledger, &snapshot, height.0, &mut context.out),
+        Command::Show { height, note: true } => note::show(&snapshot, height.0, context),
+        Command::Show { height, note: false } => {
+            show(&ledger, &snapshot, height.0, &mut context.out)
+        }
         Command::Verify { height } => {
             let last = snapshot.certified_height();
             let height = height.map(|height| height.0).or(last);

@@ -7,6 +7,8 @@ use quipu_net::FetchError;
 
 /// Why a value cannot be had that has not come to this replica.
 pub const NOT_HERE: &str = "not here";
+/// Why a note cannot be had of which nobody's lines have come to this replica.
+pub const NOT_COSIGNED: &str = "no validator's lines have come to this replica";
 
 /// A value that has not come to this replica.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use quipu_store::{
     StartError, StorageError, WriteError,
 };
 
-use super::{Absent, Failure};
+use super::{Absent, Failure, NOT_COSIGNED};
 
 const GRANT: &str = "an admin gives this replica's key a role with `quipu member grant KEY writer`";
 const NOT_ADMITTED: &str = "have an admin of the ledger run `quipu member grant KEY writer` with that key, or the node's operator `quipu peer add KEY` to let it read; then run the same command again";
@@ -30,6 +30,8 @@ const OTHER_SOURCE: &str = "take another replica, which has all of it";
 
 const PRUNED: &str = "`quipu merge --refill` from a replica that still has it brings it back";
 const BELOW_START: &str = "it comes while `quipu serve` runs and reaches a peer that has it (`quipu peers`), or with `quipu merge` of a whole replica";
+const COSIGNED_LATE: &str =
+    "those of the last eight checkpoints come while `quipu serve` runs and is connected to others";
 const FOLLOW: &str = "`quipu watch --from-checkpoint N` follows from that checkpoint on";
 
 const NO_START: &str =
@@ -71,6 +73,7 @@ impl Failure {
             Self::Unavailable { why: "pruned", .. } | Self::Read(ReadError::Pruned(_)) => {
                 Some(PRUNED)
             }
+            Self::Unavailable { why: NOT_COSIGNED, .. } => Some(COSIGNED_LATE),
             Self::Read(ReadError::BelowStart(_)) => Some(BELOW_START),
             Self::Join(error) if matches!(**error, JoinError::NoGenesis { .. }) => Some(SHALLOW),
             Self::NoStart(StartError::NothingCertified) => Some(NO_START),

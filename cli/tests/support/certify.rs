@@ -11,7 +11,8 @@ use super::Scratch;
 /// So many keys the test has.
 pub const KEYS: u8 = 6;
 
-fn keys() -> Vec<SigningKey> {
+/// The keys.
+pub fn keys() -> Vec<SigningKey> {
     (1..=KEYS).map(|number| SigningKey::from_bytes(&[number; 32])).collect()
 }
 

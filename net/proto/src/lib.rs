@@ -52,13 +52,13 @@ mod wire;
 #[doc(hidden)]
 pub use certify::Sabotage;
 pub use certify::{
-    AskProposal, CatchingUp, Certified, CertifiedBytes, Certifier, CertifyAnswer, CertifyConfig,
-    CertifyInput, CertifyMessage, CertifyOutput, CertifyStart, CertifyState, CertifyStatus,
-    CertifyTask, Claim, CosignOutput, Cosigned, Cosigning, Derived, Divergence, Evidence,
-    EvidenceError, Fault, Id, Keys, Lines as NoteLines, Log, MAX_CHECKPOINTS, MAX_CHECKPOINTS_LEN,
-    MAX_EVIDENCE_LEN, MAX_PARTS_LEN, MAX_REPORTED_HEADS, Mark, Parts, PartsBytes, Patience, Polka,
-    Proposed, Report, Reports, RoundProof, RoundVote, Signed, SignedProposal, SignedVote, Step,
-    Stopped, TipOf,
+    AskProposal, COSIGNED_HEIGHTS, CatchingUp, Certified, CertifiedBytes, Certifier, CertifyAnswer,
+    CertifyConfig, CertifyInput, CertifyMessage, CertifyOutput, CertifyStart, CertifyState,
+    CertifyStatus, CertifyTask, Claim, CosignOutput, Cosigned, Cosigning, Derived, Divergence,
+    Evidence, EvidenceError, Fault, Id, Keys, Lines as NoteLines, Log, MAX_CHECKPOINTS,
+    MAX_CHECKPOINTS_LEN, MAX_EVIDENCE_LEN, MAX_PARTS_LEN, MAX_REPORTED_HEADS, Mark, Parts,
+    PartsBytes, Patience, Polka, Proposed, Report, Reports, RoundProof, RoundVote, Signed,
+    SignedProposal, SignedVote, Step, Stopped, TipOf,
 };
 pub use channel::Channel;
 pub use exchange::FULL_LANES;

@@ -182,20 +182,27 @@ pub async fn checkpoint(
 ) -> Answer<Json<CheckpointDetailOut>> {
     app.read(move |app| {
         let snapshot = app.ledger.snapshot()?;
+        let height = height_of(&snapshot, &height)?;
         let missing = || Problem::new(problem::NOT_FOUND, "no such checkpoint");
-        let height = match height.as_str() {
-            "latest" => {
-                let height = snapshot.certified_height();
-                height.ok_or_else(|| Problem::uncertified(&snapshot))?
-            }
-            text => {
-                Height(text.parse().map_err(|_| Problem::bad(format!("{text:?} is no height")))?)
-            }
-        };
         let certified = snapshot.checkpoint(height)?.ok_or_else(missing)?;
         Ok(Json(CheckpointDetailOut::new(&certified)))
     })
     .await
+}
+
+/// The height of a checkpoint in a path: a number, or that of the last one for `latest`.
+pub fn height_of(snapshot: &Snapshot<'_>, text: &str) -> Answer<Height> {
+    match text {
+        "latest" => {
+            let height = snapshot.certified_height();
+            height.ok_or_else(|| Problem::uncertified(snapshot))
+        }
+        text => {
+            let height =
+                text.parse().map_err(|_| Problem::bad(format!("{text:?} is no height")))?;
+            Ok(Height(height))
+        }
+    }
 }
 
 /// A validator.

@@ -18,6 +18,7 @@ mod keys;
 mod ledger;
 mod limits;
 mod metrics;
+mod notes;
 mod problem;
 mod rate;
 mod registers;

@@ -18,8 +18,8 @@ use super::caller::{Guard, count, guard, unguarded};
 use super::problem::{self, Problem};
 use super::tokens::Role;
 use super::{
-    checkpoints, control, history, keys, ledger, registers, stream, tlog, transactions, value,
-    watch_over, write,
+    checkpoints, control, history, keys, ledger, notes, registers, stream, tlog, transactions,
+    value, watch_over, write,
 };
 
 /// The description of the API.
@@ -113,13 +113,14 @@ fn reading() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(stream::stream))
         .routes(routes!(checkpoints::checkpoints))
         .routes(routes!(checkpoints::checkpoint))
+        .routes(routes!(notes::note))
         .routes(routes!(checkpoints::validators))
 }
 
 fn tlog() -> OpenApiRouter<Arc<App>> {
     // Names of tiles have any number of parts, which a description has no form for.
     OpenApiRouter::new()
-        .routes(routes!(tlog::checkpoint))
+        .routes(routes!(notes::latest))
         .route("/tlog/tile/{*path}", axum::routing::get(tlog::tile))
 }
 

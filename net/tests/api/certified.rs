@@ -8,25 +8,36 @@ use quipu_store::{
     Acceptance, Below, CertifiedCheckpoint, Derivation, Ledger, NewLedger, Options, StartOptions,
 };
 
-fn key() -> SigningKey {
-    SigningKey::from_bytes(&[1; 32])
+/// Keys of validators that the test has, ascending.
+pub fn keys(count: u8) -> Vec<(AuthorKey, SigningKey)> {
+    let keys = (1..=count).map(|number| SigningKey::from_bytes(&[number; 32]));
+    let mut keys: Vec<_> =
+        keys.map(|key| (AuthorKey(key.verifying_key().to_bytes()), key)).collect();
+    keys.sort_unstable_by_key(|(author, _)| *author);
+    keys
+}
+
+/// A ledger that the test certifies with so many keys.
+pub fn of(count: u8) -> NewLedger {
+    let validators = keys(count).into_iter().map(|(author, _)| author).collect();
+    NewLedger { validators: Some(validators), ..NewLedger::default() }
 }
 
 /// A ledger that the test certifies.
 pub fn new() -> NewLedger {
-    let author = AuthorKey(key().verifying_key().to_bytes());
-    NewLedger { validators: Some(vec![author]), ..NewLedger::default() }
+    of(1)
 }
 
-/// Certifies everything that is held.
+/// Certifies everything that is held, with the keys of all validators.
 pub fn certify(ledger: &Ledger) {
-    let heads = ledger.snapshot().unwrap().heads().unwrap();
+    let snapshot = ledger.snapshot().unwrap();
+    let (heads, count) = (snapshot.heads().unwrap(), snapshot.next_validators().len());
     let Derivation { checkpoint, cut, validators, .. } = ledger.derive(&heads).unwrap();
     let (id, _) = checkpoint.seal().unwrap();
     let (height, round, vote_type) = (checkpoint.height, Round(0), VoteType::Precommit);
     let vote = Vote { ledger: checkpoint.ledger, height, round, vote_type, value: Some(id) };
-    let author = AuthorKey(key().verifying_key().to_bytes());
-    let signatures = vec![(author, vote.sign(&key()).unwrap())];
+    let keys = keys(u8::try_from(count).unwrap()).into_iter();
+    let signatures = keys.map(|(author, key)| (author, vote.sign(&key).unwrap())).collect();
     let certificate = Certificate { checkpoint: id, height, round, signatures };
     let certified = CertifiedCheckpoint { checkpoint, certificate, cut, validators };
     assert_eq!(ledger.accept(certified).unwrap(), Acceptance::Counted);

@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 
 use crate::client::Server;
 
-const OPERATIONS: [&str; 33] = [
+const OPERATIONS: [&str; 34] = [
     "delete /v1/registers/{key}",
     "delete /v1/tokens/{id}",
     "get /livez",
@@ -17,6 +17,7 @@ const OPERATIONS: [&str; 33] = [
     "get /v1/blocks/{cid}",
     "get /v1/checkpoints",
     "get /v1/checkpoints/{height}",
+    "get /v1/checkpoints/{height}/note",
     "get /v1/conflicts",
     "get /v1/counters/{key}",
     "get /v1/cuts",

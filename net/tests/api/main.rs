@@ -14,6 +14,7 @@ mod description;
 mod keys;
 mod limits;
 mod node;
+mod notes;
 mod once;
 mod pruned;
 mod stream;

@@ -104,6 +104,7 @@ async fn what_has_not_come_yet_is_told_from_what_is_nowhere() {
     let client = server.client(Role::Read);
     for path in [
         "/v1/checkpoints/2",
+        "/v1/checkpoints/2/note",
         "/v1/checkpoints?after=3",
         "/v1/registers/a?at=checkpoint:2",
         "/v1/events?key=a&order=asc",
@@ -168,7 +169,12 @@ async fn what_is_never_certified_is_told_from_what_is_not_yet() {
     for (new, code) in [(none, "never_certified"), (new(), "nothing_certified")] {
         let server = Server::make(ApiLimits::default(), &new, None);
         let client = server.client(Role::Read);
-        for path in ["/tlog/checkpoint", "/v1/keys?final=true", "/v1/checkpoints/latest"] {
+        for path in [
+            "/tlog/checkpoint",
+            "/v1/keys?final=true",
+            "/v1/checkpoints/latest",
+            "/v1/checkpoints/latest/note",
+        ] {
             client.get(path).await.is_problem(404, code);
         }
         client.get("/v1/checkpoints/1").await.is_problem(404, "not_found");

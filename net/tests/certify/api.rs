@@ -2,69 +2,13 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
-use hyper::Request;
-use hyper_util::rt::TokioIo;
-use quipu_merge::{
-    CheckpointId, CheckpointNote, EventId, Height, LogTree, NoteKey, SignedNote, event_leaf_hash,
-};
-use quipu_net::{Api, ApiLimits, Listen, RunningApi, Tokens};
+use quipu_merge::{CheckpointId, Height};
 use quipu_proto::{Evidence, Id, SignedVote};
 use quipu_store::{KeptEvidence, Ledger, MAX_EVIDENCE_AGAINST, NewLedger};
-use serde_json::{Value as Json, json};
+use serde_json::json;
 
-use super::support::{Stores, all_ready, is_final, put, start, start_all, until};
-
-/// The API of a ledger over a socket.
-struct Served {
-    path: std::path::PathBuf,
-    api: Api,
-    running: RunningApi,
-}
-
-impl Served {
-    fn start(stores: &Stores, ledger: &Arc<Ledger>, node: Option<&quipu_net::Node>) -> Self {
-        let path = stores.dir("api.socket");
-        let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
-        let tokens = Arc::new(Tokens::open(ledger.dir()).unwrap());
-        let view = node.map(|node| Arc::new(node.watch_status()) as quipu_net::NodeView);
-        let api = Api::new(ledger.clone(), view, tokens, ApiLimits::default()).unwrap();
-        if let Some(node) = node {
-            api.finality_from(node.finality());
-        }
-        let running = api.serve(Listen::Unix(listener)).unwrap();
-        Self { path, api, running }
-    }
-
-    async fn ask(&self, method: &str, uri: &str, body: &str) -> (u16, Bytes) {
-        let stream = tokio::net::UnixStream::connect(&self.path).await.unwrap();
-        let connection = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
-        let (mut sender, connection) = connection.unwrap();
-        tokio::spawn(connection);
-        let request = Request::builder().method(method).uri(uri).header("host", "localhost");
-        let request = request.body(Full::new(Bytes::from(body.to_owned()))).unwrap();
-        let response = sender.send_request(request).await.unwrap();
-        let status = response.status().as_u16();
-        (status, response.into_body().collect().await.unwrap().to_bytes())
-    }
-
-    async fn json(&self, method: &str, uri: &str, body: &str) -> (u16, Json) {
-        let (status, body) = self.ask(method, uri, body).await;
-        (status, serde_json::from_slice(&body).unwrap())
-    }
-
-    async fn get(&self, uri: &str) -> Json {
-        let (status, body) = self.json("GET", uri, "").await;
-        assert_eq!(status, 200, "{uri}: {body}");
-        body
-    }
-
-    async fn stop(self) {
-        self.running.shutdown().await;
-        self.api.stop().await;
-    }
-}
+use super::served::Served;
+use super::support::{Stores, start};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_certified_is_shown_and_waited_for() {
@@ -171,52 +115,5 @@ async fn what_is_never_certified_is_not_written() {
         assert_eq!(served.json("POST", &uri, r#"{"by": 1}"#).await.0, 400, "{bad}");
     }
     assert_eq!(served.json("GET", "/tlog/checkpoint", "").await.0, 404);
-    served.stop().await;
-}
-
-/// The certified log, read as its formats say: the note holds by the keys of all validators, and the
-/// entries come to its root.
-#[tokio::test(flavor = "multi_thread")]
-async fn the_certified_log_is_cosigned_and_served() {
-    let stores = Stores::new();
-    let ledgers = stores.validators(4);
-    let nodes = start_all(&ledgers).await;
-    all_ready(&nodes, 4).await;
-    let event = put(&ledgers[2], "k", b"v");
-    is_final(&nodes[0], event).await;
-    let lines = || {
-        let snapshot = ledgers[0].snapshot().unwrap();
-        snapshot.cosignatures(snapshot.certified_height().unwrap()).unwrap().len()
-    };
-    until(|| lines() == 4).await;
-    let served = Served::start(&stores, &ledgers[0], Some(&nodes[0]));
-    let (status, note) = served.ask("GET", "/tlog/checkpoint", "").await;
-    assert_eq!(status, 200);
-    let signed = SignedNote::parse(&note).unwrap();
-    let note = CheckpointNote::parse(&signed.text).unwrap();
-    let id = ledgers[0].id();
-    let keys: Vec<_> = ledgers
-        .iter()
-        .flat_map(|ledger| [NoteKey::log(id, ledger.author()), NoteKey::cosigner(ledger.author())])
-        .collect();
-    assert_eq!(signed.verify(&keys).unwrap().len(), 8);
-
-    let (status, entries) =
-        served.ask("GET", &format!("/tlog/tile/entries/000.p/{}", note.size), "").await;
-    assert_eq!(status, 200);
-    let (mut tree, mut rest) = (LogTree::new(), &entries[..]);
-    while let Some((len, after)) = rest.split_first_chunk::<2>() {
-        let (entry, after) = after.split_at(u16::from_be_bytes(*len).into());
-        let digest: [u8; 32] = entry[entry.len() - 32..].try_into().unwrap();
-        tree.append(event_leaf_hash(EventId(digest)));
-        rest = after;
-    }
-    assert_eq!((tree.size(), tree.root()), (note.size, note.root));
-    let (status, hashes) =
-        served.ask("GET", &format!("/tlog/tile/0/000.p/{}", note.size), "").await;
-    assert_eq!((status, hashes.len() as u64), (200, 32 * note.size));
-    for none in ["0/001", "entries/000", "0/x", "../checkpoint"] {
-        assert_eq!(served.ask("GET", &format!("/tlog/tile/{none}"), "").await.0, 404, "{none}");
-    }
     served.stop().await;
 }

@@ -13,5 +13,7 @@ mod begin;
 mod diverged;
 mod four;
 mod roles;
+mod served;
 mod support;
+mod tlog;
 mod visits;

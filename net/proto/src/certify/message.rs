@@ -52,7 +52,7 @@ pub enum CertifyMessage {
     /// The answer: consecutive heights, as many as fit.
     #[n(10)]
     Checkpoints(#[n(0)] Vec<CertifiedBytes>),
-    /// Lines of the note of the last checkpoint.
+    /// Lines of the note of one of the last checkpoints.
     #[n(11)]
     Cosigned(#[n(0)] Cosigned),
     /// Asks for the lines of a checkpoint.

@@ -34,7 +34,7 @@ mod values;
 
 pub use certifier::Certifier;
 pub use chain_sync::CatchingUp;
-pub use cosign::{CosignOutput, Cosigned, Cosigning, Lines};
+pub use cosign::{COSIGNED_HEIGHTS, CosignOutput, Cosigned, Cosigning, Lines};
 pub use engine::Step;
 pub use evidence::{Evidence, EvidenceError, MAX_EVIDENCE_LEN};
 #[doc(hidden)]

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use quipu_merge::{AuthorKey, Chain, CheckpointSignature, Height};
-use quipu_proto::{CertifyStart, Log, MAX_REPORTED_HEADS, Mark};
+use quipu_merge::{AuthorKey, Chain, CheckpointNote, CheckpointSignature, Height};
+use quipu_proto::{COSIGNED_HEIGHTS, CertifyStart, Log, MAX_REPORTED_HEADS, Mark};
 use quipu_store::{Ledger, ReadError, StorageError, VoteLog, Votes, VotingKey};
 
 use super::convert;
@@ -18,10 +18,19 @@ pub struct Begin {
     pub voting: Option<(VotingKey, VoteLog)>,
     /// How many pieces of evidence are kept.
     pub evidence: usize,
-    /// The lines that are kept of the note of the last checkpoint.
-    pub cosigned: Vec<CheckpointSignature>,
+    /// The notes of the last checkpoints, ascending.
+    pub notes: Vec<KeptNote>,
     /// The height at which the ledger has diverged, if it has.
     pub diverged: Option<Height>,
+}
+
+/// The note of a checkpoint.
+pub struct KeptNote {
+    pub note: CheckpointNote,
+    /// Who may sign it, ascending.
+    pub validators: Vec<AuthorKey>,
+    /// The lines that are kept.
+    pub lines: Vec<CheckpointSignature>,
 }
 
 impl Begin {
@@ -32,8 +41,8 @@ impl Begin {
         }
         let (voting, log, mark) = if votes { voting(ledger)? } else { (None, Log::Lost, None) };
         let (chain, tip, certifiers) = chain(ledger)?;
-        let cosigned = match &tip {
-            Some(tip) => ledger.snapshot()?.cosignatures(tip.parts.checkpoint().height)?,
+        let notes = match &tip {
+            Some(tip) => notes(ledger, tip.parts.checkpoint().height)?,
             None => Vec::new(),
         };
         let heads = ledger.heads_to_certify(MAX_REPORTED_HEADS);
@@ -42,7 +51,7 @@ impl Begin {
         let evidence = ledger.evidence().map_err(ReadError::from)?.len();
         let ledger = ledger.clone();
         let me = ledger.author();
-        Ok(Some(Self { ledger, start, me, voting, evidence, cosigned, diverged }))
+        Ok(Some(Self { ledger, start, me, voting, evidence, notes, diverged }))
     }
 }
 
@@ -79,4 +88,18 @@ fn chain(ledger: &Ledger) -> Result<Kept, ReadError> {
     let certifiers = snapshot.validators_of(height)?.ok_or_else(damaged)?;
     let tip = convert::to_send(tip).map_err(|_| damaged())?;
     Ok((chain, Some(tip), certifiers))
+}
+
+/// The notes of the checkpoint of this height and of those before it whose lines are gathered.
+fn notes(ledger: &Ledger, last: Height) -> Result<Vec<KeptNote>, ReadError> {
+    let snapshot = ledger.snapshot()?;
+    let first = last.0.saturating_sub(COSIGNED_HEIGHTS - 1).max(snapshot.first_checkpoint().0);
+    let note = |height| {
+        let damaged = || StorageError::Damaged { what: format!("checkpoint {height}") };
+        let kept = snapshot.checkpoint(height)?.ok_or_else(damaged)?;
+        let note = CheckpointNote::of(&kept.checkpoint, kept.id());
+        let validators = snapshot.validators_of(height)?.ok_or_else(damaged)?;
+        Ok(KeptNote { note, validators, lines: snapshot.cosignatures(height)? })
+    };
+    (first..=last.0).map(Height).map(note).collect()
 }

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use quipu_merge::{AuthorKey, CheckpointNote, Height};
 use quipu_proto::{
-    CatchingUp, Certified, Certifier, CertifyConfig, CertifyInput, CertifyMessage, CertifyOutput,
+    CatchingUp, Certifier, CertifyConfig, CertifyInput, CertifyMessage, CertifyOutput,
     CertifyState, CosignOutput, Cosigning, Misbehaviour, Moment,
 };
 
 use quipu_store::VotingKey;
 
-use super::begin::Begin;
+use super::begin::{Begin, KeptNote};
 use super::keys::ReplicaKeys;
 use super::status::{CertificationStatus, Times};
 use super::work::{CertifyReport, Doing, Logging, Threads};
@@ -62,7 +62,7 @@ impl Driver {
         now: Moment,
     ) -> Result<Option<Self>, StartError> {
         let Some(begin) = begin else { return Ok(None) };
-        let Begin { ledger, start, me, voting, evidence, cosigned, diverged } = begin;
+        let Begin { ledger, start, me, voting, evidence, mut notes, diverged } = begin;
         let (key, votes) = voting.unzip();
         // Answers to an earlier start do not count; without randomness two starts may be taken for one.
         let number = getrandom::u64().unwrap_or_default();
@@ -70,9 +70,12 @@ impl Driver {
         (config.interval, config.follows) = (interval, key.is_none());
         let threads = Threads::start(ledger, votes, evidence, reports)?;
         let mut cosigning = Cosigning::new(me);
-        if let Some(tip) = &start.tip {
-            let note = note(tip);
-            cosigning.certified(note, start.certifiers.clone(), cosigned, now);
+        let last = notes.pop();
+        for KeptNote { note, validators, lines } in notes {
+            cosigning.followed(note, validators, lines, now);
+        }
+        if let Some(KeptNote { note, validators, lines }) = last {
+            cosigning.certified(note, validators, lines, now);
         }
         let keys = Arc::new(ReplicaKeys(key.clone()));
         let mut certifier = Certifier::new(config, keys, start, now);
@@ -247,7 +250,7 @@ impl Driver {
                 CosignOutput::Sign(note) => {
                     let Some(key) = &self.key else { continue };
                     match key.cosign(&note, clock::wall().0 / 1_000_000) {
-                        Ok(signature) => self.cosigning.signed(signature, now),
+                        Ok(signature) => self.cosigning.signed(note.height, signature, now),
                         Err(error) => tracing::error!(%error, "a note was not signed"),
                     }
                 }
@@ -283,7 +286,8 @@ impl Driver {
                     }
                     tracing::debug!(%height, events, "certified");
                     let certifiers = self.certifier.certifiers().to_vec();
-                    self.cosigning.certified(note(&certified), certifiers, [], now);
+                    let note = CheckpointNote::of(checkpoint, certified.parts.id());
+                    self.cosigning.certified(note, certifiers, [], now);
                     self.wishes.push_back(Wish::Certified(height));
                     self.look_at_store();
                 }
@@ -308,9 +312,4 @@ impl Driver {
             }
         }
     }
-}
-
-/// What validators sign for those who follow the certified log.
-fn note(certified: &Certified) -> CheckpointNote {
-    CheckpointNote::of(certified.parts.checkpoint(), certified.parts.id())
 }
