@@ -120,6 +120,10 @@ impl World {
         (EPOCH + self.now).saturating_add_signed(self.members[at].skew)
     }
 
+    pub fn keys(&self, number: usize) -> NodeKeys {
+        NodeKeys { number, memory: self.memory.clone() }
+    }
+
     /// All wall clocks are right from now on.
     pub fn heal_clocks(&mut self) {
         for at in 0..self.members.len() {
@@ -190,6 +194,7 @@ impl World {
     }
 
     pub fn start(&mut self, at: usize) {
+        let node_keys = Arc::new(self.keys(self.members[at].key));
         let member = &mut self.members[at];
         member.life += 1;
         member.started = self.now;
@@ -213,7 +218,6 @@ impl World {
         };
         let config =
             CertifyConfig { me: keys::key(member.key), number: self.number, ..self.config.clone() };
-        let node_keys = Arc::new(NodeKeys { number: member.key, memory: self.memory.clone() });
         member.certifier = Some(Certifier::new(config, node_keys, start, Moment(0)));
         self.outputs(at);
         for other in 0..self.members.len() {
