@@ -1,7 +1,7 @@
 //! What must hold of all that honest nodes do.
 
-use quipu_merge::{Certificate, CheckpointId, Height};
-use quipu_proto::{Certified, CertifyMessage, Evidence, Mark, SignedVote};
+use quipu_merge::{AuthorKey, Certificate, CheckpointId, Height, Vote, VoteType};
+use quipu_proto::{Certified, CertifyMessage, Evidence, Keys, Mark, SignedVote};
 
 use super::keys;
 use super::member::signed;
@@ -46,6 +46,8 @@ impl World {
         if let Some(known) = self.certified.get(&height) {
             if known.parts.id() != parts.id() {
                 self.fail(format!("{at} has another checkpoint {height}"));
+            } else if !self.is_certified(certified) {
+                self.fail(format!("the certificate of {at} for checkpoint {height} does not hold"));
             }
             return;
         }
@@ -59,6 +61,34 @@ impl World {
             self.fail(format!("checkpoint {height} of {at} does not follow from its events"));
         }
         self.certified.insert(height, certified.clone());
+    }
+
+    /// Whether a certificate holds, by what has been certified from genesis on. What nodes have signed
+    /// themselves is remembered, so that this costs little.
+    fn is_certified(&self, certified: &Certified) -> bool {
+        let (certificate, checkpoint) = (&certified.certificate, certified.parts.checkpoint());
+        let before = self.certified.get(&(checkpoint.height.0 - 1));
+        let validators = before.map_or(self.ledger.genesis.validators.as_slice(), |before| {
+            before.parts.validators().keys()
+        });
+        let (ledger, value) = (self.ledger.id(), certified.parts.id());
+        let vote = Vote {
+            ledger,
+            height: checkpoint.height,
+            round: certificate.round,
+            vote_type: VoteType::Precommit,
+            value: Some(value),
+        };
+        let (message, by) = (vote.signing_bytes().unwrap(), &certificate.signatures);
+        let keys = self.keys(0);
+        let holds = |(key, signature): &(AuthorKey, [u8; 64])| {
+            validators.contains(key) && keys.verify(key, &message, signature)
+        };
+        certificate.height == checkpoint.height
+            && certificate.checkpoint == value
+            && by.iter().all(holds)
+            && by.is_sorted_by(|(one, _), (other, _)| one < other)
+            && by.len() * 3 > validators.len() * 2
     }
 
     pub fn check_evidence(&mut self, at: usize, evidence: Evidence) {

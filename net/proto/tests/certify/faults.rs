@@ -49,6 +49,7 @@ impl World {
         self.crash(at, pause);
         if let Some(copy) = self.members[at].copy.clone() {
             self.members[at].disk = copy;
+            self.were_set_back.insert(at);
         }
     }
 

@@ -1,5 +1,6 @@
 //! A run with faults, drawn from a seed, and what must hold in it and after it.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use quipu_merge::{AuthorKey, EventId};
@@ -36,7 +37,10 @@ pub fn quick() -> CertifyConfig {
 pub struct Scenario {
     pub world: World,
     random: Random,
-    validators: usize,
+    /// Who has the role of a validator, by all that the admin has written.
+    validators: BTreeSet<usize>,
+    /// The dishonest.
+    liars: Vec<usize>,
     /// Those that may lose their disks, together with the dishonest no more than are tolerated.
     frail: Vec<usize>,
 }
@@ -79,8 +83,9 @@ impl Scenario {
             let skew = i64::try_from(random.below(2 * most + 1)).unwrap();
             world.members[at].skew = skew - i64::try_from(most).unwrap();
         }
-        let frail = places[byzantine..tolerated].to_vec();
-        Self { world, random, validators, frail }
+        let (liars, frail) = (places[..byzantine].to_vec(), places[byzantine..tolerated].to_vec());
+        let validators = (0..validators).collect();
+        Self { world, random, validators, liars, frail }
     }
 
     /// The hash of all that was sent.
@@ -133,11 +138,25 @@ impl Scenario {
             }
             11 | 12 => self.world.cut.clear(),
             13 => self.world.lost_of = self.random.pick(&[0, 0, 3, 20]),
-            14 => {
-                let grants = self.random.once_in(2);
-                self.world.administer(one, self.validators, grants);
-            }
+            14 => self.administer(one, other),
             _ => self.wear(),
+        }
+    }
+
+    /// The admin grants or takes away the role of a validator, at a node that loses nothing: so that it
+    /// never forks, and every cut holds all up to some of what it has written.
+    fn administer(&mut self, at: usize, whom: usize) {
+        let (mut validators, grants) = (self.validators.clone(), !self.validators.contains(&whom));
+        if grants {
+            validators.insert(whom);
+        } else {
+            validators.remove(&whom);
+        }
+        let faulty = self.liars.iter().chain(&self.frail);
+        let faulty = faulty.filter(|at| validators.contains(at)).count();
+        let enough = validators.len() >= 4 && faulty * 3 < validators.len();
+        if enough && !self.frail.contains(&at) && self.world.administer(at, whom, grants) {
+            self.validators = validators;
         }
     }
 
@@ -145,9 +164,10 @@ impl Scenario {
     fn wear(&mut self) {
         let pause = self.random.between(10_000, 3_000_000);
         let Some(&frail) = self.frail.first() else { return };
-        match self.random.below(4) {
+        match self.random.below(6) {
             0 => self.world.lose_disk(frail, pause),
             1 => self.world.restore_copy(frail, pause),
+            2 => self.world.set_back(frail, pause),
             _ => self.world.copy_disk(frail),
         }
     }
@@ -176,8 +196,8 @@ impl Scenario {
 
     /// Whether every honest node has a checkpoint that holds all of a set.
     fn is_level(&self, must: &Set) -> bool {
-        let honest = self.world.members.iter().filter(|member| member.byzantine.is_none());
-        honest.into_iter().all(|member| {
+        let honest = (0..self.world.members.len()).filter(|at| self.world.is_honest(*at));
+        honest.map(|at| &self.world.members[at]).all(|member| {
             let tip =
                 member.disk.kept.last().and_then(|kept| self.world.ledger.set_of(kept.parts.id()));
             tip.is_some_and(|tip| ledger::covers(tip, must))

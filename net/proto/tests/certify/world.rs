@@ -47,6 +47,8 @@ pub struct World {
     pub careless: bool,
     /// Keys that two nodes have.
     pub twins: BTreeSet<usize>,
+    /// Those that do not know any more what they have signed.
+    pub were_set_back: BTreeSet<usize>,
     memory: keys::Memory,
     events: BTreeMap<(u64, u64), Event>,
     number: u64,
@@ -89,6 +91,7 @@ impl World {
             wrong: None,
             careless: false,
             twins: BTreeSet::new(),
+            were_set_back: BTreeSet::new(),
             memory: keys::Memory::default(),
             events: BTreeMap::new(),
             number: 0,
@@ -113,11 +116,17 @@ impl World {
 
     pub fn is_honest(&self, at: usize) -> bool {
         let member = &self.members[at];
-        member.byzantine.is_none() && !self.twins.contains(&member.key)
+        member.byzantine.is_none()
+            && !self.twins.contains(&member.key)
+            && !self.were_set_back.contains(&at)
     }
 
     pub fn wall(&self, at: usize) -> u64 {
         (EPOCH + self.now).saturating_add_signed(self.members[at].skew)
+    }
+
+    pub fn keys(&self, number: usize) -> NodeKeys {
+        NodeKeys { number, memory: self.memory.clone() }
     }
 
     /// All wall clocks are right from now on.
@@ -144,34 +153,34 @@ impl World {
         self.write_as(at, at, None);
     }
 
-    /// The admin grants or takes away the role of a validator, at a node.
-    pub fn administer(&mut self, at: usize, whom: usize, grants: bool) {
-        // It writes where all that it has written is held, or it would fork.
-        if self.members.iter().enumerate().all(|(of, member)| {
+    /// The admin grants or takes away the role of a validator, at a node. Whether it does: only where all
+    /// that it has written is held, or it would fork.
+    pub fn administer(&mut self, at: usize, whom: usize, grants: bool) -> bool {
+        let may = self.members.iter().enumerate().all(|(of, member)| {
             of == at
                 || ledger::covers(
                     &self.members[at].disk.held,
                     &self.ledger.of(ADMIN, &member.disk.held),
                 )
-        }) {
-            self.write_as(at, ADMIN, Some((whom, grants)));
-        }
+        });
+        may && self.write_as(at, ADMIN, Some((whom, grants)))
     }
 
-    fn write_as(&mut self, at: usize, author: usize, grant: Option<(usize, bool)>) {
+    fn write_as(&mut self, at: usize, author: usize, grant: Option<(usize, bool)>) -> bool {
         if self.members[at].certifier.is_none() || self.ledger.len() > 400 {
-            return;
+            return false;
         }
         let (time, held) = (Micros(self.wall(at)), self.members[at].disk.held.clone());
         // Who has lost its disk gets its own events back before it writes.
         if author == at && !ledger::covers(&held, &self.ledger.all_of(author)) {
-            return;
+            return false;
         }
         let past = self.ledger.write(author, &held, time, grant);
         let disk = &mut self.members[at].disk;
         ledger::add(&mut disk.held, &past);
         ledger::add(&mut disk.come, &past);
         self.heads_changed(at);
+        true
     }
 
     pub fn heads_changed(&mut self, at: usize) {
@@ -190,6 +199,7 @@ impl World {
     }
 
     pub fn start(&mut self, at: usize) {
+        let node_keys = Arc::new(self.keys(self.members[at].key));
         let member = &mut self.members[at];
         member.life += 1;
         member.started = self.now;
@@ -213,7 +223,6 @@ impl World {
         };
         let config =
             CertifyConfig { me: keys::key(member.key), number: self.number, ..self.config.clone() };
-        let node_keys = Arc::new(NodeKeys { number: member.key, memory: self.memory.clone() });
         member.certifier = Some(Certifier::new(config, node_keys, start, Moment(0)));
         self.outputs(at);
         for other in 0..self.members.len() {
