@@ -30,7 +30,7 @@ const OTHER_SOURCE: &str = "take another replica, which has all of it";
 
 const PRUNED: &str = "`quipu merge --refill` from a replica that still has it brings it back";
 const BELOW_START: &str =
-    "it comes while `quipu serve` runs, or with `quipu merge` of a whole replica";
+    "what precedes it comes while `quipu serve` runs, or with `quipu merge` of a whole replica";
 const FOLLOW: &str = "`quipu watch --from-checkpoint N` follows from that checkpoint on";
 
 const NO_START: &str =
@@ -72,7 +72,9 @@ impl Failure {
             Self::Unavailable { why: "pruned", .. } | Self::Read(ReadError::Pruned(_)) => {
                 Some(PRUNED)
             }
-            Self::Read(ReadError::BelowStart(_)) => Some(BELOW_START),
+            Self::Read(ReadError::BelowStart(_) | ReadError::VoidUnknown { .. }) => {
+                Some(BELOW_START)
+            }
             Self::Join(error) if matches!(**error, JoinError::NoGenesis { .. }) => Some(SHALLOW),
             Self::NoStart(StartError::NothingCertified) => Some(NO_START),
             Self::NotFinal(why) => Some(why.hint()),
