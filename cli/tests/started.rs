@@ -70,6 +70,28 @@ fn it_is_followed_from_its_checkpoint_on() {
 }
 
 #[test]
+fn its_log_ends_where_it_starts() {
+    let (s, last) = started();
+    let log = |store: &str, args: &[&str]| s.on(store, &[&["log", "--json"], args].concat());
+    let said = |ran: &Ran| {
+        let lines = ran.text().lines().count();
+        (ran.code, lines, ran.stderr.contains("pruned: this replica starts from checkpoint 2"))
+    };
+    assert_eq!(said(&log("b", &[])), (4, 1, true));
+    assert_eq!(said(&log("b", &["-n", "1"])), (0, 1, false));
+    assert_eq!(said(&log("b", &["--since", "checkpoint:1"])).0, 4);
+    for key in [&[][..], &["--key", "a"], &["--key", "b"]] {
+        for since in ["checkpoint:2", &last] {
+            let args = [&["--since", since], key].concat();
+            let ran = log("b", &args);
+            assert_eq!(said(&ran).0, 0, "{}", ran.stderr);
+            assert_eq!(ran.text(), log("a", &args).text());
+        }
+        assert_eq!(log("b", key).code, 4);
+    }
+}
+
+#[test]
 fn its_checkpoints_are_listed_and_checked_from_there_on() {
     let (s, _) = started();
     let note = "this store starts from checkpoint 2: those before are not here";
