@@ -36,7 +36,7 @@ Examples:
 pub struct Args {
     /// A store's directory, a CAR file, or a node: quic://KEY@HOST:PORT.
     source: Source,
-    /// Where to; `./.quipu` unless given.
+    /// Where to; unless given, where `--store` or QUIPU_STORE says, and `./.quipu` without them.
     dir: Option<PathBuf>,
     /// Only this cut of the source.
     #[arg(long, value_name = "CUT", conflicts_with = "grant", value_parser = parsed::<CutExpression>)]
@@ -92,6 +92,11 @@ impl Args {
             Source::Path(path) => Route::Source(path),
             Source::Peer(_) => Route::Here,
         }
+    }
+
+    /// Whether it says where the store goes.
+    pub const fn names_dir(&self) -> bool {
+        self.dir.is_some()
     }
 }
 
