@@ -54,12 +54,15 @@ fn it_is_followed_from_its_checkpoint_on() {
     };
     for store in ["a", "b"] {
         for key in [&[][..], &["--key", "a"]] {
-            let args = [&["--from-checkpoint", "2", "--json"], key].concat();
-            assert_eq!(events(watch(store, &args)), [json!(last)]);
+            for height in ["2", "checkpoint:2"] {
+                let args = [&["--from-checkpoint", height, "--json"], key].concat();
+                assert_eq!(events(watch(store, &args)), [json!(last)]);
+            }
         }
         assert_eq!(events(watch(store, &["--after", &cursor("2"), "--json"])), [] as [Value; 0]);
         assert_eq!(watch(store, &[]).ok(), "");
         assert_eq!(watch(store, &["--from-checkpoint", "9"]).code, 3);
+        assert_eq!(watch(store, &["--from-checkpoint", "0"]).code, 2);
     }
     assert_eq!(events(watch("a", &["--from-checkpoint", "1", "--json"])).len(), 3);
     assert_eq!(watch("a", &["--from-checkpoint", "1", "--from-start"]).code, 2);

@@ -39,3 +39,28 @@ fn a_new_store_is_named_once() {
     s.ok(&["init"]);
     assert!(is_store(".quipu"));
 }
+
+#[test]
+fn help_says_what_is_meant_where_nothing_is_given() {
+    let s = Scratch::new();
+    for (command, words) in [
+        (&["author", "name"][..], &["its unique start", "1 to 64 bytes"][..]),
+        (&["prove", "member"], &["a height, or checkpoint:N"]),
+        (&["put"], &["for ever unless given", "from 1 to 10,000"]),
+        (&["token", "add"], &["never unless given"]),
+        (&["checkpoint", "list"], &["all unless given"]),
+        (&["merge"], &["values and operations"]),
+        (&["import"], &["values and operations"]),
+        (&["clone"], &["Not with --shallow", "Not with --verify-signatures", "QUIPU_STORE says"]),
+        (&["watch"], &["a height, or checkpoint:N"]),
+    ] {
+        let help = s.ok(&[command, &["--help"]].concat());
+        // Terminals are that wide, and examples are not wrapped.
+        let (_, after) = help.split_once("Examples:").unwrap_or_default();
+        assert!(after.lines().all(|line| line.chars().count() <= 100), "{after}");
+        let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        words.iter().for_each(|words| assert!(help.contains(words), "{command:?}: {words}"));
+    }
+    let extends = s.ok(&["prove", "extends", "--help"]);
+    assert_eq!(extends.matches("or checkpoint:N").count(), 3, "{extends}");
+}

@@ -63,12 +63,13 @@ struct Start {
     /// store; until they have, reading below says `pruned`.
     #[arg(long, conflicts_with = "at")]
     from_checkpoint: bool,
-    /// Of what precedes the checkpoint, keep the events alone: when they have come, the bodies and values that no
-    /// later state needs are dropped, as `quipu prune --before` that checkpoint does.
+    /// With --from-checkpoint: of what precedes the checkpoint, keep the events alone: when they have come, the bodies and values that no
+    /// later state needs are dropped, as `quipu prune --before` that checkpoint does. Not with
+    /// --verify-signatures.
     #[arg(long, requires = "from_checkpoint", conflicts_with = "verify_signatures")]
     shallow: bool,
-    /// Check every signature of the events that come later, and not only their hashes against the
-    /// certified log.
+    /// With --from-checkpoint: check every signature of the events that come later, and not only their hashes
+    /// against the certified log. Not with --shallow.
     #[arg(long, requires = "from_checkpoint")]
     verify_signatures: bool,
 }
