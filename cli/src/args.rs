@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::builder::Styles;
 use clap::builder::styling::AnsiColor;
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use quipu_merge::CutExpression;
 use quipu_store::KeyKind;
 
@@ -46,10 +48,30 @@ pub struct Cli {
     pub command: Command,
 }
 
+impl Cli {
+    /// The command line of this process. Where it makes no sense, the process ends.
+    pub fn of_process() -> Self {
+        let matches = Self::command().get_matches();
+        let cli = Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+        // The environment says where stores are in general, and the command line knows better.
+        let on_command_line = |matches: &clap::ArgMatches| {
+            matches.value_source("store") == Some(ValueSource::CommandLine)
+        };
+        let is_named = on_command_line(&matches)
+            || matches.subcommand().is_some_and(|(_, m)| on_command_line(m));
+        if is_named && cli.command.names_new_store() {
+            let why = "--store and DIR both say where the new store goes: leave one of them out";
+            Self::command().error(ErrorKind::ArgumentConflict, why).exit();
+        }
+        cli
+    }
+}
+
 /// Options of every command.
 #[derive(clap::Args)]
 pub struct Global {
-    /// The store; without it, the one found from the current directory upwards.
+    /// The store, also one that `init` or `clone` is to make; without it, the one found from the current
+    /// directory upwards.
     #[arg(
         long,
         global = true,
@@ -167,6 +189,15 @@ impl Command {
             Self::Verify(args) => args.route(),
             Self::Upgrade(_) => Route::Alone,
             _ => Route::Store,
+        }
+    }
+
+    /// Whether it says where a new store goes.
+    const fn names_new_store(&self) -> bool {
+        match self {
+            Self::Init(args) => args.names_dir(),
+            Self::Clone(args) => args.names_dir(),
+            _ => false,
         }
     }
 

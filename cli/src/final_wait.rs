@@ -22,7 +22,7 @@ pub struct Wait {
     /// that cannot be.
     #[arg(long = "wait", value_name = "WHAT")]
     until: Option<Until>,
-    /// Wait no longer than this (90s, 15m); what was written stays.
+    /// Wait no longer than this (90s, 15m), for ever unless given; what was written stays.
     #[arg(long, value_name = "D", requires = "until")]
     timeout: Option<Period>,
 }

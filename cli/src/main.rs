@@ -28,14 +28,12 @@ mod whole_file;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::Parser;
-
 use crate::args::Cli;
 use crate::console::{Console, Entered};
 use crate::context::Context;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::of_process();
     let Ok(console) = Console::own().map(Arc::new) else { return ExitCode::FAILURE };
     let _entered = Entered::new(console.clone());
     let mut context = Context::new(cli.global, console, None);

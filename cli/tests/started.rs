@@ -54,12 +54,15 @@ fn it_is_followed_from_its_checkpoint_on() {
     };
     for store in ["a", "b"] {
         for key in [&[][..], &["--key", "a"]] {
-            let args = [&["--from-checkpoint", "2", "--json"], key].concat();
-            assert_eq!(events(watch(store, &args)), [json!(last)]);
+            for height in ["2", "checkpoint:2"] {
+                let args = [&["--from-checkpoint", height, "--json"], key].concat();
+                assert_eq!(events(watch(store, &args)), [json!(last)]);
+            }
         }
         assert_eq!(events(watch(store, &["--after", &cursor("2"), "--json"])), [] as [Value; 0]);
         assert_eq!(watch(store, &[]).ok(), "");
         assert_eq!(watch(store, &["--from-checkpoint", "9"]).code, 3);
+        assert_eq!(watch(store, &["--from-checkpoint", "0"]).code, 2);
     }
     assert_eq!(events(watch("a", &["--from-checkpoint", "1", "--json"])).len(), 3);
     assert_eq!(watch("a", &["--from-checkpoint", "1", "--from-start"]).code, 2);
@@ -67,6 +70,28 @@ fn it_is_followed_from_its_checkpoint_on() {
     let below = s.on("b", &["get", "a", "--at", "checkpoint:1"]);
     is_refused(&below);
     assert!(below.stderr.contains("quipu serve") && !below.stderr.contains("--refill"));
+}
+
+#[test]
+fn its_log_ends_where_it_starts() {
+    let (s, last) = started();
+    let log = |store: &str, args: &[&str]| s.on(store, &[&["log", "--json"], args].concat());
+    let said = |ran: &Ran| {
+        let lines = ran.text().lines().count();
+        (ran.code, lines, ran.stderr.contains("pruned: this replica starts from checkpoint 2"))
+    };
+    assert_eq!(said(&log("b", &[])), (4, 1, true));
+    assert_eq!(said(&log("b", &["-n", "1"])), (0, 1, false));
+    assert_eq!(said(&log("b", &["--since", "checkpoint:1"])).0, 4);
+    for key in [&[][..], &["--key", "a"], &["--key", "b"]] {
+        for since in ["checkpoint:2", &last] {
+            let args = [&["--since", since], key].concat();
+            let ran = log("b", &args);
+            assert_eq!(said(&ran).0, 0, "{}", ran.stderr);
+            assert_eq!(ran.text(), log("a", &args).text());
+        }
+        assert_eq!(log("b", key).code, 4);
+    }
 }
 
 #[test]

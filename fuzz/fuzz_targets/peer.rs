@@ -28,7 +28,8 @@ fuzz_target!(|bytes: &[u8]| {
     put(&mut node, Input::Roles(Some(std::collections::BTreeSet::new())));
     put(&mut node, Input::Fill { up_to: Height(16), next: 0, total: 400 });
     put(&mut node, Input::Connected(PEER));
-    let hello = Message::Hello(Hello { version: VERSION, ledger: LEDGER, time: Micros(0) });
+    let hello =
+        Message::Hello(Hello { version: VERSION, ledger: LEDGER, time: Micros(0), hidden: false });
     let greeting = (Channel::Control, hello.encode());
     for (channel, bytes) in std::iter::once(greeting).chain(messages(bytes)) {
         if let Ok(Some(message)) = Message::decode(channel, &bytes) {

@@ -144,6 +144,26 @@ impl Verdicts {
             && !self.lost.contains_key(&author)
     }
 
+    /// Whether it follows from the control events alone that no event of `author` is void within a
+    /// certified cut that goes so far on each lane. It does not where one may be concurrent with a revoke
+    /// of the author, or may follow one: only the events themselves tell. What lies beyond the cut cannot
+    /// make anything in it void.
+    pub fn none_void_in(&self, lanes: &LaneTable, author: AuthorKey, cut: &Clock) -> bool {
+        let held = |lane: &&Lane| cut.seq(**lane) > 0;
+        let lanes: Vec<_> = lanes.of(author).iter().filter(held).copied().collect();
+        if self.forked.contains_key(&author) && lanes.len() > 1 {
+            return false;
+        }
+        let mut lost = self.lost.get(&author).into_iter().flatten();
+        if lost.any(|dot| cut.covers(*dot)) {
+            return false;
+        }
+        let revokes = self.revokes.get(&author).into_iter().flatten().map(|revoke| &revoke.event);
+        revokes
+            .filter(|revoke| cut.covers(revoke.dot))
+            .all(|revoke| lanes.iter().all(|lane| cut.seq(*lane) <= revoke.clock.seq(*lane)))
+    }
+
     /// Whether `event` is void. It must be in the cut.
     pub fn is_void(&self, lanes: &LaneTable, event: &Subject<'_>) -> bool {
         if event.dot == self.genesis || self.all_clear() {

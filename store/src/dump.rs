@@ -19,8 +19,9 @@ impl Snapshot<'_> {
     /// folded from the events.
     ///
     /// # Errors
-    /// [`ReadError::NoSuchEvent`] where a certified cut names an event that is not held, and
-    /// [`ReadError::Pruned`] where the cut needs bodies that are gone.
+    /// [`ReadError::NoSuchEvent`] where a certified cut names an event that is not held,
+    /// [`ReadError::Pruned`] where the cut needs bodies that are gone, and in a store that starts from a
+    /// checkpoint [`ReadError::VoidUnknown`] where an event below may be void.
     pub fn dump(&self, certified: &[Cut]) -> Result<Dump, ReadError> {
         self.dump_noting(certified, &mut |_| {})
     }

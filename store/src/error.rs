@@ -218,6 +218,18 @@ pub enum ReadError {
     /// [`Ledger::shallow`](crate::Ledger::shallow).
     #[error("pruned: this replica starts from checkpoint {0}, and what precedes it has not come")]
     BelowStart(Height),
+    /// It tells which events are void, and whether some are of those that precede this checkpoint, from
+    /// which the store starts, only they tell: their author has forked, or they may not precede a revoke of
+    /// the author.
+    #[error(
+        "pruned: this replica starts from checkpoint {height}, and which events of {author} before it are void cannot be told: they have not come"
+    )]
+    VoidUnknown {
+        /// The checkpoint.
+        height: Height,
+        /// Whose events may be void.
+        author: AuthorKey,
+    },
     /// The disk, the database or its content.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -227,7 +239,7 @@ impl ReadError {
     /// Whether it needs what this replica does not have, and another one may: what was pruned here, or
     /// precedes the checkpoint that the store starts from.
     pub const fn is_pruned(&self) -> bool {
-        matches!(self, Self::Pruned(_) | Self::BelowStart(_))
+        matches!(self, Self::Pruned(_) | Self::BelowStart(_) | Self::VoidUnknown { .. })
     }
 }
 

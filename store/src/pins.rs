@@ -40,9 +40,9 @@ pub enum PinError {
     /// It is not here.
     #[error("{0} is not here; nothing was pinned")]
     NotHere(Pin),
-    /// It is of an erased value, and is about to go.
-    #[error("block {0} has been erased; nothing was pinned")]
-    Erased(BlockId),
+    /// A block of an erased value, or an event of which all values are erased: it is gone, or about to go.
+    #[error("{0} has been erased; nothing was pinned")]
+    Erased(Pin),
     /// There is no such pin.
     #[error("{0} is not pinned; no pin was removed")]
     NotPinned(Pin),
@@ -160,15 +160,49 @@ impl Ledger {
     /// What has been erased is gone, even before it is collected.
     fn check_not_erased(&self, places: &[Place]) -> Result<(), PinError> {
         for place in places {
-            let Place::Block(id, Entry { number, .. }) = *place else { continue };
-            let mark = self.latest().get(Family::Meta, &meta::garbage(number))?;
-            let erased =
-                mark.and_then(|mark| Garbage::decode(&mark)).is_some_and(|m| m.is_erased());
-            if erased && !blocks::is_referred_to(self.latest(), number)? {
-                return Err(PinError::Erased(id));
+            let (pin, erased) = match *place {
+                Place::Block(id, Entry { number, .. }) => {
+                    (Pin::Block(id), self.is_erased_block(number)?)
+                }
+                Place::Event(dot) => {
+                    let stored = Stored::read(self.latest(), dot)?;
+                    let values = stored.kept()?.values();
+                    let mut erased = !values.is_empty();
+                    for (slot, _) in values {
+                        erased = erased && self.is_erased_value(dot, slot)?;
+                    }
+                    (Pin::Event(EventId::of(stored.record()?.event)), erased)
+                }
+            };
+            if erased {
+                return Err(PinError::Erased(pin));
             }
         }
         Ok(())
+    }
+
+    /// Whether a block was of an erased value, or is of nothing else: until the redact is certified, the
+    /// bytes may have to stay.
+    fn is_erased_block(&self, number: u64) -> Result<bool, StorageError> {
+        let mark = self.latest().get(Family::Meta, &meta::garbage(number))?;
+        let mut erased =
+            mark.and_then(|mark| Garbage::decode(&mark)).is_some_and(|m| m.is_erased());
+        let mut walk = self.latest().walk(Family::Edges, &number.to_be_bytes())?;
+        walk.first()?;
+        while let Some((edge, _)) = walk.item() {
+            let damaged = || StorageError::damaged("an edge between blocks");
+            match blocks::parse_edge(edge).ok_or_else(damaged)?.1 {
+                Parent::Value(dot, slot) if self.is_erased_value(dot, slot)? => erased = true,
+                Parent::Value(..) | Parent::Manifest(_) => return Ok(false),
+                Parent::Pin => {}
+            }
+            walk.next()?;
+        }
+        Ok(erased)
+    }
+
+    fn is_erased_value(&self, dot: Dot, slot: u16) -> Result<bool, StorageError> {
+        self.latest().has(Family::Meta, &meta::erased(dot, slot))
     }
 }
 

@@ -10,11 +10,12 @@ mod support;
 
 use std::time::Duration;
 
-use quipu_merge::{BlockId, Cut, EventId};
+use quipu_merge::{BlockId, Cut, EventId, Role};
 use quipu_store::{
     Expected, GcOptions, GcReport, Ledger, NewLedger, Options, Pin, PinError, PruneOptions,
     Restore, Value,
 };
+use support::merge;
 use support::values::{blocks, chunks, link, noise, put};
 use tempfile::TempDir;
 
@@ -109,8 +110,11 @@ fn erasing_wins_over_pins() {
     ledger.redact(also).unwrap();
     // It is as good as gone, and not to be kept again.
     ledger.unpin(&[pins[1]]).unwrap();
-    let error = ledger.pin(&[pins[1]]).unwrap_err();
-    assert!(matches!(error, PinError::Erased(_)), "{error}");
+    ledger.unpin(&[Pin::Event(event)]).unwrap();
+    for pin in [pins[1], Pin::Event(event), Pin::Event(also)] {
+        let error = ledger.pin(&[pin]).unwrap_err();
+        assert!(matches!(error, PinError::Erased(what) if what == pin), "{error}");
+    }
     blocks(&ledger);
     let report = ledger.gc(GcOptions { dry_run: true, ..NOW }, &mut |_, _| {}).unwrap();
     assert_eq!(report.unpinned, 1);
@@ -118,8 +122,31 @@ fn erasing_wins_over_pins() {
     let report = ledger.gc(GcOptions::default(), &mut |_, _| {}).unwrap();
     assert_eq!((report.unpinned, report.young), (1, 0), "{report:?}");
     // Something else refers to what is left.
-    assert_eq!(ledger.pins().unwrap(), [pins[2], Pin::Event(event)]);
+    assert_eq!(ledger.pins().unwrap(), [pins[2]]);
     assert_eq!(blocks(&ledger), 1);
+}
+
+#[test]
+fn what_others_have_redacted_is_erased_before_its_bytes_go() {
+    let dir = TempDir::new().unwrap();
+    let ledger = new(&dir);
+    let (options, copied) = (Options::new(), dir.path().join("copy"));
+    let copy = options.clone_ledger(copied, &ledger, &Cut::Everything, &mut |_, _| {}).unwrap().0;
+    ledger.grant(copy.author(), Role::Writer).unwrap();
+    merge(&copy, &ledger);
+    let value = noise(1, 30_000);
+    let event = put(&copy, "k", &value);
+    merge(&ledger, &copy);
+    let block = Pin::Block(link(&ledger, "k").block);
+    // Nothing is certified here, so another's redact may turn out to be void yet.
+    ledger.redact(event).unwrap();
+    for pin in [block, Pin::Event(event)] {
+        let error = ledger.pin(&[pin]).unwrap_err();
+        assert!(matches!(error, PinError::Erased(what) if what == pin), "{error}");
+    }
+    // What somebody else wrote as well is not.
+    put(&ledger, "same", &value);
+    assert_eq!(ledger.pin(&[block]).unwrap(), 1);
 }
 
 #[test]

@@ -23,7 +23,9 @@ pub struct Args {
 enum Command {
     /// Name an author: by its key, its unique start, or its name so far.
     Name {
+        /// A key, its unique start, or its name so far.
         author: String,
+        /// The name, of 1 to 64 bytes, without spaces, `:`, `,` and `+`.
         #[arg(required_unless_present = "remove")]
         name: Option<String>,
         /// Forget its name.

@@ -39,7 +39,7 @@ pub struct Args {
 enum Command {
     /// List them, the last one first.
     List {
-        /// At most this many.
+        /// At most this many; all unless given.
         #[arg(short = 'n', long = "limit", value_name = "N", value_parser = number::<u64>)]
         limit: Option<u64>,
     },

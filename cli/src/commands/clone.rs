@@ -36,7 +36,7 @@ Examples:
 pub struct Args {
     /// A store's directory, a CAR file, or a node: quic://KEY@HOST:PORT.
     source: Source,
-    /// Where to; `./.quipu` unless given.
+    /// Where to; unless given, where `--store` or QUIPU_STORE says, and `./.quipu` without them.
     dir: Option<PathBuf>,
     /// Only this cut of the source.
     #[arg(long, value_name = "CUT", conflicts_with = "grant", value_parser = parsed::<CutExpression>)]
@@ -63,12 +63,13 @@ struct Start {
     /// store; until they have, reading below says `pruned`.
     #[arg(long, conflicts_with = "at")]
     from_checkpoint: bool,
-    /// Of what precedes the checkpoint, keep the events alone: when they have come, the bodies and values that no
-    /// later state needs are dropped, as `quipu prune --before` that checkpoint does.
+    /// With --from-checkpoint: of what precedes the checkpoint, keep the events alone: when they have come, the bodies and values that no
+    /// later state needs are dropped, as `quipu prune --before` that checkpoint does. Not with
+    /// --verify-signatures.
     #[arg(long, requires = "from_checkpoint", conflicts_with = "verify_signatures")]
     shallow: bool,
-    /// Check every signature of the events that come later, and not only their hashes against the
-    /// certified log.
+    /// With --from-checkpoint: check every signature of the events that come later, and not only their hashes
+    /// against the certified log. Not with --shallow.
     #[arg(long, requires = "from_checkpoint")]
     verify_signatures: bool,
 }
@@ -92,6 +93,11 @@ impl Args {
             Source::Path(path) => Route::Source(path),
             Source::Peer(_) => Route::Here,
         }
+    }
+
+    /// Whether it says where the store goes.
+    pub const fn names_dir(&self) -> bool {
+        self.dir.is_some()
     }
 }
 

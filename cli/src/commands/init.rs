@@ -19,7 +19,7 @@ Examples:
   quipu init shop --name \"my shop\"
   quipu init shop --policy open --no-validators")]
 pub struct Args {
-    /// Where to; `./.quipu` unless given.
+    /// Where to; unless given, where `--store` or QUIPU_STORE says, and `./.quipu` without them.
     dir: Option<PathBuf>,
     /// A name for people, up to 256 bytes.
     #[arg(long, default_value = "", hide_default_value = true)]
@@ -45,6 +45,13 @@ pub struct Args {
     /// Ask for a passphrase to encrypt the new key with.
     #[arg(long)]
     encrypt: bool,
+}
+
+impl Args {
+    /// Whether it says where the store goes.
+    pub const fn names_dir(&self) -> bool {
+        self.dir.is_some()
+    }
 }
 
 pub fn run(args: Args, context: &mut Context) -> Result<(), Failure> {

@@ -2,7 +2,7 @@
 
 use quipu_merge::{CutExpression, EventId};
 use quipu_net::rfc3339;
-use quipu_store::{EventInfo, LogFilter, Snapshot};
+use quipu_store::{EventInfo, LogFilter, ReadError, Snapshot};
 use renderdag::{Ancestor, GraphRowRenderer, Renderer};
 
 use crate::args::At;
@@ -62,7 +62,17 @@ pub fn run(args: Args, context: &mut Context) -> Result<(), Failure> {
         if left == 0 {
             break;
         }
-        let event = event?;
+        let event = match event {
+            // What cannot be told here is not asked for.
+            Err(ReadError::BelowStart(height) | ReadError::Pruned(height))
+                if let Some(since) = &since
+                    && since.holds_checkpoint(height)? =>
+            {
+                any = true;
+                break;
+            }
+            event => event?,
+        };
         any = true;
         if is_old(event.id)? {
             continue;
@@ -106,7 +116,7 @@ impl<'s, 'l> Printer<'s, 'l> {
         &mut self,
         graph: &mut Graph,
         event: &EventInfo,
-        is_old: impl Fn(EventId) -> Result<bool, quipu_store::ReadError>,
+        is_old: impl Fn(EventId) -> Result<bool, ReadError>,
     ) -> Result<(), Failure> {
         let mut parents = Vec::new();
         for &parent in event.prev.iter().chain(&event.parents) {

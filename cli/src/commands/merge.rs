@@ -42,7 +42,7 @@ pub struct Args {
 /// Whether to take back what has been pruned.
 #[derive(Clone, Copy, clap::Args)]
 pub struct Refill {
-    /// Take back the values that have been pruned here, as far as they are there.
+    /// Take back the values and operations that have been pruned here, as far as they are there.
     #[arg(long, conflicts_with = "dry_run")]
     refill: bool,
 }

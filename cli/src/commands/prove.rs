@@ -58,7 +58,7 @@ enum Command {
     Member {
         /// A name, a key, or its unique start.
         author: String,
-        /// In the state of this checkpoint instead of the last.
+        /// In the state of this checkpoint instead of the last: a height, or checkpoint:N.
         #[arg(long, value_name = "N", value_parser = parsed::<AtHeight>)]
         at: Option<AtHeight>,
     },
@@ -67,7 +67,7 @@ enum Command {
         /// The earlier one: a height, or checkpoint:N.
         #[arg(value_name = "N", value_parser = parsed::<AtHeight>)]
         older: AtHeight,
-        /// The later one.
+        /// The later one: a height, or checkpoint:N.
         #[arg(value_name = "M", value_parser = parsed::<AtHeight>)]
         newer: AtHeight,
     },

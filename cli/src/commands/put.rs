@@ -48,7 +48,7 @@ pub struct Args {
     /// Make the registers below PREFIX hold the files in this directory, and nothing else.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["value", "file", "only_if", "if_absent", "batch"])]
     dir: Option<PathBuf>,
-    /// How many operations go into an event.
+    /// How many operations go into an event, from 1 to 10,000.
     #[arg(long, value_name = "N", default_value_t = 1000, requires = "batch",
           value_parser = group)]
     group: u32,

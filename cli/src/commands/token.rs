@@ -41,7 +41,7 @@ enum Command {
         /// What it allows: each role allows what those before it do.
         #[arg(long)]
         role: RoleArg,
-        /// End it after so many days.
+        /// End it after so many days; never unless given.
         #[arg(long, value_name = "N", value_parser = from_one::<NonZeroU32>)]
         days: Option<NonZeroU32>,
     },

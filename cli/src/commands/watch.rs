@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use quipu_merge::{EventId, Height};
+use quipu_merge::EventId;
 use quipu_net::{Cursor, Watch};
 use quipu_store::{EventInfo, Ledger, ReadError, Snapshot};
 use serde::Serialize;
@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::context::Context;
 use crate::exit::Failure;
 use crate::output;
+use crate::parse::{AtHeight, parsed};
 use crate::shown::{EventJson, Names};
 
 use super::log::Printer;
@@ -33,9 +34,9 @@ Examples:
   quipu watch --from-start --once         all that is here, in the order in which it came
   quipu watch --from-checkpoint 7         what checkpoint 7 does not hold
 
-What is not here cannot be followed: where operations have been pruned, --key does not begin before the
-checkpoint up to which they are gone, and in a store that starts from a checkpoint nothing begins before that.
-The exit code is 4 then.")]
+What is not here cannot be followed: where operations have been pruned, --key does not begin
+before the checkpoint up to which they are gone, and in a store that starts from a checkpoint
+nothing begins before that. The exit code is 4 then.")]
 pub struct Args {
     /// Only events that work on keys that begin so.
     #[arg(long, value_name = "PREFIX")]
@@ -46,9 +47,10 @@ pub struct Args {
     /// Begin with the first event.
     #[arg(long, conflicts_with = "after")]
     from_start: bool,
-    /// Begin with what the certified checkpoint N does not hold.
-    #[arg(long, value_name = "N", conflicts_with_all = ["after", "from_start"])]
-    from_checkpoint: Option<u64>,
+    /// Begin with what this certified checkpoint does not hold: a height, or checkpoint:N.
+    #[arg(long, value_name = "N", conflicts_with_all = ["after", "from_start"],
+          value_parser = parsed::<AtHeight>)]
+    from_checkpoint: Option<AtHeight>,
     /// End when all that is here has been printed.
     #[arg(long)]
     once: bool,
@@ -94,7 +96,7 @@ fn start(args: &Args, ledger: Arc<Ledger>) -> Result<Watch, Failure> {
             let cursor: Cursor = text.parse()?;
             Watch::after(ledger, &cursor)?
         }
-        (_, Some(height)) => Watch::from_checkpoint(ledger, Height(height))?,
+        (_, Some(height)) => Watch::from_checkpoint(ledger, height.0)?,
         _ if args.from_start => Watch::from_start(ledger)?,
         _ => Watch::from_now(ledger)?,
     })

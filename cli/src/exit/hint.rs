@@ -29,7 +29,7 @@ const NOBODY_HAS: &str = "no peer that is connected has it: connect one that doe
 const OTHER_SOURCE: &str = "take another replica, which has all of it";
 
 const PRUNED: &str = "`quipu merge --refill` from a replica that still has it brings it back";
-const BELOW_START: &str = "it comes while `quipu serve` runs and reaches a peer that has it (`quipu peers`), or with `quipu merge` of a whole replica";
+const BELOW_START: &str = "what precedes it comes while `quipu serve` runs and reaches a peer that has it (`quipu peers`), or with `quipu merge` of a whole replica";
 const COSIGNED_LATE: &str =
     "those of the last eight checkpoints come while `quipu serve` runs and is connected to others";
 const FOLLOW: &str = "`quipu watch --from-checkpoint N` follows from that checkpoint on";
@@ -74,7 +74,9 @@ impl Failure {
                 Some(PRUNED)
             }
             Self::Unavailable { why: NOT_COSIGNED, .. } => Some(COSIGNED_LATE),
-            Self::Read(ReadError::BelowStart(_)) => Some(BELOW_START),
+            Self::Read(ReadError::BelowStart(_) | ReadError::VoidUnknown { .. }) => {
+                Some(BELOW_START)
+            }
             Self::Join(error) if matches!(**error, JoinError::NoGenesis { .. }) => Some(SHALLOW),
             Self::NoStart(StartError::NothingCertified) => Some(NO_START),
             Self::NotFinal(why) => Some(why.hint()),

@@ -27,7 +27,7 @@ impl Reading {
         let snapshot = ledger.snapshot().expect("a snapshot");
         let folded = match snapshot.dump(&[]) {
             Ok(dump) => json!(dump),
-            Err(ReadError::BelowStart(_)) => Value::Null,
+            Err(ReadError::VoidUnknown { .. }) => Value::Null,
             Err(error) => panic!("the state cannot be folded: {error}"),
         };
         let tip = (snapshot.certified_tip(), snapshot.certified_len(), snapshot.next_validators());

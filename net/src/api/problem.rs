@@ -171,7 +171,9 @@ impl From<ReadError> for Problem {
             ReadError::NoSuchEvent(_) => Self::new(NOT_FOUND, error.to_string()),
             ReadError::Cut(error) => error.into(),
             ReadError::Pruned(_) => Self::new(PRUNED, error.to_string()),
-            ReadError::BelowStart(_) => Self::new(NOT_HERE, error.to_string()),
+            ReadError::BelowStart(_) | ReadError::VoidUnknown { .. } => {
+                Self::new(NOT_HERE, error.to_string())
+            }
             other => Self::internal(&other),
         }
     }

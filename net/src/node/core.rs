@@ -151,7 +151,8 @@ impl Core {
         let certification = Driver::start(begin, options.interval, certified, clock.now())?;
         let (arrivals, arrived) = mpsc::channel(MAX_WAITING);
         status.send_replace(NodeStatus::new(me, endpoint.local_addr()));
-        let config = Config { quota: options.quota, ..Config::new(me, id) };
+        let config =
+            Config { quota: options.quota, hidden: !options.accept, ..Config::new(me, id) };
         let mut core = Self {
             ledger,
             endpoint: Arc::new(endpoint),
@@ -278,9 +279,7 @@ impl Core {
 
     fn do_output(&mut self, output: Output) {
         match output {
-            Output::Greeted(peer, version) if !self.is_visitor => self.certify_with(peer, version),
-            // Checkpoints come when their events are here.
-            Output::Greeted(..) => {}
+            Output::Greeted { peer, version, hidden } => self.greeted(peer, version, hidden),
             Output::Certify(peer, message) => {
                 self.certify(CertifyInput::Received(peer, Box::new(message)))
             }

@@ -61,7 +61,8 @@ async fn ask(
     if let Some(expected) = expected.filter(|expected| *expected != ledger) {
         return Err(JoinError::OtherLedger { peer: peer.clone(), found: ledger, expected });
     }
-    let hello = Message::Hello(Hello { version: VERSION, ledger, time: clock::wall() });
+    let hello =
+        Message::Hello(Hello { version: VERSION, ledger, time: clock::wall(), hidden: true });
     // Nothing precedes the first event.
     let want = Want { up_to: vec![ledger], held: Vec::new() };
     let pull = Message::Pull(Pull { pull: 1, wants: vec![want] });

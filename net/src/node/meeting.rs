@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use quipu_merge::AuthorKey;
-use quipu_proto::{CertifyInput, Input, Misbehaviour};
+use quipu_proto::{CertifyInput, Input, Misbehaviour, Version};
 
 use super::address::{PeerAddress, Place};
 use super::connected::{Arrival, Connected};
@@ -110,10 +110,23 @@ impl Core {
         self.connected.insert(peer, connected);
         self.tell_peers = true;
         self.dialling.reached(peer);
-        if inbound && self.book().heard(peer, &[Place::from(address)]) {
+        self.input(Input::Connected(peer));
+    }
+
+    /// A peer has greeted. Nodes dial from the socket that they listen on: where one comes from that is
+    /// not `hidden`, it can be dialled.
+    pub(super) fn greeted(&mut self, peer: AuthorKey, version: Version, hidden: bool) {
+        let connected = self.connected.get(&peer).filter(|connected| connected.inbound && !hidden);
+        if let Some(place) = connected.map(|one| Place::from(one.link().remote_address()))
+            && self.book().heard(peer, &[place])
+        {
+            self.tell_peers = true;
             self.save_book(None);
         }
-        self.input(Input::Connected(peer));
+        // A visitor's checkpoints come when their events are here.
+        if !self.is_visitor {
+            self.certify_with(peer, version);
+        }
     }
 
     pub(super) fn dialled(&mut self, dial: Option<Dial>) {

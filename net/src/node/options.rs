@@ -19,7 +19,7 @@ pub struct NodeOptions {
     /// Peers to be connected to: they are entered in the address book.
     pub join: Vec<PeerAddress>,
     /// Where others may reach it, which peers tell each other. Without it they tell from where it
-    /// dialled them, which is the same socket.
+    /// dialled them, which is the same socket, if others may dial it.
     pub announce: Vec<Place>,
     /// Only blocks of long values below these keys are fetched; of all unless set. Events come all the
     /// same, and other values when they are read.

@@ -114,8 +114,9 @@ impl Source<'_> {
         if version < SINCE || version.major != VERSION.major {
             return Err(JoinError::Older { peer: peer.clone(), version });
         }
-        self.say(&Message::Hello(Hello { version: VERSION, ledger: found, time: clock::wall() }))
-            .await?;
+        let time = clock::wall();
+        let hello = Hello { version: VERSION, ledger: found, time, hidden: true };
+        self.say(&Message::Hello(hello)).await?;
         Ok(found)
     }
 

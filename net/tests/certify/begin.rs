@@ -207,7 +207,8 @@ impl Speaker {
         let (endpoint, ledger, version) = (self.endpoint.clone(), self.ledger, self.version);
         tokio::spawn(async move {
             while let Some(connection) = endpoint.accept().await {
-                let hello = Message::Hello(Hello { version, ledger, time: Micros(1) });
+                let hello =
+                    Message::Hello(Hello { version, ledger, time: Micros(1), hidden: false });
                 say(&connection, &hello).await;
                 tokio::spawn(converse(connection, answers.clone()));
             }

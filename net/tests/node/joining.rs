@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use quipu_merge::Role;
-use quipu_net::{ConnectError, JoinError, Node, NodeOptions, SyncError, join};
+use quipu_net::{
+    ConnectError, JoinError, Node, NodeOptions, PeerState, PeerStatus, SyncError, join,
+};
 use quipu_store::{Options, Value};
 
-use crate::support::{Stores, address, equal, put, start};
+use crate::support::{Stores, address, equal, put, start, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_newcomer_is_let_in_once_it_is_a_member() {
@@ -39,8 +41,26 @@ async fn a_newcomer_is_let_in_once_it_is_a_member() {
     assert_eq!(synced.new_events, 2);
     equal(&[ledgers[0].clone(), newcomer.clone()]).await;
     put(&newcomer, "b", b"2");
-    equal(&[ledgers[0].clone(), newcomer]).await;
+    equal(&[ledgers[0].clone(), newcomer.clone()]).await;
     visitor.stop().await;
+    // Nobody can dial it where it was for this one copy.
+    let places = || node.status().peers.into_iter().find(|peer| peer.key == key).map(|p| p.places);
+    assert_eq!(places().unwrap_or_default(), []);
+    let joined = start(&newcomer, &[&node]).await;
+    until(|| places().is_some_and(|places| places == [address(&joined).place])).await;
+    let place = address(&joined).place;
+    joined.stop().await;
+    let mut options = NodeOptions::new(here);
+    options.accept = false;
+    options.join = vec![address(&node)];
+    let silent = Node::start(newcomer.clone(), options).await.unwrap();
+    let is_there =
+        |peer: &PeerStatus| peer.key == key && matches!(peer.state, PeerState::Connected { .. });
+    until(|| node.status().peers.iter().any(is_there)).await;
+    put(&newcomer, "c", b"3");
+    equal(&[ledgers[0].clone(), newcomer]).await;
+    assert_eq!(places().unwrap(), [place]);
+    silent.stop().await;
     node.stop().await;
 }
 

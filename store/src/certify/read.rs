@@ -135,6 +135,15 @@ impl<'l> Snapshot<'l> {
         Ok(self.clock_of_heads(cut.heads())?.within(frontier))
     }
 
+    /// Whether the cut holds all of the cut of this checkpoint, which counts here.
+    ///
+    /// # Errors
+    /// [`ReadError::BelowStart`] where the store starts beyond one of the two; the disk, the database or its
+    /// content.
+    pub fn holds_checkpoint(&self, height: Height) -> Result<bool, ReadError> {
+        self.is_within(height, &self.frontier()?)
+    }
+
     /// The keys that certify a height, if the one before counts.
     ///
     /// # Errors

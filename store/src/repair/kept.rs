@@ -74,7 +74,8 @@ pub fn take_over_pins(salvages: &[Salvage], ledger: &Ledger) -> Result<u64, Repa
     let mut gone = lost.len() as u64;
     for pin in pins {
         match ledger.pin(&[pin]) {
-            Ok(_) => {}
+            // It keeps nothing any more, so nothing is lost with it.
+            Ok(_) | Err(PinError::Erased(Pin::Event(_))) => {}
             Err(PinError::Storage(error)) => return Err(error.into()),
             // Erased, or lost.
             Err(_) => gone += 1,

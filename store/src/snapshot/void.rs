@@ -78,19 +78,20 @@ impl Snapshot<'_> {
     /// Whether it is known which events are void.
     ///
     /// # Errors
-    /// [`ReadError::BelowStart`] where events may be that are not here.
+    /// [`ReadError::VoidUnknown`] where events may be that are not here.
     pub(crate) fn check_void_known(&self, verdicts: &Verdicts) -> Result<(), ReadError> {
         let Some(floor) = &self.ledger.floor else { return Ok(()) };
-        if floor.tops().keys().all(|author| verdicts.is_clear(*author)) {
-            return Ok(());
-        }
-        Err(floor.pruned())
+        let lanes = &self.published.lanes;
+        let is_known = |author| verdicts.none_void_in(lanes, author, &floor.shallow.floor);
+        let unknown = floor.tops().keys().copied().find(|author| !is_known(*author));
+        let height = floor.height();
+        unknown.map_or(Ok(()), |author| Err(ReadError::VoidUnknown { height, author }))
     }
 
     /// Void events of the cut, ascending.
     ///
     /// # Errors
-    /// [`ReadError::BelowStart`] where the store starts from a checkpoint and events below may be void; the
+    /// [`ReadError::VoidUnknown`] where the store starts from a checkpoint and events below may be void; the
     /// disk, the database or its content.
     pub fn void(&self) -> Result<BTreeSet<EventId>, ReadError> {
         let mut void = BTreeSet::new();

@@ -14,5 +14,6 @@ mod same;
 #[path = "../support/mod.rs"]
 mod support;
 mod values;
+mod void;
 mod waiting;
 mod world;

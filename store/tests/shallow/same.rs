@@ -39,7 +39,7 @@ pub fn assert_same(shallow: &Ledger, whole: &Ledger) {
     match shallow.snapshot().unwrap().dump(&[]) {
         Ok(dump) => assert_eq!(dump, whole.snapshot().unwrap().dump(&[]).unwrap()),
         // What is void below is not known, where something may be.
-        Err(ReadError::BelowStart(_)) => {
+        Err(ReadError::VoidUnknown { .. }) => {
             let status = whole.status().unwrap();
             let roles = whole.snapshot().unwrap().roles().unwrap();
             let revoked = roles.values().any(|roles| roles.contains(&"revoked"));

@@ -45,6 +45,9 @@ pub struct Hello {
     /// The wall clock.
     #[cbor(n(2), with = "wire::micros")]
     pub time: Micros,
+    /// Whether nobody can dial it where it comes from. Older peers do not say.
+    #[cbor(n(3), default)]
+    pub hidden: bool,
 }
 
 /// A question with the state of who asks.

@@ -71,7 +71,7 @@ impl Node {
         let early = peer.take_early();
         self.gossip.join(key);
         self.values.join(key);
-        self.outputs.push_back(Output::Greeted(key, version));
+        self.outputs.push_back(Output::Greeted { peer: key, version, hidden: hello.hidden });
         self.outputs.push_back(Output::Clock(key, ahead(hello.time, wall)));
         early.into_iter().try_for_each(|message| self.message(key, message, now, wall))
     }

@@ -37,12 +37,14 @@ pub struct Config {
     /// How fast events of authors are taken that hold no role, once it is told who holds one
     /// ([`Input::Roles`]); as fast as they come without it.
     pub quota: Option<Quota>,
+    /// Whether nobody can dial it where it comes from, which its peers are told.
+    pub hidden: bool,
 }
 
 impl Config {
-    /// A node that speaks the version of this crate, without a quota.
+    /// A node that speaks the version of this crate, without a quota, and can be dialled.
     pub const fn new(me: AuthorKey, ledger: EventId) -> Self {
-        Self { me, ledger, version: VERSION, quota: None }
+        Self { me, ledger, version: VERSION, quota: None, hidden: false }
     }
 }
 
@@ -124,8 +126,15 @@ pub enum Output {
         /// Whom it knows.
         peers: Vec<(AuthorKey, Vec<String>)>,
     },
-    /// A peer has greeted, and this version is spoken with it.
-    Greeted(AuthorKey, Version),
+    /// A peer has greeted.
+    Greeted {
+        /// The peer.
+        peer: AuthorKey,
+        /// This is spoken with it.
+        version: Version,
+        /// Whether nobody can dial it where it comes from.
+        hidden: bool,
+    },
     /// A peer has said something about certification.
     Certify(AuthorKey, CertifyMessage),
     /// A peer has done what an honest one does not do.
@@ -332,8 +341,8 @@ impl Node {
     fn connected(&mut self, key: AuthorKey, now: Moment, wall: Micros) {
         self.forget(key);
         self.peers.insert(key, Peer::new(self.config.me, key, now));
-        let Config { ledger, version, .. } = self.config;
-        self.send(key, Message::Hello(Hello { version, ledger, time: wall }));
+        let Config { ledger, version, hidden, .. } = self.config;
+        self.send(key, Message::Hello(Hello { version, ledger, time: wall, hidden }));
     }
 
     fn forget(&mut self, key: AuthorKey) {

@@ -25,7 +25,12 @@ impl Alone {
     fn new() -> Self {
         let mut alone = Self { node: Node::new(Config::new(ME, LEDGER), []), now: 1_000_000 };
         alone.input(Input::Connected(PEER));
-        alone.hear(&Message::Hello(Hello { version: VERSION, ledger: LEDGER, time: Micros(0) }));
+        alone.hear(&Message::Hello(Hello {
+            version: VERSION,
+            ledger: LEDGER,
+            time: Micros(0),
+            hidden: false,
+        }));
         alone
     }
 

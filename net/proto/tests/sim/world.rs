@@ -369,7 +369,7 @@ impl World {
             Output::Heard { from, peers } => {
                 self.heard_of.push((at, author::number_of(from), peers));
             }
-            Output::Clock(..) | Output::Greeted(..) | Output::Certify(..) => {}
+            Output::Clock(..) | Output::Greeted { .. } | Output::Certify(..) => {}
         }
     }
 
