@@ -433,7 +433,7 @@ fn a_replica_starts_from_what_is_certified() {
     assert_eq!(ran.code, 5, "{}", ran.stderr);
     assert!(ran.stderr.contains("nothing is certified yet"), "{}", ran.stderr);
     assert!(!s.path("b").exists());
-    s.refused(2, &["clone", "--shallow", "a", "b"]);
+    s.refuses(2, &["clone", "--shallow", "a", "b"]);
 
     let (s, _, _) = history();
     s.ok(&["clone", "--from-checkpoint", "a", "b", "--grant", "writer"]);

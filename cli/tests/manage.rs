@@ -37,7 +37,7 @@ fn init_makes_what_is_asked_for() {
 #[test]
 fn init_refuses() {
     let s = Scratch::with_store();
-    s.refused(1, &["init", "a"]);
+    s.refuses(1, &["init", "a"]);
     for (code, args) in [
         (2, &["init", "b", "--policy", "nobody"][..]),
         (2, &["init", "b", "--forks", "maybe"]),

@@ -94,10 +94,15 @@ impl Scratch {
         self.on(store, &["dump", "--json"]).json()
     }
 
-    /// A command fails with this code, prints nothing on stdout, and changes nothing in `a`.
+    /// A command on `a` fails with this code, prints nothing on stdout, and changes nothing there.
     pub fn refused(&self, code: i32, args: &[&str]) -> Ran {
+        self.refuses(code, &[&["--store", "a"], args].concat())
+    }
+
+    /// A command line fails with this code, prints nothing on stdout, and changes nothing in `a`.
+    pub fn refuses(&self, code: i32, args: &[&str]) -> Ran {
         let before = self.state("a");
-        let ran = self.a(args);
+        let ran = self.run(args);
         assert_eq!(ran.code, code, "{args:?}: {}", ran.stderr);
         assert!(ran.stdout.is_empty(), "{args:?} prints {:?}", ran.text());
         assert!(!ran.stderr.is_empty(), "{args:?} says nothing");
