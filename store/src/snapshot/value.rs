@@ -23,7 +23,7 @@ pub enum Value {
     Long(Link),
     /// It has been erased.
     Erased,
-    /// It was dropped here, because no state that is kept shows it: see [`Ledger::prune`].
+    /// It was dropped here, because no state that is kept shows it: see [`Ledger::prune`](crate::Ledger::prune).
     Pruned,
     /// It is not here.
     Missing,
