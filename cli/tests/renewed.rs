@@ -26,14 +26,17 @@ use support::Scratch;
 /// Longer than any command waits, on a machine that has much to do.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A store `b` that starts from what `a` has certified.
-fn start_from_a(s: &Scratch) {
+/// A store `b` that starts from what `a` has certified up to a height, and that has been told what its key may
+/// do: what it writes counts before it meets anybody.
+fn start_from_a(s: &Scratch, height: u64) {
     let mut file = Vec::new();
     Ledger::open(s.path("a")).unwrap().write_start(&mut file).unwrap();
     let start = StartOptions { below: Below::Hashes, ledger: None };
     let made = Options::new().start_from(s.path("b"), &mut &file[..], &start, &mut |_, _| {});
     let key = made.unwrap().0.author().to_string();
     s.a(&["member", "grant", &key, "writer"]).ok();
+    s.a(&["export", "grant.car", "--since", &format!("checkpoint:{height}")]).ok();
+    s.on("b", &["import", "grant.car"]).ok();
 }
 
 /// An address of 127.0.0.1 that is free now, and the certificate and the key of a server there.
@@ -66,7 +69,7 @@ fn the_whole_history_takes_its_place_while_commands_come() {
         }
         s.certify("a");
     }
-    start_from_a(&s);
+    start_from_a(&s, 3);
     let shallow = || s.on("b", &["status", "--json"]).json()["shallow"].clone();
     assert_eq!(shallow(), 3);
     let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -128,7 +131,7 @@ fn who_is_served_merges_a_store_all_the_same() {
     let s = Scratch::certified();
     s.a(&["put", "k", "1"]).ok();
     s.certify("a");
-    start_from_a(&s);
+    start_from_a(&s, 1);
     s.a(&["put", "k", "2"]).ok();
     let _b = s.serve("b");
     s.on("b", &["merge", "a"]).ok();
