@@ -6,8 +6,12 @@
     reason = "a test that panics says what is wrong"
 )]
 
+#[path = "notes/cosigner.rs"]
+mod cosigner;
+
 use std::collections::BTreeSet;
 
+use cosigner::{Cosigner, plain};
 use ed25519_dalek::SigningKey;
 use proptest::prelude::*;
 use quipu_merge::{
@@ -18,47 +22,6 @@ use signed_note::{Note, StandardVerifier, Verifier, VerifierList};
 
 const SECONDS: u64 = 1_790_000_000;
 const VALIDATORS: u8 = 4;
-
-/// The other implementation knows plain Ed25519 alone. What a cosigner's line is, is said here from the
-/// text of <https://c2sp.org/tlog-cosignature>; its signature is checked by the other's code too.
-struct Cosigner {
-    name: String,
-    id: u32,
-    plain: StandardVerifier,
-}
-
-impl Cosigner {
-    fn new(name: &str, key: &[u8; 32]) -> Self {
-        let id = signed_note::key_id(name, &[&[0x04], &key[..]].concat());
-        Self { name: name.to_owned(), id, plain: plain(name, key) }
-    }
-}
-
-impl Verifier for Cosigner {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn key_id(&self) -> u32 {
-        self.id
-    }
-
-    fn verify(&self, text: &[u8], line: &[u8]) -> bool {
-        let Some((seconds, signature)) = line.split_first_chunk::<8>() else { return false };
-        let seconds = u64::from_be_bytes(*seconds);
-        let head = format!("cosignature/v1\ntime {seconds}\n");
-        seconds <= i64::MAX as u64
-            && self.plain.verify(&[head.as_bytes(), text].concat(), signature)
-    }
-}
-
-/// A plain verifier of a key, by the text that this implementation writes for it.
-fn plain(name: &str, key: &[u8; 32]) -> StandardVerifier {
-    let material = [&[0x01], &key[..]].concat();
-    let id = signed_note::key_id(name, &material);
-    let text = format!("{name}+{id:08x}+{}", data_encoding::BASE64.encode(&material));
-    StandardVerifier::new(&text).unwrap()
-}
 
 fn keys() -> Vec<SigningKey> {
     (1..=VALIDATORS).map(|number| SigningKey::from_bytes(&[number; 32])).collect()
@@ -107,8 +70,7 @@ fn read(note: &[u8], known: &[SigningKey]) -> [Option<BTreeSet<(String, u32)>>; 
     });
     let origin = format!("quipu/ledger/{ledger}");
     let theirs = validators().flat_map(|key| {
-        let cosigner = Cosigner::new(&format!("quipu/validator/{key}"), &key.0);
-        [Box::new(plain(&origin, &key.0)) as Box<dyn Verifier>, Box::new(cosigner)]
+        [Box::new(plain(&origin, key)) as Box<dyn Verifier>, Box::new(Cosigner::new(key))]
     });
     let theirs = VerifierList::new(theirs.collect());
     let lines = Note::from_bytes(note).and_then(|note| note.verify(&theirs)).ok();
@@ -133,7 +95,7 @@ fn every_line_of_every_validator_holds_to_others() {
     for key in keys() {
         let printed = NoteKey::log(ledger, AuthorKey(public(&key))).to_string();
         let theirs = StandardVerifier::new(&printed).unwrap();
-        assert_eq!(theirs.key_id(), plain(theirs.name(), &public(&key)).key_id());
+        assert_eq!(theirs.key_id(), plain(theirs.name(), AuthorKey(public(&key))).key_id());
     }
 }
 

@@ -10,6 +10,8 @@
 
 mod api;
 mod begin;
+#[path = "../../../merge/tests/notes/cosigner.rs"]
+mod cosigner;
 mod diverged;
 mod four;
 mod roles;

@@ -5,8 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use data_encoding::BASE64;
-use quipu_merge::{AuthorKey, EventId, Height, NoteKey};
+use quipu_merge::{EventId, Height, NoteKey};
 use quipu_store::Ledger;
 use signed_note::{Note, StandardVerifier, Verifier, VerifierList};
 use tlog_tiles::tlog::{
@@ -14,6 +13,7 @@ use tlog_tiles::tlog::{
 };
 use tlog_tiles::{Checkpoint, HashReader, Tile, TileHashReader, TileReader};
 
+use super::cosigner::Cosigner;
 use super::served::Served;
 use super::support::{Stores, all_ready, is_final, put, start_all, until};
 
@@ -22,42 +22,6 @@ const HEIGHT: u8 = 8;
 const WIDTH: u64 = 1 << HEIGHT;
 /// So many events are written in each of two times: more than a tile together, and fewer than three.
 const EVENTS: u64 = 300;
-
-/// A cosigner's key. The other implementation knows plain Ed25519 alone; what a cosigner signs is said here
-/// from <https://c2sp.org/tlog-cosignature>.
-struct Cosigner {
-    name: String,
-    id: u32,
-    plain: StandardVerifier,
-}
-
-impl Cosigner {
-    fn new(by: AuthorKey) -> Self {
-        let name = format!("quipu/validator/{by}");
-        let id = signed_note::key_id(&name, &[&[4], &by.0[..]].concat());
-        let material = [&[1], &by.0[..]].concat();
-        let plain_id = signed_note::key_id(&name, &material);
-        let plain = format!("{name}+{plain_id:08x}+{}", BASE64.encode(&material));
-        Self { plain: StandardVerifier::new(&plain).unwrap(), name, id }
-    }
-}
-
-impl Verifier for Cosigner {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn key_id(&self) -> u32 {
-        self.id
-    }
-
-    fn verify(&self, text: &[u8], line: &[u8]) -> bool {
-        let Some((seconds, signature)) = line.split_first_chunk() else { return false };
-        let seconds = u64::from_be_bytes(*seconds);
-        let head = format!("cosignature/v1\ntime {seconds}\n");
-        self.plain.verify(&[head.as_bytes(), text].concat(), signature)
-    }
-}
 
 /// What a witness knows: who the validators are, by the keys that `quipu validators` prints.
 fn verifiers(ledgers: &[Arc<Ledger>]) -> VerifierList {
