@@ -138,10 +138,9 @@ fn no_more_than_so_many_commands_run_at_once() {
     const MAX_COMMANDS: usize = 64;
     let s = Scratch::with_store();
     let daemon = s.serve("a");
-    let put = |number: usize| begin(&s, &["--store", "a", "put", &number.to_string(), "-"], b"x");
+    // Each of them has been taken when it has begun.
+    let put = |number: usize| begin(&s, &["--store", "a", "put", &number.to_string(), "-"], BEGUN);
     let mut running: Vec<_> = (0..MAX_COMMANDS).map(put).collect();
-    // Long enough for each of them to be taken.
-    thread::sleep(Duration::from_millis(500));
     let mut waiting = s.command(&["--store", "a", "keys"]).spawn().unwrap();
     thread::sleep(Duration::from_millis(500));
     assert!(waiting.try_wait().unwrap().is_none(), "there is no bound");

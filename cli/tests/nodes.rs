@@ -10,18 +10,12 @@
 mod support;
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::UdpSocket;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use support::Scratch;
-use support::daemon::Daemon;
-
-/// A UDP port that is free now.
-fn free_port() -> u16 {
-    UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
+use support::daemon::{Daemon, free_place};
 
 fn key(s: &Scratch, store: &str) -> String {
     s.on(store, &["identity", "show", "--json"]).json()["key"].as_str().unwrap().to_owned()
@@ -29,7 +23,7 @@ fn key(s: &Scratch, store: &str) -> String {
 
 /// Serves a store where others can dial it. Tells its address.
 fn listen(s: &Scratch, store: &str, more: &[&str]) -> (Daemon, String) {
-    let place = format!("127.0.0.1:{}", free_port());
+    let place = free_place();
     let address = format!("quic://{}@{place}", key(s, store));
     let args = [&["--store", store, "serve", "--listen", &place][..], more].concat();
     (s.serve_with(&args, s.path(&format!("{store}.log"))), address)

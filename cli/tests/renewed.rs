@@ -11,8 +11,8 @@
 mod support;
 
 use std::fs;
-use std::io::Read;
-use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::io::{BufRead, BufReader, Read};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 use quipu_store::{Below, Ledger, Options, StartOptions};
 use serde_json::Value;
 use support::Scratch;
+use support::daemon::free_place;
 
 /// Longer than any command waits, on a machine that has much to do.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -72,8 +73,7 @@ fn the_whole_history_takes_its_place_while_commands_come() {
     start_from_a(&s, 3);
     let shallow = || s.on("b", &["status", "--json"]).json()["shallow"].clone();
     assert_eq!(shallow(), 3);
-    let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let place = format!("127.0.0.1:{port}");
+    let place = free_place();
     let key = s.a(&["identity", "show", "--json"]).json()["key"].as_str().unwrap().to_owned();
     let _a = s.serve_with(&["--store", "a", "serve", "--listen", &place], s.path("a.log"));
 
@@ -83,11 +83,14 @@ fn the_whole_history_takes_its_place_while_commands_come() {
     let stop = Arc::new(AtomicBool::new(false));
     let connecting = connects_to(api, stop.clone());
     let mut watching = s
-        .command(&["--store", "b", "watch", "--json"])
-        .stdout(Stdio::null())
+        .command(&["--store", "b", "watch", "--json", "--from-checkpoint", "3"])
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
+    // It has begun once it shows the grant.
+    let mut shown = BufReader::new(watching.stdout.take().unwrap());
+    shown.read_line(&mut String::new()).unwrap();
+    std::thread::spawn(move || std::io::copy(&mut shown, &mut std::io::sink()));
     s.on("b", &["peer", "add", &format!("quic://{key}@{place}")]).ok();
     let (begun, mut number) = (Instant::now(), 0);
     loop {

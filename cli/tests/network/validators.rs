@@ -30,6 +30,10 @@ fn two_of_four_validators_are_cut_off() {
     let stuck = cluster.wait("say that there is no quorum", || {
         cluster.nodes.iter().all(|node| certification(node)["node"]["state"] == "no-quorum")
     });
+    cluster.wait("hold what those beside them hold", || {
+        let heights = heights(&cluster);
+        heights[0] == heights[1] && heights[2] == heights[3]
+    });
     let before = heights(&cluster);
     for (here, beside, there) in [(0, 1, 2), (2, 3, 0)] {
         goes_on_without_a_quorum(&cluster, [here, beside, there]);

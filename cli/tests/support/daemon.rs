@@ -2,11 +2,27 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
+use std::net::UdpSocket;
 use std::process::{Child, ChildStdout, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::Scratch;
+
+/// A place for a node, of a port that is free, and that the system gives to nobody who lets it choose: those
+/// begin at 32,768. It stays free while nobody serves there.
+pub fn free_place() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        // Other tests begin elsewhere.
+        let number = NEXT.fetch_add(1, Ordering::Relaxed).wrapping_add(std::process::id() * 16);
+        let place = format!("127.0.0.1:{}", 10_000 + number % 20_000);
+        if UdpSocket::bind(&place).is_ok() {
+            return place;
+        }
+    }
+}
 
 /// Ends with a SIGTERM when it is dropped.
 pub struct Daemon {

@@ -96,7 +96,7 @@ fn what_is_dated_ahead_waits_and_counts_as_held() {
     let path = place.path().join("store");
     let ledger = create(&path);
     let first = genesis(&ledger);
-    let due = now() + MAX_AHEAD + 1_500_000;
+    let due = now() + MAX_AHEAD + 4_000_000;
     let ahead = sign(&key(1), None, &[first.id], due, &[vec![1]]);
     let after = sign(&key(1), Some(&ahead), &[], due + 1, &[vec![2]]);
     let missing = sign(&key(2), None, &[first.id], first.time + 1, &[vec![3]]);
