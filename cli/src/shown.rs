@@ -26,17 +26,21 @@ pub fn hex(hash: &[u8; 32]) -> String {
     data_encoding::HEXLOWER.encode(hash)
 }
 
-/// Text that cannot move the cursor of the terminal it is shown on.
+/// Text of which everything can be seen, and nothing moves what stands beside it on a terminal.
 pub fn clean(text: &str) -> String {
-    let mut clean = String::with_capacity(text.len());
-    for letter in text.chars() {
-        if letter.is_control() {
-            clean.extend(letter.escape_default());
-        } else {
-            clean.push(letter);
-        }
+    escaped(text, &['\'', '"', '\\'])
+}
+
+/// Escapes what does not print, as marks that turn the direction of writing or have no width, and quotes and
+/// backslashes but for those that are kept.
+fn escaped(text: &str, kept: &[char]) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for piece in text.split_inclusive(kept) {
+        let plain = piece.strip_suffix(kept).unwrap_or(piece);
+        escaped.extend(plain.escape_debug());
+        escaped.push_str(&piece[plain.len()..]);
     }
-    clean
+    escaped
 }
 
 /// Bytes on one line: text where they are text.
@@ -62,17 +66,7 @@ fn overview(bytes: &[u8], show: fn(&str) -> String) -> String {
 
 /// A text between quotes, so that it cannot be taken for what stands beside it, nor one text for another.
 pub fn quoted(text: &str) -> String {
-    let mut quoted = String::with_capacity(text.len() + 2);
-    quoted.push('"');
-    for letter in text.chars() {
-        if letter.is_control() || matches!(letter, '"' | '\\') {
-            quoted.extend(letter.escape_default());
-        } else {
-            quoted.push(letter);
-        }
-    }
-    quoted.push('"');
-    quoted
+    format!("\"{}\"", escaped(text, &['\'']))
 }
 
 /// A value on one line.
@@ -216,4 +210,27 @@ pub fn summary(
         let _ = write!(line, "; and {} more", count - FIRST);
     }
     Ok(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{clean, quoted};
+
+    #[test]
+    fn no_text_is_shown_as_another() {
+        let plain = "Zürich, हिन्दी's \u{1f9f6} key/1";
+        assert_eq!((clean(plain), quoted(plain)), (plain.to_owned(), format!("\"{plain}\"")));
+        // Of no width, turning the direction, ending the line, steering the terminal.
+        for hidden in
+            ['\u{200b}', '\u{feff}', '\u{202e}', '\u{2066}', '\u{2028}', '\n', '\u{1b}', '\u{9b}']
+        {
+            let text = format!("paid{hidden}0");
+            let shown = format!("paid{}0", hidden.escape_debug());
+            assert_eq!((clean(&text), quoted(&text)), (shown.clone(), format!("\"{shown}\"")));
+            assert!(!shown.contains(hidden));
+        }
+        // Between quotes, an escape is told from the same letters.
+        assert_eq!(quoted(r#"\u{200b}" of"#), r#""\\u{200b}\" of""#);
+        assert_eq!(clean(r#"C:\dir "x""#), r#"C:\dir "x""#);
+    }
 }

@@ -266,19 +266,23 @@ fn a_file_with_a_bad_certificate_changes_nothing() {
     s.a(&["export", "all.car"]).ok();
     s.ok(&["clone", "a", "other", "--at", "checkpoint:1"]);
     let file = fs::read(s.path("all.car")).unwrap();
-    let second = |bytes: &[u8]| {
+    let of = |height: u64, bytes: &[u8]| {
         let certificate = Certificate::decode(bytes).ok()?;
-        (certificate.height.0 == 2).then_some(certificate)
+        (certificate.height.0 == height).then_some(certificate)
     };
+    let second = |bytes: &[u8]| of(2, bytes);
     let too_few = exchanged(&file, |_, bytes| {
         let mut certificate = second(bytes)?;
         certificate.signatures.truncate(2);
         certificate.encode().ok()
     });
-    let forged = exchanged(&file, |_, bytes| {
-        let mut certificate = second(bytes)?;
-        certificate.signatures[0].1[5] ^= 1;
-        certificate.encode().ok()
+    // Of a checkpoint that is new, or of the one that is held.
+    let [held, forged] = [1, 2].map(|height| {
+        exchanged(&file, |_, bytes| {
+            let mut certificate = of(height, bytes)?;
+            certificate.signatures[0].1[5] ^= 1;
+            certificate.encode().ok()
+        })
     });
     let malformed = exchanged(&file, |_, bytes| {
         let mut bytes = second(bytes).map(|_| bytes.to_vec())?;
@@ -289,6 +293,7 @@ fn a_file_with_a_bad_certificate_changes_nothing() {
     for (name, car, reason) in [
         ("few.car", too_few, "certificate"),
         ("forged.car", forged, "certificate"),
+        ("held.car", held, "certificate"),
         ("malformed.car", malformed, "corrupt"),
     ] {
         s.write(name, &car);

@@ -68,7 +68,16 @@ pub fn list(d: &mut Decoder<'_>) -> Read<u64> {
 pub fn key(d: &mut Decoder<'_>, name: &'static str) -> Read<()> {
     match d.str().map_err(malformed)? {
         found if found == name => Ok(()),
-        found => Err(format!("key {found:?} where {name:?} belongs").into()),
+        found => Err(format!("key {} where {name:?} belongs", word(found)).into()),
+    }
+}
+
+/// A word of a block, for an error: the beginning of it, where it is longer than words are.
+pub fn word(text: &str) -> String {
+    const MAX_SHOWN: usize = 32;
+    match text.char_indices().nth(MAX_SHOWN) {
+        Some((end, _)) => format!("{:?}…", &text[..end]),
+        None => format!("{text:?}"),
     }
 }
 

@@ -69,8 +69,8 @@ impl Walked {
 struct Known {
     ledger: EventId,
     validators: Vec<AuthorKey>,
-    /// The id of the block that lists them.
-    validators_id: BlockId,
+    /// The id of the block that lists them, unless a genesis names more than a list has room for.
+    validators_id: Option<BlockId>,
     shown: Vec<(CheckpointId, Checkpoint)>,
 }
 
@@ -122,7 +122,10 @@ fn from_genesis(event: &[u8], body: &[u8], trust: Trust) -> Result<Known, ProofE
     let genesis = genesis_of(body);
     let genesis = genesis.ok_or_else(|| ProofError::Start("not the body of a genesis".into()))?;
     let validators = genesis.first_validators();
-    let validators_id = validators_id(validators.clone()).ok_or(ProofError::NoValidators)?;
+    if validators.is_empty() {
+        return Err(ProofError::NoValidators);
+    }
+    let validators_id = validators_id(validators.clone());
     Ok(Known { ledger, validators, validators_id, shown: Vec::new() })
 }
 
@@ -142,7 +145,8 @@ fn from_checkpoint(
         return Err(ProofError::Start("the checkpoint names other validators".into()));
     }
     let (ledger, validators) = (checkpoint.ledger, validators.keys().to_vec());
-    Ok(Known { ledger, validators, validators_id, shown: vec![(id, checkpoint.clone())] })
+    let (validators_id, shown) = (Some(validators_id), vec![(id, checkpoint.clone())]);
+    Ok(Known { ledger, validators, validators_id, shown })
 }
 
 fn genesis_of(body: &[u8]) -> Option<Genesis> {
@@ -178,14 +182,12 @@ impl Known {
         }
         self.continues(checkpoint, step.before.as_ref())?;
         step.certificate.check(checkpoint, self.ledger, &self.validators)?;
+        let same = self.validators_id == Some(checkpoint.validators);
         match &step.validators {
-            None if checkpoint.validators == self.validators_id => {}
-            Some(named)
-                if checkpoint.validators != self.validators_id
-                    && checkpoint.validators == named.seal().0 =>
-            {
+            None if same => {}
+            Some(named) if !same && checkpoint.validators == named.seal().0 => {
                 self.validators = named.keys().to_vec();
-                self.validators_id = checkpoint.validators;
+                self.validators_id = Some(checkpoint.validators);
             }
             _ => return Err(StepFault::Validators),
         }
@@ -221,7 +223,7 @@ impl Known {
             if before.ledger != self.ledger || before.height.next() != Some(checkpoint.height) {
                 return Err(StepFault::Before);
             }
-            if before.validators != self.validators_id {
+            if self.validators_id != Some(before.validators) {
                 return Err(StepFault::UnshownChange);
             }
         }

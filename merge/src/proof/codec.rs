@@ -208,7 +208,7 @@ fn read_claim(d: &mut Decoder<'_>, word: &str) -> Read<Claim> {
             let from = Height(d.u64().map_err(cbor::malformed)?);
             Ok(Claim::Extends { from, path: hashes(d, MAX_PROOF_LEN)? })
         }
-        other => Err(format!("a proof of type {other:?}").into()),
+        other => Err(format!("a proof of type {}", cbor::word(other)).into()),
     }
 }
 
@@ -216,7 +216,7 @@ fn read_entry(d: &mut Decoder<'_>) -> Read<KeyEntry> {
     expect(d, 5)?;
     let word = d.str().map_err(cbor::malformed)?;
     let kind = KINDS.into_iter().find(|kind| letter(*kind) == word);
-    let kind = kind.ok_or_else(|| format!("a kind {word:?}"))?;
+    let kind = kind.ok_or_else(|| format!("a kind {}", cbor::word(word)))?;
     let value = option(d, blob)?;
     let other = option(d, |d| {
         let bytes = cbor::array::<64>(d)?;
@@ -257,7 +257,7 @@ fn read_start(d: &mut Decoder<'_>) -> Read<ProofStart> {
             checkpoint: Checkpoint::decode(&first)?,
             validators: ValidatorsBlock::decode(&second)?,
         }),
-        other => Err(format!("a start {other:?}").into()),
+        other => Err(format!("a start {}", cbor::word(other)).into()),
     }
 }
 

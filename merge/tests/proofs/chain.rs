@@ -36,6 +36,23 @@ fn only_turning_points_are_needed() {
     show(&proof, trust).unwrap();
 }
 
+/// A checkpoint names 1,024 at most, and so many precommits are the most of a certificate.
+#[test]
+fn a_genesis_may_name_more_validators_than_a_checkpoint() {
+    let many: Vec<_> = (0..1025).collect();
+    let (most, few) = (&many[..1024], &[0, 1, 2, 3][..]);
+    let world = World::new(&[&many, most, few]);
+    for through in [&[][..], &[1]] {
+        let (proof, trust) = to(&world, 2, through);
+        show(&proof, trust).unwrap();
+        let named: Vec<_> = proof.steps.iter().map(|step| step.validators.is_some()).collect();
+        assert_eq!(named, [true, true]);
+    }
+    let (mut proof, trust) = to(&world, 1, &[]);
+    proof.steps[0].validators = None;
+    assert_eq!(faulty(&proof, trust), (1, StepFault::Validators));
+}
+
 #[test]
 fn a_chain_tells_what_is_certified_on_the_way() {
     let world = World::new(SETS);

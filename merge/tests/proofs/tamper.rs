@@ -119,4 +119,8 @@ fn limits_hold() {
         Proof::decode(&vec![0; MAX_PROOF_FILE_LEN + 1]),
         Err(ProofError::Malformed(_))
     ));
+    // What is wrong is said in a line, however much of it there is.
+    let long = [&[0xa5, 0x7a, 0, 0x0f, 0x42, 0x40][..], &vec![1; 1_000_000]].concat();
+    let error = Proof::decode(&long).unwrap_err().to_string();
+    assert!(error.contains("\"…") && error.len() < 500, "{error:.500}");
 }
