@@ -1,9 +1,10 @@
 //! What certification asks of the store about checkpoints.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 
-use quipu_merge::Height;
+use quipu_merge::{EventId, Height};
 use quipu_proto::{
     Certified, CertifyAnswer, CertifyTask, Derived, Divergence, Evidence, Parts, Reports,
 };
@@ -21,8 +22,12 @@ pub fn run(shared: &Shared, doing: &Receiver<Doing>, mut evidence: usize) {
         }
         match doing {
             Doing::Task(task) => {
-                let (ticket, answer) = answer(shared, task);
+                let mut expected = None;
+                let (ticket, answer) = answer(shared, task, &mut expected);
                 shared.report(CertifyReport::Done(ticket, answer));
+                if let Some(heads) = expected {
+                    derive_ahead(&shared.ledger, &heads);
+                }
             }
             Doing::Look(height) => {
                 if let Err(error) = look(shared, height) {
@@ -64,12 +69,20 @@ fn look(shared: &Shared, height: Height) -> Result<(), ReadError> {
     Ok(())
 }
 
-fn answer(shared: &Shared, task: CertifyTask) -> (quipu_proto::Ticket, CertifyAnswer) {
+/// Answers, and tells the cut that whoever proposes next is expected to choose, where the answer shows one.
+fn answer(
+    shared: &Shared,
+    task: CertifyTask,
+    expected: &mut Option<Vec<EventId>>,
+) -> (quipu_proto::Ticket, CertifyAnswer) {
     let ledger = &*shared.ledger;
     match task {
         CertifyTask::Grows { ticket, reports, quorum } => {
             let grows = |chosen| match chosen {
-                Choice::Cut(_) => CertifyAnswer::Grows(true),
+                Choice::Cut(heads) => {
+                    *expected = Some(heads);
+                    CertifyAnswer::Grows(true)
+                }
                 Choice::NotDue => CertifyAnswer::NotDue,
                 Choice::Nothing => CertifyAnswer::Grows(false),
             };
@@ -98,6 +111,18 @@ fn failed(error: ReadError) -> CertifyAnswer {
 fn choose(ledger: &Ledger, reports: Reports, quorum: usize) -> Result<Choice, ReadError> {
     let reports: Vec<_> = reports.into_iter().map(|(_, heads)| heads).collect();
     ledger.choose(&reports, quorum)
+}
+
+/// Derives the checkpoint over a cut that is expected to be proposed, if it is all that is held here: at the same
+/// time as whoever proposes it, instead of after that. Where more is being written, another cut will come, and
+/// deriving this one would be in vain.
+fn derive_ahead(ledger: &Ledger, expected: &[EventId]) {
+    let set = |heads: &[EventId]| heads.iter().copied().collect::<BTreeSet<_>>();
+    let all = |heads: Vec<EventId>| set(&heads) == set(expected);
+    if ledger.snapshot().and_then(|snapshot| snapshot.heads()).is_ok_and(all) {
+        // The store remembers it. What goes wrong shows when it is asked for.
+        drop(ledger.derive(expected));
+    }
 }
 
 /// Derives the checkpoint over a cut that was chosen.
