@@ -12,8 +12,7 @@ use crate::writers::{Told, assert_all_there, write};
 
 const NODES: usize = 3;
 const ROUNDS: usize = 2;
-/// So long a client may have to try until somebody takes its write, on a machine where a restart takes no
-/// more than a fifth of it while nobody writes.
+/// So long a client may have to try until somebody takes its write.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Between two restarts.
 const PAUSE: Duration = Duration::from_millis(1500);
@@ -33,8 +32,6 @@ fn a_rolling_restart_loses_nothing_and_refuses_nothing_for_long() {
         return;
     }
     let cluster = Cluster::start(NODES);
-    let alone = cluster.nodes.iter().map(|node| node.restart()).max().unwrap();
-    let patience = PATIENCE.max(alone * 5);
     let stop = Arc::new(AtomicBool::new(false));
     let clients: Vec<_> = (0..NODES)
         .map(|client| {
@@ -62,10 +59,10 @@ fn a_rolling_restart_loses_nothing_and_refuses_nothing_for_long() {
     let refused: usize = told.iter().map(|told| told.refused.len()).sum();
     println!(
         "{acknowledged} writes acknowledged, {refused} taken by another node, after {longest:?} at \
-         most; a daemon was away for {away:?} at most, and for {alone:?} before anybody wrote"
+         most; a daemon was away for {away:?} at most"
     );
-    assert!(longest < patience, "a client waits for {longest:?}");
-    assert!(away < patience, "a daemon is away for {away:?}");
+    assert!(longest < PATIENCE, "a client waits for {longest:?}");
+    assert!(away < PATIENCE, "a daemon is away for {away:?}");
 }
 
 /// Writes to one node, and to the next at once where that refuses.

@@ -50,5 +50,5 @@ async fn transactions_of_a_hundred() {
     let rate = f64::from(written) / start.elapsed().as_secs_f64();
     println!("{rate:.0} operations a second; the slowest transaction took {slowest:?}");
     // Far less than what is wanted: this machine may have something else to do.
-    assert!(rate > 100.0, "{rate} operations a second");
+    assert!(rate > 1_000.0, "{rate} operations a second");
 }

@@ -52,7 +52,7 @@ const RETRY: u8 = 3;
 
 #[tokio::test]
 async fn peers_that_stall_do_not_hold_up_others() {
-    let timeout = Duration::from_secs(6);
+    let timeout = Duration::from_secs(2);
     let (a, b) = (node(1), node_limited(2, |l| l.handshake_timeout = timeout));
     let mut refusals = b.refusals();
     let since = Instant::now();

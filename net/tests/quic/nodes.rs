@@ -63,7 +63,7 @@ pub async fn connected(from: &Endpoint, to: &Endpoint) -> (Connection, Connectio
 
 /// What happens, unless it takes too long for a test.
 pub async fn within<T>(happens: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(60), happens).await.expect("takes too long")
+    tokio::time::timeout(Duration::from_secs(20), happens).await.expect("takes too long")
 }
 
 /// Waits until `holds` does, asking again and again.
