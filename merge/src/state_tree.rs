@@ -147,10 +147,11 @@ fn build<S: StateNodes>(
     let reader = Reader { stored, base, before: height.0 - 1, failure: RefCell::new(None) };
     let tree = Sha256Jmt::new(&reader);
     // The way for many leaves visits each node once, but knows no removals.
-    let put = changes.iter().map(|(key, value)| Some((*key, value.clone()?))).collect();
-    let built = match put {
-        Some(puts) if !changes.is_empty() => tree.batch_put_value_sets(vec![puts], None, height.0),
-        _ => tree.put_value_sets(vec![changes], height.0),
+    let built = if changes.is_empty() || changes.values().any(Option::is_none) {
+        tree.put_value_sets(vec![changes], height.0)
+    } else {
+        let puts = changes.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
+        tree.batch_put_value_sets(vec![puts], None, height.0)
     };
     let (roots, batch) = built.map_err(|error| reader.failed(&error.to_string()))?;
     let root = roots.first().ok_or_else(|| StateTreeError::Tree("no root".to_owned()))?.0;

@@ -129,6 +129,17 @@ impl Writer {
         Ok(())
     }
 
+    /// Begins the group with records of families other than `state`. It must be empty: what others
+    /// have put into it would be lost.
+    pub fn begin_with(&mut self, batch: WriteBatch) -> Result<(), StorageError> {
+        if !self.empty {
+            return Err(StorageError::damaged("the order of groups"));
+        }
+        self.empty = batch.is_empty();
+        self.batch = batch;
+        Ok(())
+    }
+
     /// Adds a put to a family other than `state` to the group.
     pub fn put(
         &mut self,

@@ -17,7 +17,7 @@ use quipu_store::{
     AcceptError, Acceptance, CertifiedCheckpoint, Choice, Derivation, DeriveError, Incoming,
     KEPT_TREES, LogFilter, NewLedger, Outcome,
 };
-use support::certified::{author, certificate, certify, create, key, next, options};
+use support::certified::{author, certificate, certify, checkpoint, create, key, next, options};
 use support::values::put;
 use support::{assert_sound, raw, records};
 use tempfile::TempDir;
@@ -86,6 +86,32 @@ fn a_quorum_of_reports_chooses_the_cut() {
     assert_eq!(choose(1), Choice::Cut(vec![events[3]]));
     // What is certified already is no cut to be certified.
     assert_eq!((choose(2), choose(3)), (Choice::Nothing, Choice::Nothing));
+}
+
+#[test]
+fn of_several_derived_checkpoints_the_certified_one_counts() {
+    let dir = TempDir::new().unwrap();
+    let ledger = create(&dir.path().join("store"));
+    let events: Vec<_> = (0..3_u8).map(|n| put(&ledger, "a", &[n])).collect();
+    let derived = |event: EventId| {
+        let Derivation { checkpoint, cut, validators, .. } = ledger.derive(&[event]).unwrap();
+        let certificate = certificate(&checkpoint, &[author()]);
+        CertifiedCheckpoint { checkpoint, certificate, cut, validators }
+    };
+    let [one, two, three] = [events[0], events[1], events[2]].map(derived);
+    assert_eq!(derived(events[1]), two);
+    assert_eq!(ledger.accept(two.clone()).unwrap(), Acceptance::Counted);
+    let value = |cut: &Cut| ledger.at(cut).unwrap().get("a").unwrap();
+    assert_eq!(value(&checkpoint(&ledger, 1)), value(&Cut::Heads(vec![events[1]])));
+    // Others of that height contradict it, and what was derived for them changes nothing.
+    for other in [one, three] {
+        assert_eq!(ledger.accept(other).unwrap(), Acceptance::Diverged);
+    }
+    let next = derived(events[2]);
+    assert_eq!((next.height(), next.checkpoint.prev), (Height(2), Some(two.id())));
+    assert_eq!(ledger.accept(next).unwrap(), Acceptance::Counted);
+    assert_eq!(value(&checkpoint(&ledger, 2)), value(&Cut::Everything));
+    assert_sound(&ledger);
 }
 
 /// An event of the test's key that follows another.

@@ -116,18 +116,20 @@ impl Ledger {
 
     /// Derives the same checkpoint and lets it count, where it is the same.
     fn count(&self, certified: &CertifiedCheckpoint) -> Result<Counting, StorageError> {
-        let derived = match self.derive_staged(certified.cut.heads()) {
+        // Without room it would be derived in vain, again and again.
+        self.db.check_room()?;
+        let derived = match self.take_derived(certified.cut.heads()) {
             Ok(staged) if self.agrees(&staged.derivation.checkpoint, &certified.checkpoint)? => {
                 self.exclusively(|hold| {
                     let writer = hold.writer();
-                    let counted = writer.certify(&self.db, &staged, certified);
+                    let counted = writer.certify(&self.db, staged, certified);
                     counted.inspect_err(|error| writer.poison(error))
                 })?;
                 self.staged.clear();
                 self.certifying.tell();
                 return Ok(Counting::Counted);
             }
-            Ok(staged) => Some(Box::new(staged.derivation.checkpoint.clone())),
+            Ok(staged) => Some(Box::new(staged.derivation.checkpoint)),
             Err(DeriveError::Missing(event)) => return Ok(Counting::Lacks(event)),
             Err(DeriveError::Storage(error)) => return Err(error),
             // No cut that a checkpoint may have.

@@ -20,15 +20,10 @@ impl Writer {
     pub fn certify(
         &mut self,
         db: &Db,
-        staged: &Staged,
+        staged: Staged,
         certified: &CertifiedCheckpoint,
     ) -> Result<(), StorageError> {
-        for op in &staged.ops {
-            match &op.value {
-                Some(value) => self.put(db, op.family, &op.key, value)?,
-                None => self.delete(db, op.family, &op.key)?,
-            }
-        }
+        self.begin_with(staged.batch)?;
         let height = certified.height();
         for (part, bytes) in records::parts(certified)? {
             self.put(db, Family::Final, &checkpoints::kept(height, part), &bytes)?;

@@ -8,11 +8,12 @@ use quipu_merge::{
 };
 
 use super::finality::number_of;
-use super::fold::{FinalEvent, Fold, Op, read_between};
+use super::fold::{FinalEvent, Fold, read_between};
 use super::read::LogHashes;
+use super::sink::{Encoded, Sink};
 use super::source::FinalRecords;
 use super::staged::Staged;
-use super::{Derivation, DeriveError, leaves};
+use super::{Derivation, DeriveError, Finality, leaves};
 use crate::db::Reader;
 use crate::error::StorageError;
 use crate::ledger::Ledger;
@@ -29,10 +30,26 @@ impl Ledger {
     /// # Errors
     /// [`DeriveError`]; nothing has changed.
     pub fn derive(&self, heads: &[EventId]) -> Result<Derivation, DeriveError> {
-        Ok(self.derive_staged(heads)?.derivation.clone())
+        let next = self.next_cut(heads)?;
+        if let Some(derivation) = self.staged.find(next.finality.chain.tip(), next.block.seal().0) {
+            return Ok(derivation);
+        }
+        let staged = self.stage(next)?;
+        let derivation = staged.derivation.clone();
+        self.staged.keep(staged);
+        Ok(derivation)
     }
 
-    pub(super) fn derive_staged(&self, heads: &[EventId]) -> Result<Arc<Staged>, DeriveError> {
+    /// Like [`Self::derive`], with what it takes to let it count, which is not kept any more.
+    pub(super) fn take_derived(&self, heads: &[EventId]) -> Result<Staged, DeriveError> {
+        let next = self.next_cut(heads)?;
+        match self.staged.take(next.finality.chain.tip(), next.block.seal().0) {
+            Some(staged) => Ok(staged),
+            None => self.stage(next),
+        }
+    }
+
+    fn next_cut(&self, heads: &[EventId]) -> Result<NextCut<'_>, DeriveError> {
         let snapshot = self.snapshot()?;
         let finality = snapshot.published().finality.clone();
         let clock = snapshot.clock_of_heads(heads)?;
@@ -42,10 +59,12 @@ impl Ledger {
         }
         let heads = snapshot.heads_within(&clock)?;
         let count = heads.len();
-        let cut = CutBlock::new(heads).map_err(|_| DeriveError::TooManyHeads(count))?;
-        if let Some(staged) = self.staged.find(finality.chain.tip(), cut.seal().0) {
-            return Ok(staged);
-        }
+        let block = CutBlock::new(heads).map_err(|_| DeriveError::TooManyHeads(count))?;
+        Ok(NextCut { snapshot, finality, clock, block })
+    }
+
+    fn stage(&self, next: NextCut<'_>) -> Result<Staged, DeriveError> {
+        let NextCut { snapshot, finality, clock, block } = next;
         let damaged = |_| StorageError::damaged("the certified log");
         let reader = snapshot.reader();
         let base = Base {
@@ -56,10 +75,23 @@ impl Ledger {
             records: &reader,
             nodes: &TreeNodes(reader),
         };
-        let staged = Arc::new(base.derive(&snapshot, clock, cut)?);
-        self.staged.keep(staged.clone());
-        Ok(staged)
+        let mut encoded = Encoded::for_events(&self.db, length(finality.cuts.latest(), &clock));
+        let Derived { derivation, clock } = base.derive(&snapshot, clock, block, &mut encoded)?;
+        Ok(Staged { derivation, clock, batch: encoded.batch })
     }
+}
+
+/// A cut that goes beyond the last certified one.
+struct NextCut<'l> {
+    snapshot: Snapshot<'l>,
+    finality: Arc<Finality>,
+    clock: Clock,
+    block: CutBlock,
+}
+
+/// How many events there are between two cuts: as many, or fewer where branches begin.
+fn length(from: &Clock, to: &Clock) -> u64 {
+    to.iter().map(|last| last.seq.0.saturating_sub(from.seq(last.lane))).sum()
 }
 
 /// What is certified before a checkpoint that is derived.
@@ -76,14 +108,23 @@ pub struct Base<'b, N> {
     pub nodes: &'b N,
 }
 
+/// A derived checkpoint.
+pub struct Derived {
+    pub derivation: Derivation,
+    /// How far its cut goes.
+    pub clock: Clock,
+}
+
 impl<N: StateNodes<Error: std::error::Error + 'static>> Base<'_, N> {
-    /// Derives the next checkpoint over a cut that contains the last, with these heads.
+    /// Derives the next checkpoint over a cut that contains the last, with these heads. Gives
+    /// `sink` all records that change as it counts, those of the checkpoint itself aside.
     pub fn derive(
         self,
         snapshot: &Snapshot<'_>,
         clock: Clock,
         cut: CutBlock,
-    ) -> Result<Staged, DeriveError> {
+        sink: &mut dyn Sink,
+    ) -> Result<Derived, DeriveError> {
         let Self { cuts, chain, mut log, records, nodes } = self;
         if snapshot.published().authority.genesis().validators.is_empty() {
             return Err(DeriveError::NoValidators);
@@ -94,14 +135,13 @@ impl<N: StateNodes<Error: std::error::Error + 'static>> Base<'_, N> {
         let mut certified = cuts.clone();
         certified.push(&clock);
         let verdicts = snapshot.judge(&clock, &certified);
-        let mut ops = Vec::with_capacity(3 * events.len());
         let place = (number_of(height), log.size());
-        append(&mut log, &events, &mut ops);
-        boundaries(cuts, &clock, height, &mut ops);
-        let cells = Fold::run(snapshot, records, &verdicts, place, &events, &mut ops)?;
+        append(&mut log, &events, sink)?;
+        boundaries(cuts, &clock, height, sink)?;
+        let cells = Fold::run(snapshot, records, &verdicts, place, &events, sink)?;
         let mut changes = leaves::changes(records, &cells)?;
         drop(cells);
-        changes.extend(leaves::role_changes(records, &verdicts.roles(), &mut ops)?);
+        changes.extend(leaves::role_changes(records, &verdicts.roles(), sink)?);
         let state = update_state(nodes, chain.height(), height, changes);
         let state = state.map_err(|error| StorageError::damaged(error.to_string()))?;
         let validators = validators(verdicts.validators(), chain.validators())?;
@@ -117,42 +157,54 @@ impl<N: StateNodes<Error: std::error::Error + 'static>> Base<'_, N> {
             validators: validators.seal().0,
             time: newest.max(chain.time()),
         };
-        tree_ops(height, state, &mut ops);
+        put_tree(height, &state, sink)?;
         let malformed = |why| StorageError::damaged(format!("a derived checkpoint: {why}"));
         let (id, _) = checkpoint.seal().map_err(malformed)?;
         let new_events = events.len() as u64;
         let derivation = Derivation { id, checkpoint, cut, validators, new_events, newest };
-        Ok(Staged { derivation, clock, ops })
+        Ok(Derived { derivation, clock })
     }
 }
 
 /// Appends to the certified log.
-fn append(log: &mut LogTree, events: &[FinalEvent], ops: &mut Vec<Op>) {
+fn append(
+    log: &mut LogTree,
+    events: &[FinalEvent],
+    sink: &mut dyn Sink,
+) -> Result<(), StorageError> {
+    let mut entry = Vec::with_capacity(80);
     for event in events {
-        let key = certified::log(log.size()).to_vec();
-        let mut entry = Vec::with_capacity(80);
+        let key = certified::log(log.size());
+        entry.clear();
         put_dot(&mut entry, event.dot);
         log.append(event_leaf_hash(event.id)).iter().for_each(|hash| entry.extend(hash));
-        ops.push(Op::put(Family::Final, key, entry));
+        sink.put(Family::Final, &key, &entry)?;
     }
+    Ok(())
 }
 
 /// How far the cut goes on the lanes on which it goes further than those before.
-fn boundaries(certified: &CertifiedCuts, cut: &Clock, height: Height, ops: &mut Vec<Op>) {
+fn boundaries(
+    certified: &CertifiedCuts,
+    cut: &Clock,
+    height: Height,
+    sink: &mut dyn Sink,
+) -> Result<(), StorageError> {
     let mut record = Vec::with_capacity(8);
     put_number(&mut record, height.0);
-    let further = cut.iter().filter(|dot| !certified.covers(*dot));
-    ops.extend(
-        further
-            .map(|dot| Op::put(Family::Final, certified::boundary(dot).to_vec(), record.clone())),
-    );
+    let mut further = cut.iter().filter(|dot| !certified.covers(*dot));
+    further.try_for_each(|dot| sink.put(Family::Final, &certified::boundary(dot), &record))
 }
 
-fn tree_ops(height: Height, state: StateUpdate, ops: &mut Vec<Op>) {
-    let nodes = state.nodes.into_iter();
-    ops.extend(nodes.map(|(key, node)| Op::put(Family::Tree, tree::node(&key), node)));
-    let stale = state.stale.iter();
-    ops.extend(stale.map(|key| Op::put(Family::Tree, tree::stale(height, key), Vec::new())));
+/// What makes the tree over the state that of this height.
+fn put_tree(height: Height, state: &StateUpdate, sink: &mut dyn Sink) -> Result<(), StorageError> {
+    for (key, node) in &state.nodes {
+        sink.put(Family::Tree, &tree::node(key), node)?;
+    }
+    for key in &state.stale {
+        sink.put(Family::Tree, &tree::stale(height, key), &[])?;
+    }
+    Ok(())
 }
 
 /// Those that hold `validator` over the cut or, where nobody does, those of this height.

@@ -9,6 +9,7 @@ use quipu_merge::{
 };
 use rayon::prelude::*;
 
+use super::sink::Sink;
 use super::source::FinalRecords;
 use super::state::{Cell, CertifiedPut};
 use crate::bodies::Kept;
@@ -24,30 +25,6 @@ use crate::snapshot::Snapshot;
 const KEPT_POSITIONS: usize = 1 << 20;
 /// So many records are looked for together.
 const TOGETHER: usize = 4096;
-
-/// A record to be written or deleted.
-#[derive(Debug)]
-pub struct Op {
-    pub family: Family,
-    pub key: Vec<u8>,
-    /// None to delete it.
-    pub value: Option<Vec<u8>>,
-}
-
-impl Op {
-    pub const fn put(family: Family, key: Vec<u8>, value: Vec<u8>) -> Self {
-        Self { family, key, value: Some(value) }
-    }
-
-    pub const fn delete(family: Family, key: Vec<u8>) -> Self {
-        Self { family, key, value: None }
-    }
-
-    /// What it takes up in memory, in bytes.
-    pub fn len(&self) -> usize {
-        size_of::<Self>() + self.key.len() + self.value.as_ref().map_or(0, Vec::len)
-    }
-}
 
 /// An event that becomes certified.
 pub struct FinalEvent {
@@ -158,32 +135,35 @@ pub struct Fold<'f> {
     index: u64,
     clocks: Clocks<'f>,
     cells: Cells,
-    ops: &'f mut Vec<Op>,
+    sink: &'f mut dyn Sink,
 }
 
 impl<'f> Fold<'f> {
-    /// Folds the events of the cut with this number, whose first has this index in the log. Adds
-    /// to `ops` what is to be written, and tells the keys that have changed.
+    /// Folds the events of the cut with this number, whose first has this index in the log. Gives
+    /// `sink` what is to be written, and tells the keys that have changed.
     pub fn run(
         snapshot: &'f Snapshot<'f>,
         records: &dyn FinalRecords,
         verdicts: &'f Verdicts,
         (number, index): (CutNumber, u64),
         events: &[FinalEvent],
-        ops: &'f mut Vec<Op>,
+        sink: &'f mut dyn Sink,
     ) -> Result<Cells, StorageError> {
         let reader = snapshot.reader();
         let cells = Cells::load(records, events)?;
         let clocks = Clocks { reader, known: HashMap::new(), positions: 0 };
-        let mut fold = Self { reader, snapshot, verdicts, number, index, clocks, cells, ops };
+        let mut fold = Self { reader, snapshot, verdicts, number, index, clocks, cells, sink };
         for event in events {
             fold.event(event)?;
             fold.index += 1;
         }
-        let Self { cells, ops, .. } = fold;
+        let Self { cells, sink, .. } = fold;
         for (state_key, cell) in cells.changed() {
-            let (family, key) = (Family::Final, certified::state(state_key));
-            ops.push(Op { family, key, value: cell.encode() });
+            let key = certified::state(state_key);
+            match cell.encode() {
+                Some(record) => sink.put(Family::Final, &key, &record)?,
+                None => sink.delete(Family::Final, &key)?,
+            }
         }
         Ok(cells)
     }
@@ -194,7 +174,7 @@ impl<'f> Fold<'f> {
         let mut members = BTreeMap::<(&Key, &Member), bool>::new();
         for (slot, operation) in (0_u16..).zip(event.kept.operations()) {
             match operation {
-                Operation::Append { key, value } => self.append(event, slot, key, *value, void),
+                Operation::Append { key, value } => self.append(event, slot, key, *value, void)?,
                 _ if void => {}
                 Operation::Put { key, value } => drop(writes.insert(key, Some(*value))),
                 Operation::Del { key } => drop(writes.insert(key, None)),
@@ -230,19 +210,24 @@ impl<'f> Fold<'f> {
     }
 
     /// Void events have entries too: over a cut without what makes them void, they are not.
-    fn append(&mut self, event: &FinalEvent, slot: u16, key: &Key, value: OpeningId, void: bool) {
+    fn append(
+        &mut self,
+        event: &FinalEvent,
+        slot: u16,
+        key: &Key,
+        value: OpeningId,
+        void: bool,
+    ) -> Result<(), StorageError> {
         let state_key = schema::state_key(Kind::List, key.as_str(), None);
         let mut entry = Vec::with_capacity(12);
         put_number(&mut entry, u64::from(event.dot.lane.0));
         put_number(&mut entry, event.time.0);
         let entry_key = certified::element(&state_key, self.index, slot);
-        self.ops.push(Op::put(Family::Final, entry_key, entry));
-        if void {
-            return;
-        }
-        if let Some(Cell::List(tree)) = self.cells.change(Kind::List, key, None) {
+        self.sink.put(Family::Final, &entry_key, &entry)?;
+        if !void && let Some(Cell::List(tree)) = self.cells.change(Kind::List, key, None) {
             tree.append(list_entry_hash(event.id, value));
         }
+        Ok(())
     }
 
     fn is_void(&mut self, event: &FinalEvent) -> Result<bool, StorageError> {

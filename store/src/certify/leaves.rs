@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use quipu_merge::{AuthorKey, EventId, Key, Leaf, LeafKind, Member, StateChange};
 
-use super::fold::{Cells, Op};
+use super::fold::Cells;
+use super::sink::Sink;
 use super::source::FinalRecords;
 use super::state::{Cell, CertifiedPut};
 use crate::error::StorageError;
@@ -41,7 +42,7 @@ pub fn changes(
 pub fn role_changes(
     records: &dyn FinalRecords,
     roles: &BTreeMap<AuthorKey, Vec<&'static str>>,
-    ops: &mut Vec<Op>,
+    sink: &mut dyn Sink,
 ) -> Result<Vec<StateChange>, StorageError> {
     let mut before = BTreeMap::new();
     records.each(&[certified::ROLES], &mut |key, value| {
@@ -54,13 +55,13 @@ pub fn role_changes(
         let record = held.join(",").into_bytes();
         if before.remove(author).as_ref() != Some(&record) {
             changes.push(Leaf::member(author, held).into());
-            ops.push(Op::put(Family::Final, certified::roles(*author).to_vec(), record));
+            sink.put(Family::Final, &certified::roles(*author), &record)?;
         }
     }
     for author in before.into_keys() {
         let key_hash = LeafKind::Member.key_hash(&author.0);
         changes.push(StateChange { key_hash, value: None });
-        ops.push(Op::delete(Family::Final, certified::roles(author).to_vec()));
+        sink.delete(Family::Final, &certified::roles(author))?;
     }
     Ok(changes)
 }

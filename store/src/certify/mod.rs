@@ -21,6 +21,7 @@ mod prove;
 mod read;
 pub mod records;
 mod report;
+mod sink;
 mod source;
 mod staged;
 mod state;
@@ -32,17 +33,17 @@ use quipu_merge::{
 
 pub use self::choose::{Choice, MAX_CHOSEN_EVENTS};
 pub use self::cosigned::{is_cosigned, readable_lines};
-pub use self::derive::{Base, TreeNodes};
+pub use self::derive::{Base, Derived, TreeNodes};
 pub use self::error::{AcceptError, DeriveError};
 pub use self::finality::{Finality, boundary, number_of};
-pub use self::fold::Op;
 pub use self::leaves::{register_leaf, set_leaf};
 pub use self::pending::Certifying;
 pub use self::proof::{ProvenState, state_changes};
 pub use self::prove::{ProveError, ProveFrom};
 pub use self::read::LogHashes;
 pub use self::records::{Part, unpack, unpack_divergence};
-pub use self::staged::{Staged, StagedDerivations};
+pub use self::sink::Op;
+pub use self::staged::StagedDerivations;
 pub use self::state::{Cell, CertifiedPut};
 use crate::ledger::now;
 

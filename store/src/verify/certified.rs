@@ -9,7 +9,7 @@ use quipu_merge::{
 
 use super::{Check, hex, start};
 use crate::certify::{
-    self, Base, CertifiedCheckpoint, DeriveError, Op, ProveError, Staged, records,
+    self, Base, CertifiedCheckpoint, DeriveError, Derived, Op, ProveError, records,
 };
 use crate::error::{ReadError, StorageError};
 use crate::lookup::Stored;
@@ -156,10 +156,11 @@ impl Replay {
             return Ok(false);
         }
         let derived = sound(check, height, |check| self.derive(check, certified, clock))?;
-        let Some(staged) = derived else { return Ok(false) };
+        let Some((derived, ops)) = derived else { return Ok(false) };
+        let Derived { derivation, clock } = derived;
         // Before the checkpoint up to which bodies are gone, states had what they wrote.
         let known = !is_before_gone(check, height);
-        let mut derived = staged.derivation.checkpoint.clone();
+        let mut derived = derivation.checkpoint;
         derived.state = if known { derived.state } else { checkpoint.state };
         if derived != *checkpoint {
             check.find(format!("checkpoint {height}: it is not what its events come to"));
@@ -175,9 +176,9 @@ impl Replay {
         }
         check.derived.checkpoints += 1;
         check.derived.events += derived.size.saturating_sub(self.log.size());
-        self.cuts.push(&staged.clock);
+        self.cuts.push(&clock);
         self.written += 4;
-        for op in staged.ops {
+        for op in ops {
             self.apply(check, height, op)?;
         }
         Ok(true)
@@ -188,7 +189,7 @@ impl Replay {
         check: &Check<'_, '_, '_>,
         certified: &CertifiedCheckpoint,
         clock: Clock,
-    ) -> Result<Staged, ReadError> {
+    ) -> Result<(Derived, Vec<Op>), ReadError> {
         let base = Base {
             cuts: &self.cuts,
             chain: &self.chain,
@@ -196,11 +197,13 @@ impl Replay {
             records: &self.records,
             nodes: &self.nodes,
         };
-        let derived = base.derive(check.snapshot, clock, certified.cut.clone());
-        Ok(derived.map_err(|error| match error {
+        let mut ops = Vec::new();
+        let derived = base.derive(check.snapshot, clock, certified.cut.clone(), &mut ops);
+        let derived = derived.map_err(|error| match error {
             DeriveError::Storage(error) => error,
             other => StorageError::damaged(other.to_string()),
-        })?)
+        })?;
+        Ok((derived, ops))
     }
 
     /// What stays as it is is compared at once, and the rest at last.
