@@ -21,14 +21,7 @@ pub fn run(shared: &Shared, doing: &Receiver<Doing>, mut evidence: usize) {
             return;
         }
         match doing {
-            Doing::Task(task) => {
-                let mut expected = None;
-                let (ticket, answer) = answer(shared, task, &mut expected);
-                shared.report(CertifyReport::Done(ticket, answer));
-                if let Some(heads) = expected {
-                    derive_ahead(&shared.ledger, &heads);
-                }
-            }
+            Doing::Task(task) => perform(shared, task),
             Doing::Look(height) => {
                 if let Err(error) = look(shared, height) {
                     tracing::error!(%error, "a checkpoint cannot be read");
@@ -69,36 +62,32 @@ fn look(shared: &Shared, height: Height) -> Result<(), ReadError> {
     Ok(())
 }
 
-/// Answers, and tells the cut that whoever proposes next is expected to choose, where the answer shows one.
-fn answer(
-    shared: &Shared,
-    task: CertifyTask,
-    expected: &mut Option<Vec<EventId>>,
-) -> (quipu_proto::Ticket, CertifyAnswer) {
+fn perform(shared: &Shared, task: CertifyTask) {
     let ledger = &*shared.ledger;
+    let done = |ticket, answer| shared.report(CertifyReport::Done(ticket, answer));
     match task {
-        CertifyTask::Grows { ticket, reports, quorum } => {
-            let grows = |chosen| match chosen {
-                Choice::Cut(heads) => {
-                    *expected = Some(heads);
-                    CertifyAnswer::Grows(true)
-                }
-                Choice::NotDue => CertifyAnswer::NotDue,
-                Choice::Nothing => CertifyAnswer::Grows(false),
-            };
-            (ticket, choose(ledger, reports, quorum).map_or_else(failed, grows))
-        }
+        CertifyTask::Grows { ticket, reports, quorum } => match choose(ledger, reports, quorum) {
+            Ok(Choice::Cut(heads)) => {
+                done(ticket, CertifyAnswer::Grows(true));
+                // Whoever proposes next is expected to choose the same.
+                derive_ahead(ledger, &heads);
+            }
+            Ok(Choice::NotDue) => done(ticket, CertifyAnswer::NotDue),
+            Ok(Choice::Nothing) => done(ticket, CertifyAnswer::Grows(false)),
+            Err(error) => done(ticket, failed(error)),
+        },
         CertifyTask::Choose { ticket, reports, quorum } => {
             let chosen = choose(ledger, reports, quorum);
-            (ticket, chosen.map_or_else(failed, |chosen| propose(shared, chosen)))
+            done(ticket, chosen.map_or_else(failed, |chosen| propose(shared, chosen)));
         }
         CertifyTask::Derive { ticket, parts } => {
-            (ticket, derive(ledger, &parts).map_or(CertifyAnswer::Failed, CertifyAnswer::Derived))
+            let derived = derive(ledger, &parts);
+            done(ticket, derived.map_or(CertifyAnswer::Failed, CertifyAnswer::Derived));
         }
-        CertifyTask::Keep { ticket, certified } => (ticket, keep(ledger, &certified)),
+        CertifyTask::Keep { ticket, certified } => done(ticket, keep(ledger, &certified)),
         CertifyTask::Read { ticket, from, count, max_len } => {
             let read = read(ledger, from, count, max_len);
-            (ticket, read.map_or_else(failed, CertifyAnswer::Read))
+            done(ticket, read.map_or_else(failed, CertifyAnswer::Read));
         }
     }
 }
@@ -113,16 +102,21 @@ fn choose(ledger: &Ledger, reports: Reports, quorum: usize) -> Result<Choice, Re
     ledger.choose(&reports, quorum)
 }
 
-/// Derives the checkpoint over a cut that is expected to be proposed, if it is all that is held here: at the same
-/// time as whoever proposes it, instead of after that. Where more is being written, another cut will come, and
-/// deriving this one would be in vain.
+/// Derives the checkpoint over a cut that is expected to be proposed: at the same time as whoever proposes it,
+/// instead of after that.
 fn derive_ahead(ledger: &Ledger, expected: &[EventId]) {
-    let set = |heads: &[EventId]| heads.iter().copied().collect::<BTreeSet<_>>();
-    let all = |heads: Vec<EventId>| set(&heads) == set(expected);
-    if ledger.snapshot().and_then(|snapshot| snapshot.heads()).is_ok_and(all) {
+    if is_all(ledger, expected) {
         // The store remembers it. What goes wrong shows when it is asked for.
         drop(ledger.derive(expected));
     }
+}
+
+/// Whether a cut with these heads is all that is held here. Where more is being written, another one will be
+/// proposed, and deriving this one would be in vain.
+fn is_all(ledger: &Ledger, heads: &[EventId]) -> bool {
+    let set = |heads: &[EventId]| heads.iter().copied().collect::<BTreeSet<_>>();
+    let held = ledger.snapshot().and_then(|snapshot| snapshot.heads());
+    held.is_ok_and(|held| set(&held) == set(heads))
 }
 
 /// Derives the checkpoint over a cut that was chosen.
@@ -261,5 +255,29 @@ fn keep_divergence(ledger: &Ledger, divergence: &Divergence) {
     let Divergence::Twice(_, other) = divergence else { return };
     if let Err(error) = ledger.accept(convert::to_keep(other)) {
         tracing::error!(%error, "the proof that the ledger has diverged cannot be kept");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quipu_store::NewLedger;
+
+    use super::*;
+
+    #[test]
+    fn a_cut_is_derived_ahead_only_where_nothing_is_held_beyond_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let ledger = Ledger::create(dir.path().join("store"), &NewLedger::default()).unwrap();
+        let put = || {
+            let mut transaction = ledger.transaction();
+            transaction.put("key", b"value").unwrap();
+            transaction.commit().unwrap().event
+        };
+        let first = put();
+        assert!(is_all(&ledger, &[first]));
+        assert!(!is_all(&ledger, &[ledger.id()]));
+        let second = put();
+        assert!(is_all(&ledger, &[second]));
+        assert!(!is_all(&ledger, &[first]));
     }
 }
