@@ -1,5 +1,7 @@
 //! What certifying costs: writers beside it, and the time of a checkpoint.
 
+use std::fs::File;
+use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,6 +12,7 @@ use quipu_net::{Node, NodeOptions};
 use quipu_store::{Acceptance, Durability, Ledger, NewLedger, Options};
 
 use crate::figure::{Figure, timed};
+use crate::latency::{median_fsync, median_round_trip};
 use crate::stores::{address, put, runtime, until};
 
 const NODES: usize = 4;
@@ -20,6 +23,8 @@ const WRITING: Duration = Duration::from_secs(6);
 const CHECKPOINTS: usize = 5;
 /// New events of a checkpoint.
 const EVENTS: usize = 10_000;
+/// What one of them adds to the records that a checkpoint writes, in bytes, and no more than that.
+const EVENT_LEN: usize = 400;
 /// Between two checkpoints that are measured: time enough to bring their events to all.
 const INTERVAL: Duration = Duration::from_secs(15);
 
@@ -128,60 +133,68 @@ async fn write(ledgers: &[Arc<Ledger>]) -> (f64, EventId) {
     tokio::task::spawn_blocking(writing).await.unwrap()
 }
 
-/// The time of a checkpoint of many new events that all hold, against deriving it alone as often as there
-/// are validators, on all cores.
+/// The time of a checkpoint of many new events that all hold, against deriving it on one core as often as
+/// there are validators, on all cores. Three round trips and the fsyncs, measured apart, are not counted.
 pub fn checkpoints() -> Vec<Figure> {
     let dir = tempfile::tempdir().unwrap();
     let ledgers = replicas(&dir.path().join("nodes"), true);
     let options = Options::new().durability(Durability::Relaxed);
-    // One that writes, and as many as there are validators.
-    let alone: Vec<_> = (0..=NODES)
+    // One that writes, one more, and as many as there are validators.
+    let outside: Vec<_> = (0..NODES + 2)
         .map(|at| {
-            let place = dir.path().join(format!("alone-{at}"));
+            let place = dir.path().join(format!("outside-{at}"));
             let cloned = options.clone_granted(place, &ledgers[0], Role::Writer, &mut |_, _| {});
             cloned.unwrap().0
         })
         .collect();
     let cores = std::thread::available_parallelism().unwrap().get();
-    let mut rounds = runtime().block_on(async {
+    let (mut rounds, round_trip) = runtime().block_on(async {
         let nodes = start(&ledgers, INTERVAL, NODES).await;
         let mut rounds = Vec::new();
         for _ in 0..CHECKPOINTS {
-            rounds.push(checkpoint(&ledgers, &alone, cores).await);
+            rounds.push(checkpoint(&ledgers, &outside).await);
         }
+        let round_trip = median_round_trip(&nodes);
         stop(nodes).await;
-        rounds
+        (rounds, round_trip)
     });
-    rounds.sort_by(|a, b| a.ratio.total_cmp(&b.ratio));
-    let Checkpoint { ratio, took, alone, at_once } = rounds[CHECKPOINTS / 2];
+    let beside = 3 * round_trip + fsyncs(dir.path());
+    let share = |round: &Checkpoint| round.on_one_core.as_secs_f64() * NODES as f64 / cores as f64;
+    let ratio = |round: &Checkpoint| round.took.saturating_sub(beside).as_secs_f64() / share(round);
+    rounds.sort_by(|a, b| ratio(a).total_cmp(&ratio(b)));
+    let median = &rounds[CHECKPOINTS / 2];
+    let Checkpoint { took, on_one_core, alone, at_once } = median;
     let detail = format!(
         "median of {CHECKPOINTS} rounds, from {:.2} to {:.2}: {took:.0?} from when the next may begin until it counts at all \
-         {NODES}; deriving alone {alone:.0?}, {NODES} at once on {cores} cores {at_once:.0?}",
-        rounds[0].ratio,
-        rounds[CHECKPOINTS - 1].ratio
+         {NODES}, of which {beside:.0?} for round trips and fsyncs; deriving takes {on_one_core:.0?} on one core, \
+         {alone:.0?} alone on {cores}, {NODES} at once {at_once:.0?}",
+        ratio(&rounds[0]),
+        ratio(&rounds[CHECKPOINTS - 1])
     );
     vec![Figure::at_most(
         "a checkpoint of 10,000 events by four validators, against validators × deriving ÷ cores",
         1.5,
-        ratio,
+        ratio(median),
         detail,
     )]
 }
 
 /// What one round has measured.
-#[derive(Clone, Copy)]
 struct Checkpoint {
-    ratio: f64,
+    /// From when the next may begin until it counts at all validators.
     took: Duration,
-    /// Deriving it, while nobody else does.
+    /// Deriving it, while nobody else does, on one core.
+    on_one_core: Duration,
+    /// The same, on as many as it takes.
     alone: Duration,
     /// Deriving it as often as there are validators, at once.
     at_once: Duration,
 }
 
-/// One round. Of those that certify nothing, the first writes and derives alone, the others at once.
-async fn checkpoint(ledgers: &[Arc<Ledger>], outside: &[Ledger], cores: usize) -> Checkpoint {
-    let author = &outside[0];
+/// One round. Of those that certify nothing, the first writes, the first two derive alone, the others at
+/// once.
+async fn checkpoint(ledgers: &[Arc<Ledger>], outside: &[Ledger]) -> Checkpoint {
+    let [author, other, others @ ..] = outside else { unreachable!() };
     // What is held now comes first, so that the next checkpoint holds the new events alone.
     let height = |ledger: &Ledger| ledger.certification().height;
     let mark = ledgers[0].snapshot().unwrap().len().unwrap();
@@ -200,10 +213,12 @@ async fn checkpoint(ledgers: &[Arc<Ledger>], outside: &[Ledger], cores: usize) -
     }
     let heads = author.snapshot().unwrap().heads().unwrap();
     let derive = |ledger: &Ledger| drop(ledger.derive(&heads).unwrap());
-    let alone = timed(|| derive(author));
+    let one_core = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    let on_one_core = timed(|| one_core.install(|| derive(author)));
+    let alone = timed(|| derive(other));
     let at_once = timed(|| {
         std::thread::scope(|scope| {
-            outside[1..].iter().for_each(|ledger| _ = scope.spawn(|| derive(ledger)));
+            others.iter().for_each(|ledger| _ = scope.spawn(|| derive(ledger)));
         });
     });
     assert!(Instant::now() + Duration::from_secs(1) < begins, "the events come too late");
@@ -212,8 +227,24 @@ async fn checkpoint(ledgers: &[Arc<Ledger>], outside: &[Ledger], cores: usize) -
     let took = Instant::now().saturating_duration_since(begins);
     let all = ledgers[0].snapshot().unwrap().len().unwrap();
     assert_eq!(ledgers[0].certification().events, all, "one checkpoint holds them all");
-    let share = alone.as_secs_f64() * NODES as f64 / cores as f64;
-    Checkpoint { ratio: took.as_secs_f64() / share, took, alone, at_once }
+    Checkpoint { took, on_one_core, alone, at_once }
+}
+
+/// How long the disk takes for what is synced on the way to a checkpoint: a proposal and two votes, one after
+/// the other, and the records of all validators at once.
+fn fsyncs(dir: &Path) -> Duration {
+    let written = |at: usize| {
+        let mut file = File::create(dir.join(format!("fsync-{at}"))).unwrap();
+        file.write_all(&vec![7; EVENTS * EVENT_LEN]).unwrap();
+        file
+    };
+    let files: Vec<_> = (0..NODES).map(written).collect();
+    let records = timed(|| {
+        std::thread::scope(|scope| {
+            files.iter().for_each(|file| _ = scope.spawn(|| file.sync_data().unwrap()));
+        });
+    });
+    3 * median_fsync(dir) + records
 }
 
 /// Lets the checkpoints count that another store holds.

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use quipu_net::PeerState;
+use quipu_net::{Node, PeerState};
 use quipu_store::Ledger;
 
 use crate::figure::Figure;
@@ -44,17 +44,11 @@ pub fn puts() -> Vec<Figure> {
             );
             tokio::time::sleep(PAUSE).await;
         }
-        let round_trips =
-            nodes.iter().flat_map(|node| node.status().peers).filter_map(|peer| match peer.state {
-                PeerState::Connected { round_trip, .. } => Some(round_trip),
-                _ => None,
-            });
-        let mut round_trips: Vec<_> = round_trips.collect();
-        round_trips.sort();
+        let round_trip = median_round_trip(&nodes);
         for node in nodes {
             node.stop().await;
         }
-        (delays, round_trips[round_trips.len() / 2])
+        (delays, round_trip)
     });
     delays.sort();
     let millis = |time: Duration| time.as_secs_f64() * 1e3;
@@ -97,8 +91,21 @@ fn put(ledgers: &[Arc<Ledger>], at: usize, number: usize) -> Duration {
     start.elapsed()
 }
 
+/// How long a message and its answer take between nodes, as they say themselves.
+pub fn median_round_trip(nodes: &[Node]) -> Duration {
+    let peers = nodes.iter().flat_map(|node| node.status().peers);
+    let mut round_trips: Vec<_> = peers
+        .filter_map(|peer| match peer.state {
+            PeerState::Connected { round_trip, .. } => Some(round_trip),
+            _ => None,
+        })
+        .collect();
+    round_trips.sort();
+    round_trips[round_trips.len() / 2]
+}
+
 /// How long a small write and its fsync take here.
-fn median_fsync(dir: &std::path::Path) -> Duration {
+pub fn median_fsync(dir: &std::path::Path) -> Duration {
     let mut file = File::create(dir.join("fsync")).unwrap();
     let mut times: Vec<_> = (0..200)
         .map(|_| {
