@@ -133,14 +133,14 @@ async fn write(ledgers: &[Arc<Ledger>]) -> (f64, EventId) {
     tokio::task::spawn_blocking(writing).await.unwrap()
 }
 
-/// The time of a checkpoint of many new events that all hold, against deriving it on one core as often as
-/// there are validators, on all cores. Three round trips and the fsyncs, measured apart, are not counted.
+/// The time of a checkpoint of many new events that all hold, against deriving it alone as often as there
+/// are validators, on all cores. Three round trips and the fsyncs, measured apart, are not counted.
 pub fn checkpoints() -> Vec<Figure> {
     let dir = tempfile::tempdir().unwrap();
     let ledgers = replicas(&dir.path().join("nodes"), true);
     let options = Options::new().durability(Durability::Relaxed);
-    // One that writes, one more, and as many as there are validators.
-    let outside: Vec<_> = (0..NODES + 2)
+    // One that writes, and as many as there are validators.
+    let outside: Vec<_> = (0..=NODES)
         .map(|at| {
             let place = dir.path().join(format!("outside-{at}"));
             let cloned = options.clone_granted(place, &ledgers[0], Role::Writer, &mut |_, _| {});
@@ -159,15 +159,15 @@ pub fn checkpoints() -> Vec<Figure> {
         (rounds, round_trip)
     });
     let beside = 3 * round_trip + fsyncs(dir.path());
-    let share = |round: &Checkpoint| round.on_one_core.as_secs_f64() * NODES as f64 / cores as f64;
+    let share = |round: &Checkpoint| round.alone.as_secs_f64() * NODES as f64 / cores as f64;
     let ratio = |round: &Checkpoint| round.took.saturating_sub(beside).as_secs_f64() / share(round);
     rounds.sort_by(|a, b| ratio(a).total_cmp(&ratio(b)));
     let median = &rounds[CHECKPOINTS / 2];
-    let Checkpoint { took, on_one_core, alone, at_once } = median;
+    let Checkpoint { took, alone, at_once } = median;
     let detail = format!(
         "median of {CHECKPOINTS} rounds, from {:.2} to {:.2}: {took:.0?} from when the next may begin until it counts at all \
-         {NODES}, of which {beside:.0?} for round trips and fsyncs; deriving takes {on_one_core:.0?} on one core, \
-         {alone:.0?} alone on {cores}, {NODES} at once {at_once:.0?}",
+         {NODES}, of which {beside:.0?} for round trips and fsyncs; deriving takes {alone:.0?} alone, {NODES} at once on \
+         {cores} cores {at_once:.0?}",
         ratio(&rounds[0]),
         ratio(&rounds[CHECKPOINTS - 1])
     );
@@ -183,18 +183,15 @@ pub fn checkpoints() -> Vec<Figure> {
 struct Checkpoint {
     /// From when the next may begin until it counts at all validators.
     took: Duration,
-    /// Deriving it, while nobody else does, on one core.
-    on_one_core: Duration,
-    /// The same, on as many as it takes.
+    /// Deriving it, while nobody else does.
     alone: Duration,
     /// Deriving it as often as there are validators, at once.
     at_once: Duration,
 }
 
-/// One round. Of those that certify nothing, the first writes, the first two derive alone, the others at
-/// once.
+/// One round. Of those that certify nothing, the first writes and derives alone, the others at once.
 async fn checkpoint(ledgers: &[Arc<Ledger>], outside: &[Ledger]) -> Checkpoint {
-    let [author, other, others @ ..] = outside else { unreachable!() };
+    let [author, others @ ..] = outside else { unreachable!() };
     // What is held now comes first, so that the next checkpoint holds the new events alone.
     let height = |ledger: &Ledger| ledger.certification().height;
     let mark = ledgers[0].snapshot().unwrap().len().unwrap();
@@ -213,9 +210,7 @@ async fn checkpoint(ledgers: &[Arc<Ledger>], outside: &[Ledger]) -> Checkpoint {
     }
     let heads = author.snapshot().unwrap().heads().unwrap();
     let derive = |ledger: &Ledger| drop(ledger.derive(&heads).unwrap());
-    let one_core = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
-    let on_one_core = timed(|| one_core.install(|| derive(author)));
-    let alone = timed(|| derive(other));
+    let alone = timed(|| derive(author));
     let at_once = timed(|| {
         std::thread::scope(|scope| {
             others.iter().for_each(|ledger| _ = scope.spawn(|| derive(ledger)));
@@ -227,7 +222,7 @@ async fn checkpoint(ledgers: &[Arc<Ledger>], outside: &[Ledger]) -> Checkpoint {
     let took = Instant::now().saturating_duration_since(begins);
     let all = ledgers[0].snapshot().unwrap().len().unwrap();
     assert_eq!(ledgers[0].certification().events, all, "one checkpoint holds them all");
-    Checkpoint { took, on_one_core, alone, at_once }
+    Checkpoint { took, alone, at_once }
 }
 
 /// How long the disk takes for what is synced on the way to a checkpoint: a proposal and two votes, one after

@@ -1,13 +1,12 @@
 //! Folding the events that a cut has beyond the last certified one into the certified state.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use quipu_merge::{
     Clock, CutNumber, Dot, EventId, Key, Member, Micros, OpeningId, Operation, Seq, Subject,
     Verdicts, list_entry_hash,
 };
-use rayon::prelude::*;
 
 use super::sink::Sink;
 use super::source::FinalRecords;
@@ -36,13 +35,26 @@ pub struct FinalEvent {
     clock: StoredClock,
 }
 
+impl FinalEvent {
+    fn decode(dot: Dot, record: &[u8]) -> Result<Self, StorageError> {
+        let damaged = || {
+            let Dot { lane, seq } = dot;
+            StorageError::damaged(format!("the record of event {seq} on lane {}", lane.0))
+        };
+        let record = EventRecord::decode(record).ok_or_else(damaged)?;
+        let (time, id) = (record.time, EventId::of(record.event));
+        let kept = Kept::decode(record.body).ok_or_else(damaged)?;
+        Ok(Self { dot, time, id, kept, clock: record.clock })
+    }
+}
+
 /// The events between two cuts, in the order of the certified log. Memory grows with them.
 pub fn read_between(
     snapshot: &Snapshot<'_>,
     from: &Clock,
     to: &Clock,
 ) -> Result<Vec<FinalEvent>, StorageError> {
-    let mut records = Vec::new();
+    let mut events = Vec::new();
     for last in to.iter() {
         let after = Dot { lane: last.lane, seq: Seq(from.seq(last.lane)).next() };
         if after.seq > last.seq {
@@ -53,24 +65,13 @@ pub fn read_between(
         let mut walk =
             snapshot.reader().walk_between(Family::Events, &schema::dot_key(after), end)?;
         walk.first()?;
-        while let Some((key, value)) = walk.item() {
+        while let Some((key, record)) = walk.item() {
             let damaged = || StorageError::damaged("the key of an event");
-            records.push((schema::parse_dot(key).ok_or_else(damaged)?, value.to_vec()));
+            events.push(FinalEvent::decode(schema::parse_dot(key).ok_or_else(damaged)?, record)?);
             walk.next()?;
         }
     }
-    let read = |(dot, bytes): (Dot, Vec<u8>)| {
-        let damaged = || {
-            let Dot { lane, seq } = dot;
-            StorageError::damaged(format!("the record of event {seq} on lane {}", lane.0))
-        };
-        let record = EventRecord::decode(&bytes).ok_or_else(damaged)?;
-        let (time, id) = (record.time, EventId::of(record.event));
-        let kept = Kept::decode(record.body).ok_or_else(damaged)?;
-        Ok(FinalEvent { dot, time, id, kept, clock: record.clock })
-    };
-    let mut events = records.into_par_iter().map(read).collect::<Result<Vec<_>, StorageError>>()?;
-    events.par_sort_unstable_by_key(|event| (event.time, event.id));
+    events.sort_unstable_by_key(|event| (event.time, event.id));
     Ok(events)
 }
 
@@ -95,11 +96,10 @@ impl Cells {
 
     fn load(records: &dyn FinalRecords, events: &[FinalEvent]) -> Result<Self, StorageError> {
         let damaged = || StorageError::damaged("a record of the certified state");
-        let state_keys: BTreeSet<_> = events
-            .par_iter()
-            .flat_map_iter(|event| event.kept.operations().iter().map(key_of))
-            .collect();
-        let state_keys: Vec<_> = state_keys.into_iter().collect();
+        let operations = events.iter().flat_map(|event| event.kept.operations());
+        let mut state_keys: Vec<_> = operations.map(key_of).collect();
+        state_keys.sort_unstable();
+        state_keys.dedup();
         let mut cells = BTreeMap::new();
         for together in state_keys.chunks(TOGETHER) {
             let keys: Vec<_> = together.iter().map(|key| certified::state(key)).collect();
