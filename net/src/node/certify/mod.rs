@@ -1,10 +1,12 @@
 //! Certification in the node: `driver` feeds the state machine (`quipu_proto::Certifier`) and does what
-//! it wants; `work` is what it asks of the store, on threads of their own: `tasks` about checkpoints,
-//! `log` of what is signed. `begin` reads what it starts from, `keys` signs, `status` is what others are
-//! told, `finality` tells who waits for an event, and `inputs` is where the rest of the node reaches it.
+//! it wants; `work` is what it asks of the store, on threads of their own: `derive` and `tasks` about
+//! checkpoints, `log` of what is signed. `begin` reads what it starts from, `keys` signs, `status` is
+//! what others are told, `finality` tells who waits for an event, and `inputs` is where the rest of the
+//! node reaches it.
 
 mod begin;
 pub mod convert;
+mod derive;
 mod driver;
 mod finality;
 mod inputs;

@@ -9,7 +9,7 @@ use quipu_merge::{Certificate, CheckpointSignature, Height};
 use quipu_proto::{Certified, CertifyAnswer, CertifyTask, Divergence, Evidence, Mark, Ticket};
 use quipu_store::{Ledger, ReadError, StorageError, VoteLog};
 
-use super::{log, tasks};
+use super::{derive, log, tasks};
 use crate::node::work::{Report, Reports};
 
 /// What comes of what certification has asked of the store.
@@ -67,7 +67,8 @@ impl Shared {
 /// The threads.
 pub struct Threads {
     pub shared: Arc<Shared>,
-    tasks: Sender<Doing>,
+    deriving: Sender<CertifyTask>,
+    keeping: Sender<Doing>,
     reading: Sender<Doing>,
     /// Where it votes.
     logging: Option<Sender<Logging>>,
@@ -75,7 +76,7 @@ pub struct Threads {
 }
 
 impl Threads {
-    /// Starts them: one that derives and keeps, one that reads for peers, who then hold up nobody, and
+    /// Starts them: one that derives, one that keeps, one that reads for peers, who then hold up nobody, and
     /// where there are votes to log, one for that.
     pub fn start(
         ledger: Arc<Ledger>,
@@ -89,10 +90,14 @@ impl Threads {
             stopping: AtomicBool::new(false),
             log_len: AtomicU64::new(votes.as_ref().map_or(0, VoteLog::len)),
         });
-        let (tasks, doing) = channel();
+        let (deriving, to_derive) = channel();
+        let (keeping, to_keep) = channel();
         let (reading, to_read) = channel();
-        let mut started = Self { shared, tasks, reading, logging: None, threads: Vec::new() };
-        started.run("quipu-certify", move |shared| tasks::run(shared, &doing, evidence))?;
+        let threads = Vec::new();
+        let derived = keeping.clone();
+        let mut started = Self { shared, deriving, keeping, reading, logging: None, threads };
+        started.run("quipu-derive", move |shared| derive::run(shared, &to_derive, &derived))?;
+        started.run("quipu-certify", move |shared| tasks::run(shared, &to_keep, evidence))?;
         started.run("quipu-chain", move |shared| tasks::run(shared, &to_read, evidence))?;
         if let Some(votes) = votes {
             let (logging, entries) = channel();
@@ -115,11 +120,12 @@ impl Threads {
     }
 
     pub fn start_task(&self, doing: Doing) {
-        let thread = match doing {
-            Doing::Task(CertifyTask::Read { .. }) => &self.reading,
-            _ => &self.tasks,
+        // Once they have ended, nobody waits for it.
+        let _ = match doing {
+            Doing::Task(CertifyTask::Read { .. }) => self.reading.send(doing).is_ok(),
+            Doing::Task(task) => self.deriving.send(task).is_ok(),
+            _ => self.keeping.send(doing).is_ok(),
         };
-        let _ = thread.send(doing);
     }
 
     pub fn log(&self, logging: Logging) {
@@ -131,9 +137,9 @@ impl Threads {
     /// Ends the threads after what they are doing, and waits for them. Whoever takes their reports has to
     /// have stopped for good.
     pub fn stop(self) {
-        let Self { shared, tasks, reading, logging, threads } = self;
+        let Self { shared, deriving, keeping, reading, logging, threads } = self;
         shared.stopping.store(true, std::sync::atomic::Ordering::Relaxed);
-        drop((tasks, reading, logging));
+        drop((deriving, keeping, reading, logging));
         for thread in threads {
             if thread.join().is_err() {
                 tracing::error!("a thread of certification panicked");
