@@ -27,7 +27,7 @@ const EVENTS: usize = 10_000;
 /// What one of them adds to the records that a checkpoint writes, in bytes, and no more than that.
 const EVENT_LEN: usize = 400;
 /// Between two checkpoints that are measured: time enough to bring their events to all.
-const INTERVAL: Duration = Duration::from_secs(15);
+const INTERVAL: Duration = Duration::from_secs(25);
 
 /// Numbers of keys, so that each is written once.
 static NEXT: AtomicUsize = AtomicUsize::new(0);
