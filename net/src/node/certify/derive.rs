@@ -47,6 +47,7 @@ fn is_behind(ledger: &Ledger) -> bool {
 }
 
 /// Lets other threads go first from now on where they want the same core.
+/// Threads that this one starts would do so, too: deriving starts none, nor a pool that others share.
 fn give_way() {
     // Elsewhere it would be the whole process.
     #[cfg(target_os = "linux")]
